@@ -1,0 +1,83 @@
+"""Structured logs, one JSON object a line, whose values cannot print secrets.
+
+A log is for operators and may be lost; the record is not written here.
+"""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from infra.chassis import trace
+from infra.chassis.screen import find_card_number
+
+VALUE_LENGTH_MAX = 300
+
+
+def configure(service: str, level: str = "INFO") -> None:
+    """Send our events and other libraries' warnings to standard output as JSON.
+
+    Third parties speak in free text that may carry values, so of theirs only the logger's name, the level and the
+    exception's type are kept.
+    """
+    structlog.configure(
+        processors=[_add_context(service), structlog.processors.add_log_level, _utc, _safe_values, _render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    handler = _ThirdParty(get_logger())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+_utc = structlog.processors.TimeStamper(fmt="iso", utc=True)
+_render = structlog.processors.JSONRenderer(sort_keys=True)
+
+
+class _ThirdParty(logging.Handler):
+    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        self._log.warning("third_party", logger=record.name, level_name=record.levelname, error=error)
+
+
+def _add_context(service: str) -> structlog.typing.Processor:
+    def add(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["service"] = service
+        here = trace.current.get()
+        if here is not None:
+            event["request_id"] = here.request_id
+            event["trace_id"] = here.trace_id
+        return event
+
+    return add
+
+
+def _safe_values(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: _safe(value) for key, value in event.items()}
+
+
+def _safe(value: Any) -> Any:
+    """Only short plain values pass; an exception or other object becomes its type, a card number a mark."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if find_card_number(str(value)) is None else "[card number removed]"
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, str):
+        text = value[:VALUE_LENGTH_MAX]
+        return text if find_card_number(text) is None else "[card number removed]"
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_safe(item) for item in list(value)[:50]]
+    return f"[{type(value).__name__}]"

@@ -1,0 +1,75 @@
+"""Settings are one frozen object, read once from the environment; incomplete means the process does not start."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from infra.chassis.secret import Secret
+
+S = TypeVar("S")
+
+
+class SettingsIncomplete(Exception):
+    """Lists every variable that is missing or malformed, by name; never a value."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bind:
+    """Where a listener listens, written `host:port`."""
+
+    host: str
+    port: int
+
+
+def load(cls: type[S], prefix: str, environ: Mapping[str, str]) -> S:
+    """An instance of the frozen dataclass `cls` from `UNDERCROFT_<PREFIX>_<FIELD>`.
+
+    A field of type `Secret[str]` or `Secret[bytes]` is read from the file named by `UNDERCROFT_<PREFIX>_<FIELD>_FILE`
+    (text is stripped of surrounding white space). A field with a default may be absent. Types: str, int, bool
+    (`true`/`false`), Path, Bind, Secret[str], Secret[bytes].
+    """
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # cls is a dataclass by contract
+        hint = hints[field.name]
+        name = f"UNDERCROFT_{prefix}_{field.name}".upper() + ("_FILE" if typing.get_origin(hint) is Secret else "")
+        text = environ.get(name, "")
+        if not text:
+            if field.default is dataclasses.MISSING:
+                wrong.append(f"{name} is missing")
+            continue
+        try:
+            values[field.name] = _parse(hint, text)
+        except (ValueError, OSError) as error:
+            wrong.append(f"{name} cannot be used ({type(error).__name__})")
+    if wrong:
+        raise SettingsIncomplete("; ".join(wrong))
+    return cls(**values)
+
+
+def _parse(hint: Any, text: str) -> Any:
+    if typing.get_origin(hint) is Secret:
+        (kind,) = typing.get_args(hint)
+        content = Path(text).read_bytes()
+        if not content:
+            raise ValueError
+        return Secret(content) if kind is bytes else Secret(content.decode().strip())
+    if hint is bool:
+        return {"true": True, "false": False}.get(text.lower()) or _refuse_unless_false(text)
+    if hint is Bind:
+        host, _, port = text.rpartition(":")
+        if not host:
+            raise ValueError
+        return Bind(host, int(port))
+    if hint in {int, str, Path}:
+        return hint(text)
+    raise ValueError
+
+
+def _refuse_unless_false(text: str) -> bool:
+    if text.lower() != "false":
+        raise ValueError
+    return False

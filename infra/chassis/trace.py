@@ -1,0 +1,44 @@
+"""Request ids and W3C trace context, carried from hop to hop."""
+
+import re
+import secrets
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from infra.chassis.ids import new_id
+
+TRACEPARENT = re.compile(r"^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$")
+DIGITS_RUN_MAX = 12
+"""A card number has 13 digits or more; a trace id of ours never shows so long a run."""
+_DIGIT_RUN = re.compile(rf"[0-9]{{{DIGITS_RUN_MAX + 1},}}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    request_id: str
+    trace_id: str
+    span_id: str
+
+    @property
+    def traceparent(self) -> str:
+        """For the next hop: W3C Trace Context, version 00, sampled."""
+        return f"00-{self.trace_id}-{self.span_id}-01"
+
+
+current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+
+def begin(traceparent: str | None) -> Trace:
+    """Continue the caller's trace, or start one. A malformed or card-like id is replaced, never echoed."""
+    match = TRACEPARENT.match(traceparent or "")
+    trace_id = match.group(1) if match and not _DIGIT_RUN.search(match.group(1)) else _hex(32)
+    trace = Trace(request_id=new_id("req"), trace_id=trace_id, span_id=_hex(16))
+    current.set(trace)
+    return trace
+
+
+def _hex(length: int) -> str:
+    while True:
+        text = secrets.token_hex(length // 2)
+        if not _DIGIT_RUN.search(text) and set(text) != {"0"}:
+            return text

@@ -1,0 +1,131 @@
+"""What the vault's API takes and answers. Nothing in this file can hold a card number or a verification code.
+
+Every call carries a grant (header `Undercroft-Grant`) whose `params_sha256` is the hash of the exact body, and whose
+`tenant`, `brand` and `sub` agree with the body's. Ids are chosen by the gateway, so a repeated call is recognised.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=r"^[a-z]{3}_[a-z0-9_]+$")]
+AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]
+"""Minor units. The ceiling is the processor's: eight digits."""
+Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+
+
+class Action(StrEnum):
+    """The purpose of a grant for the vault; one grant, one action."""
+
+    CAPTURE_CARD = "capture_card"
+    READ_CAPTURE = "read_capture"
+    OPEN_CAPTURE = "open_capture"
+    CHARGE = "charge"
+    REFUND = "refund"
+
+
+class CaptureState(StrEnum):
+    OPEN = "open"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+
+
+class ChargeState(StrEnum):
+    APPROVED = "approved"
+    DECLINED = "declined"
+    FAILED = "failed"
+    """Nothing was charged and nothing will be."""
+    UNKNOWN = "unknown"
+    """The processor did not answer; the reconciler ends this state."""
+
+
+class RefundState(StrEnum):
+    REFUNDED = "refunded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class ChargeReason(StrEnum):
+    """Why a charge was not approved; our words, never the processor's text."""
+
+    CARD_DECLINED = "card_declined"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    LOST_OR_STOLEN = "lost_or_stolen"
+    EXPIRED_CARD = "expired_card"
+    INCORRECT_NUMBER = "incorrect_number"
+    INCORRECT_VERIFICATION_CODE = "incorrect_verification_code"
+    VERIFICATION_CODE_MISSING = "verification_code_missing"
+    AUTHENTICATION_REQUIRED = "authentication_required"
+    FRAUD_SUSPECTED = "fraud_suspected"
+    PROCESSOR_ERROR = "processor_error"
+    PROCESSOR_UNREACHABLE = "processor_unreachable"
+    NEVER_SENT = "never_sent"
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every order to the vault says about whose it is."""
+
+    tenant_id: Identifier
+    brand_id: Identifier
+    subject_id: Identifier
+
+
+class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/captures`: let one person type one card. Repeating it answers the same capture."""
+
+    capture_id: Identifier
+    purchase_id: Identifier
+    brand_name: Label
+    amount_minor: AmountMinor
+    currency: Currency
+
+
+class CaptureView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Also the answer of `GET /v1/captures/{capture_id}` (parameters hashed: `{"capture_id": …}`)."""
+
+    capture_id: str
+    state: CaptureState
+    expires_at: datetime
+    token_id: str | None = None
+    card_brand: str | None = None
+    last4: str | None = None
+
+
+class ChargeOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/charges`: `charge_id` is the idempotency key; the same id with other parameters is refused (409)."""
+
+    charge_id: Identifier
+    purchase_id: Identifier
+    token_id: Identifier
+    amount_minor: AmountMinor
+    currency: Currency
+
+
+class ChargeView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    charge_id: str
+    state: ChargeState
+    amount_minor: int
+    currency: str
+    refunded_minor: int = 0
+    reason: ChargeReason | None = None
+
+
+class RefundOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/refunds`: at most what the charge took, less what went back already."""
+
+    refund_id: Identifier
+    charge_id: Identifier
+    amount_minor: AmountMinor
+    currency: Currency
+
+
+class RefundView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    refund_id: str
+    charge_id: str
+    state: RefundState
+    amount_minor: int
+    currency: str
+    refunded_minor: int
