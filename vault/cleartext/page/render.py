@@ -1,0 +1,138 @@
+"""The vault's card page: pure functions from a view to HTML, the files it needs, and its response headers.
+
+The contract between these pages and the routes that serve them (`vault/pages.py`):
+
+===========================  ==================================================================================
+`GET  /captures/{id}`        `render_card_page(CardPageView)` while open; `render_done_page(DonePageView)` when
+                             completed; `render_gone_page()` (410) in every other case, also for a capture the
+                             cookie does not belong to: one text for all.
+`POST /captures/{id}`        the form below. Success: 303 to `GET /captures/{id}` (so that reload posts nothing).
+                             `CardFormRefused`: 422 and the card page again, `refused=` set, a fresh `csrf`.
+                             `FormMalformed`: 400 and `render_gone_page()`. Vault trouble: 503 and
+                             `render_unavailable_page()`.
+`GET  {asset.path}`          each `StaticAsset` of `STATIC` (its path holds its digest): 200 with `asset.headers`.
+===========================  ==================================================================================
+
+Every HTML answer carries `PAGE_HEADERS`. The form posts `application/x-www-form-urlencoded`, same origin, with the
+capture's cookie and the hidden field `csrf`, in one of two shapes, never mixed:
+
+* plain (no JavaScript): `csrf, number, expiry, code, holder`; `expiry` is `MM/YY` as typed;
+* sealed: `csrf, sealed_kid, sealed_enc, sealed_ct`: the id of the page's key, and base64url without padding of the
+  encapsulated key and the ciphertext of the JSON `{"number", "expiry", "code", "holder"}` (all strings).
+
+The route reads it so::
+
+    fields = read_form(body)                     # FormMalformed
+    (compare fields["csrf"] with the capture's)
+    intake = take_card(fields, capture_id=capture_id, keys=page_keys, now=clock.now())   # CardFormRefused
+    intake.details.number / .exp_month / .exp_year / .holder, intake.code, intake.sealed
+
+`page_keys` is one `vault.cleartext.hpke.PageKeys()` per process; `page_keys.current(now)` is the view's `key`.
+The origin must be https (or loopback): elsewhere browsers have no WebCrypto and the form posts plain.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from vault.cleartext.hpke import FORM_SCHEMA, PagePublicKey
+from vault.cleartext.intake import CardFormRefused, KeptFields
+from vault.cleartext.issuers import BRAND_NAMES, ISSUER_RANGES, CardBrand
+from vault.cleartext.page.assets import STATIC
+from vault.cleartext.page.money import amount_text
+from vault.cleartext.pan import CardFlaw
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+PAGE_HEADERS: Final = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+FLAW_FIELDS: Final = {flaw: flaw.value.partition("_")[0] for flaw in CardFlaw}
+"""The form field each flaw belongs to; `sealed` belongs to the form as a whole."""
+
+_TEMPLATES: Final = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ISSUERS_JSON: Final = json.dumps(
+    [[issuer.first, issuer.last, issuer.brand, issuer.lengths, issuer.code_length] for issuer in ISSUER_RANGES],
+    separators=(",", ":"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CardPageView:
+    """One open capture as its person sees it. `csrf` is echoed by the form; `refused` is the last attempt's error."""
+
+    capture_id: str
+    brand_name: str
+    amount_minor: int
+    currency: str
+    csrf: str
+    key: PagePublicKey
+    refused: CardFormRefused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DonePageView:
+    """A completed capture: `card_brand` and `last4` are all that may be shown of the card."""
+
+    brand_name: str
+    amount_minor: int
+    currency: str
+    card_brand: CardBrand
+    last4: str
+
+
+def render_card_page(view: CardPageView) -> str:
+    flaws = view.refused.flaws if view.refused else ()
+    return _TEMPLATES.get_template("card.html").render(
+        view=view,
+        action=f"/captures/{view.capture_id}",
+        amount=amount_text(view.amount_minor, view.currency),
+        flaws=flaws,
+        flaw_of={FLAW_FIELDS[flaw]: flaw for flaw in reversed(flaws)},
+        field_of=FLAW_FIELDS,
+        kept=view.refused.kept if view.refused else KeptFields(),
+        issuers=_ISSUERS_JSON,
+        brand_names=json.dumps(BRAND_NAMES),
+        schema=FORM_SCHEMA,
+        **_assets(),
+    )
+
+
+def render_done_page(view: DonePageView) -> str:
+    return _TEMPLATES.get_template("done.html").render(
+        view=view,
+        amount=amount_text(view.amount_minor, view.currency),
+        card_name=BRAND_NAMES[view.card_brand],
+        **_assets(),
+    )
+
+
+def render_gone_page() -> str:
+    """Expired, used, unknown or somebody else's: one text, so that it tells nobody which."""
+    return _TEMPLATES.get_template("gone.html").render(**_assets())
+
+
+def render_unavailable_page() -> str:
+    return _TEMPLATES.get_template("unavailable.html").render(**_assets())
+
+
+def _assets() -> dict[str, object]:
+    return {"stylesheet": STATIC["card.css"], "script": STATIC["card.js"], "icon": STATIC["icon.svg"]}
