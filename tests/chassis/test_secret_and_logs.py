@@ -1,0 +1,41 @@
+import copy
+import json
+import pickle
+from typing import Any
+
+import pytest
+
+from infra.chassis import logs
+from infra.chassis.secret import Secret
+
+
+@pytest.mark.parametrize(
+    "act", [pickle.dumps, copy.copy, copy.deepcopy, hash, json.dumps, lambda secret: secret == Secret("hunter2")]
+)
+def test_a_secret_refuses_to_leave_by_accident(act: Any):
+    with pytest.raises(TypeError):
+        act(Secret("hunter2"))
+
+
+def test_a_secret_prints_nothing_of_itself():
+    secret = Secret("hunter2")
+
+    assert "hunter2" not in f"{secret} {secret!r} {[secret]}"
+
+
+def test_logs_keep_no_card_number_no_secret_and_no_exception_text(capsys: pytest.CaptureFixture[str]):
+    logs.configure("test")
+
+    logs.get_logger().error(
+        "tried",
+        text="card 4242 4242 4242 4242",
+        number=4242424242424242,
+        items=["5555555555554444"],
+        error=ValueError("378282246310005"),
+        key=Secret("hunter2"),
+    )
+
+    (line,) = capsys.readouterr().out.splitlines()
+    written = json.loads(line)
+    assert written["event"] == "tried"
+    assert not any(leak in line for leak in ("4242", "5555", "3782", "hunter2"))
