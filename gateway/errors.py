@@ -1,0 +1,80 @@
+"""The gateway's refusals.
+
+Problem
+├── CodeRefused            422  a one-time code that does not let anybody in
+├── TooManyCodes           429  codes asked for faster than people read them
+├── ContactPointInvalid    422  not an e-mail address or a phone number
+├── ContactPointShared     409  several subjects share it, so it tells nobody apart
+├── ChallengeImpossible    409  nobody to send a code to
+├── WrongCaller            403  this kind of caller has no business on this route
+├── ConversationMissing    422  an agent must name its conversation
+├── PurchaseUnderWay       409  the same checkout is being paid at this moment
+├── RequestKeyReused       409  the same request key with another amount
+└── MemoryRefused          422  the memory does not keep such text
+"""
+
+from infra.chassis.problems import Problem
+
+
+class CodeRefused(Problem):
+    """Wrong, expired, used up and unknown get the same answer."""
+
+    status = 422
+    code = "code_refused"
+    detail = "That code is wrong, has expired or was used up; ask for a new one."
+
+
+class TooManyCodes(Problem):
+    status = 429
+    code = "too_many_codes"
+    detail = "Too many codes were asked for; wait before asking again."
+
+
+class ContactPointInvalid(Problem):
+    status = 422
+    code = "contact_point_invalid"
+    detail = "This is not an e-mail address or an international phone number."
+
+
+class ContactPointShared(Problem):
+    status = 409
+    code = "contact_point_shared"
+    detail = "This contact point cannot tell people apart; use another one."
+
+
+class ChallengeImpossible(Problem):
+    status = 409
+    code = "challenge_impossible"
+    detail = "This conversation has no contact point that a code could be sent to."
+
+
+class WrongCaller(Problem):
+    status = 403
+    code = "wrong_caller"
+    detail = "This kind of caller may not use this route."
+
+
+class ConversationMissing(Problem):
+    status = 422
+    code = "conversation_missing"
+    detail = "Name the conversation that this request belongs to."
+
+
+class PurchaseUnderWay(Problem):
+    status = 409
+    code = "purchase_under_way"
+    detail = "This checkout is being paid at this moment; ask again shortly."
+
+
+class RequestKeyReused(Problem):
+    status = 409
+    code = "request_key_reused"
+    detail = "This request key was used for another amount."
+
+
+class MemoryRefused(Problem):
+    """The memory's own code travels on; its sentence does not."""
+
+    status = 422
+    code = "memory_refused"
+    detail = "The memory does not keep such text."
