@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+
+from infra.dev.processes import LEASH
 
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_ARGUMENTS: Final = (
@@ -37,6 +40,7 @@ CHROMIUM_ARGUMENTS: Final = (
     "--remote-debugging-port=0",
 )
 """Quiet and alone: it speaks to the pages it is sent to and to nobody else. No sandbox, because root has none."""
+LOG_NAME: Final = "chromium.log"
 START_SECONDS_MAX: Final = 30.0
 ANSWER_SECONDS_MAX: Final = 20.0
 POLL_SECONDS: Final = 0.05
@@ -83,9 +87,9 @@ def find_chromium() -> Path | None:
 @asynccontextmanager
 async def launch(chromium: Path, *, profile: Path) -> AsyncIterator["Browser"]:
     """Run a browser on an empty profile folder until the block ends; every process of it ends with the block."""
-    process, log = await _start(chromium, profile)
+    process = await _start(chromium, profile)
     try:
-        address = await _debugging_address(process, profile, log)
+        address = await _debugging_address(process, profile)
         async with (
             aiohttp.ClientSession() as http,
             http.ws_connect(address, max_msg_size=0) as socket,
@@ -104,10 +108,11 @@ async def launch(chromium: Path, *, profile: Path) -> AsyncIterator["Browser"]:
         await process.wait()
 
 
-async def _start(chromium: Path, profile: Path) -> tuple[asyncio.subprocess.Process, Path]:
-    log = profile / "chromium.log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
+async def _start(chromium: Path, profile: Path) -> asyncio.subprocess.Process:
+    """On a leash, so that it ends with us even when we are killed; as a process group, so that it ends whole."""
+    with (profile / LOG_NAME).open("wb") as output:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", LEASH, str(int(signal.SIGKILL)), str(os.getpid()), "-"),
             chromium,
             *CHROMIUM_ARGUMENTS,
             f"--user-data-dir={profile}",
@@ -117,19 +122,21 @@ async def _start(chromium: Path, profile: Path) -> tuple[asyncio.subprocess.Proc
             stderr=output,
             start_new_session=True,
         )
-    return process, log
 
 
-async def _debugging_address(process: asyncio.subprocess.Process, profile: Path, log: Path) -> str:
+async def _debugging_address(process: asyncio.subprocess.Process, profile: Path) -> str:
     """Chromium writes the port it chose, then the path of its endpoint, into its profile."""
-    port_file = profile / "DevToolsActivePort"
     deadline = asyncio.get_running_loop().time() + START_SECONDS_MAX
     while asyncio.get_running_loop().time() < deadline and process.returncode is None:
-        lines = port_file.read_text().splitlines() if port_file.exists() else []
+        lines = _read(profile / "DevToolsActivePort").splitlines()
         if len(lines) == 2:  # noqa: PLR2004 - the port and the path, both written
             return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
         await asyncio.sleep(POLL_SECONDS)
-    raise BrowserFailed(f"Chromium did not start; its last words: {log.read_text(errors='replace')[-600:]}")
+    raise BrowserFailed(f"Chromium did not start; its last words: {_read(profile / LOG_NAME)[-600:]}")
+
+
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
 
 
 class _Connection:
@@ -283,10 +290,10 @@ class Page:
         released = {name: value for name, value in _KEYS[key].items() if name != "text"}
         await self._send("Input.dispatchKeyEvent", type="keyUp", **released)
 
-    async def screenshot(self, path: Path) -> None:
-        """Write the whole page, also what is below the fold, as PNG."""
+    async def screenshot(self) -> bytes:
+        """Give the whole page, also what is below the fold, as PNG."""
         shot = await self._send("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
+        return base64.b64decode(shot["data"])
 
     async def _send(self, method: str, **parameters: Any) -> dict[str, Any]:
         return await self.connection.send(method, parameters, self.session_id)

@@ -115,6 +115,11 @@ class Cluster:
         return Path(tempfile.gettempdir()) / f"undercroft-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"
 
     @property
+    def started(self) -> bool:
+        """Whether it was started and not stopped by us since; it may have crashed."""
+        return self._server is not None
+
+    @property
     def running(self) -> bool:
         return self._server is not None and self._server.alive
 
@@ -156,6 +161,7 @@ class Cluster:
         """Disconnect everyone and stop; fine when it does not run."""
         if self._server is not None:
             self._server.stop(signal.SIGINT, seconds=STOP_SECONDS_MAX)
+            self._server = None
         self._remove_outlying_socket()
 
     def kill(self) -> None:

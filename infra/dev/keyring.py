@@ -1,0 +1,107 @@
+"""Every key and password of a house on one machine: made once, each in a file only the owner may read.
+
+One folder a service, and a service is told of its own folder only. Nothing here is for production, where keys come from
+a key service and passwords from a secret store.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+ROOT_KEY_BYTES = 32
+DATABASE_SERVICES = ("gateway", "vault", "memory", "mcp_server")
+DEMO_AGENT = "chat_agent"
+
+Maker = Callable[[], bytes]
+
+
+def _ed25519() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _key() -> bytes:
+    return secrets.token_bytes(ROOT_KEY_BYTES)
+
+
+def _password() -> bytes:
+    return secrets.token_urlsafe(32).encode()
+
+
+MADE: dict[str, Maker] = {
+    "gateway/keys/bearer.pem": _ed25519,
+    "gateway/keys/grant.pem": _ed25519,
+    "gateway/keys/record.pem": _ed25519,
+    "gateway/keys/contact.key": _key,
+    "vault/root.key": _key,
+    "vault/fingerprint.key": _key,
+    "vault/processor.key": lambda: b"sk_test_" + secrets.token_hex(24).encode(),
+    "vault/webhook.secret": lambda: b"whsec_" + secrets.token_hex(24).encode(),
+    "memory/root.key": _key,
+    "mcp_server/client.pem": _ed25519,
+    "mcp_server/state.key": _key,
+    f"agents/{DEMO_AGENT}.pem": _ed25519,
+    **{f"{service}/{role}.password": _password for service in DATABASE_SERVICES for role in ("owner", "app")},
+}
+COPIED = {"sandbox/api.key": "vault/processor.key", "sandbox/webhook.secret": "vault/webhook.secret"}
+GRANT_KEY_READERS = ("vault", "memory")
+
+
+class Keyring:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def make(self) -> None:
+        """Make what is missing; what is there stays, so that a kept house opens its own data again."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, maker in MADE.items():
+            if not self.path(name).exists():
+                self.write(name, maker())
+        for name, source in COPIED.items():
+            self.write(name, self.path(source).read_bytes())
+        keys = json.dumps({"keys": [self.public_jwk("gateway/keys/grant.pem")]}).encode()
+        for service in GRANT_KEY_READERS:
+            self.write(f"{service}/grant.jwks", keys)
+
+    def password(self, service: str, role: str) -> str:
+        """Read the database password of `<service>_<role>`, role being `owner` or `app`."""
+        return self.path(f"{service}/{role}.password").read_text(encoding="ascii")
+
+    def private_key(self, name: str) -> Ed25519PrivateKey:
+        key = load_pem_private_key(self.path(name).read_bytes(), password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise TypeError(f"{name} is not an Ed25519 key")
+        return key
+
+    def public_jwk(self, name: str) -> dict[str, str]:
+        """Describe the public half for others; the key id is its RFC 7638 thumbprint."""
+        x = _base64url(self.private_key(name).public_key().public_bytes_raw())
+        members = {"crv": "Ed25519", "kty": "OKP", "x": x}
+        canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
+        return {**members, "kid": _base64url(hashlib.sha256(canonical).digest()), "alg": "EdDSA", "use": "sig"}
+
+    def password_file(self, service: str, role: str) -> Path:
+        """Write the password in libpq's form, so that the database URL a service is given holds no secret."""
+        line = f"*:*:*:{service}_{role}:{self.password(service, role)}\n"
+        return self.write(f"{service}/{role}.pgpass", line.encode())
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Replace a file in one step; only the owner may read it, from its first byte."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(path.name + ".new")
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(content)
+        return temporary.replace(path)
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,40 @@
+"""Asking a service over HTTP whether it is up yet."""
+
+import http.client
+import socket
+import time
+from collections.abc import Callable
+
+from infra.dev.ports import HOST
+
+ANSWER_SECONDS_MAX = 3.0
+PAUSE_SECONDS = 0.05
+
+
+def answers_ok(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_SECONDS_MAX)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def accepts(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=ANSWER_SECONDS_MAX):
+            return True
+    except OSError:
+        return False
+
+
+def wait(condition: Callable[[], bool], *, alive: Callable[[], bool], seconds: float) -> bool:
+    """Poll until `condition` holds; False as soon as the process is gone, or after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if not alive() or time.monotonic() > deadline:
+            return False
+        time.sleep(PAUSE_SECONDS)
+    return True

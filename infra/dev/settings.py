@@ -1,0 +1,135 @@
+"""The environment of each process: what this service must know, and nothing of any other's."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from infra.dev.keyring import Keyring
+from infra.dev.ports import HOST, Ports
+
+ROOT = Path(__file__).resolve().parents[2]
+MCP_CLIENT_ID = "mcp_server"
+TAPPED = ("gateway", "vault", "memory", "mcp_server")
+"""Listeners the demo records. Never the vault's page and never its leg to the processor: card numbers pass there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a process binds, and the URL others use; they differ when a wiretap stands between."""
+
+    bind_port: int
+    url: str
+
+    @property
+    def bind(self) -> str:
+        return f"{HOST}:{self.bind_port}"
+
+
+def addresses(ports: Ports, inner: dict[str, int]) -> dict[str, Address]:
+    """By listener name; `inner` holds the ports of the tapped ones."""
+    return {name: Address(inner.get(name, port), f"http://{HOST}:{port}") for name, port in ports.named().items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    folder: Path
+    keyring: Keyring
+    addresses: dict[str, Address]
+    databases: dict[str, str]
+    """Service → the part of its database URL after the role: where, without who and without a password."""
+    log_level: str
+
+    def of(self, service: str) -> dict[str, str]:
+        """What `python -m <service>` is given to serve."""
+        own: dict[str, str] = {
+            "gateway": self._gateway,
+            "vault": self._vault,
+            "memory": self._memory,
+            "mcp_server": self._mcp_server,
+            "sandbox": self._sandbox,
+        }[service]()
+        if service in self.databases:
+            own |= self._database("DATABASE_URL", service, "app")
+        return basic() | _prefixed(service, {**own, "SANDBOX": "true", "LOG_LEVEL": self.log_level})
+
+    def of_owner(self, service: str) -> dict[str, str]:
+        """What migrating and provisioning are given besides: the owner's way into the database."""
+        return self.of(service) | _prefixed(service, self._database("OWNER_DATABASE_URL", service, "owner"))
+
+    def _database(self, setting: str, service: str, role: str) -> dict[str, str]:
+        password_file = quote(str(self.keyring.password_file(service, role)))
+        url = f"postgresql+asyncpg://{service}_{role}@{self.databases[service]}&passfile={password_file}"
+        return {setting: url, f"{setting}_FILE": str(self.keyring.write(f"{service}/{role}.url", url.encode()))}
+
+    def _gateway(self) -> dict[str, str]:
+        return {
+            "BIND": self.addresses["gateway"].bind,
+            "PUBLIC_URL": self.addresses["gateway"].url,
+            "VAULT_URL": self.addresses["vault"].url,
+            "VAULT_PAGE_URL": self.addresses["vault_page"].url,
+            "MEMORY_URL": self.addresses["memory"].url,
+            "INBOX_URL": self.addresses["inbox"].url,
+            "KEYS_FOLDER": self._secret("gateway/keys"),
+        }
+
+    def _vault(self) -> dict[str, str]:
+        return {
+            "BIND": self.addresses["vault"].bind,
+            "PAGE_BIND": self.addresses["vault_page"].bind,
+            "WEBHOOK_BIND": self.addresses["vault_webhooks"].bind,
+            "PAGE_URL": self.addresses["vault_page"].url,
+            "GRANT_JWKS_FILE": self._secret("vault/grant.jwks"),
+            "GRANT_ISSUER": self.addresses["gateway"].url,
+            "DOOR_ORIGIN": self.addresses["gateway"].url,
+            "ROOT_KEY_FILE": self._secret("vault/root.key"),
+            "FINGERPRINT_KEY_FILE": self._secret("vault/fingerprint.key"),
+            "PROCESSOR_URL": self.addresses["processor"].url,
+            "PROCESSOR_KEY_FILE": self._secret("vault/processor.key"),
+            "WEBHOOK_SECRET_FILE": self._secret("vault/webhook.secret"),
+        }
+
+    def _memory(self) -> dict[str, str]:
+        return {
+            "BIND": self.addresses["memory"].bind,
+            "GRANT_JWKS_FILE": self._secret("memory/grant.jwks"),
+            "GRANT_ISSUER": self.addresses["gateway"].url,
+            "ROOT_KEY_FILE": self._secret("memory/root.key"),
+        }
+
+    def _mcp_server(self) -> dict[str, str]:
+        return {
+            "BIND": self.addresses["mcp_server"].bind,
+            "PUBLIC_URL": self.addresses["mcp_server"].url,
+            "GATEWAY_URL": self.addresses["gateway"].url,
+            "ISSUER": self.addresses["gateway"].url,
+            "CLIENT_ID": MCP_CLIENT_ID,
+            "CLIENT_KEY_FILE": self._secret("mcp_server/client.pem"),
+            "STATE_KEY_FILE": self._secret("mcp_server/state.key"),
+            "BRANDS_FOLDER": str(ROOT / "mcp_server" / "brands"),
+        }
+
+    def _sandbox(self) -> dict[str, str]:
+        return {
+            "BIND": self.addresses["processor"].bind,
+            "INBOX_BIND": self.addresses["inbox"].bind,
+            "STATE_FOLDER": str(self.folder / "sandbox"),
+            "WEBHOOK_URL": f"{self.addresses['vault_webhooks'].url}/webhooks/stripe",
+            "WEBHOOK_SECRET_FILE": self._secret("sandbox/webhook.secret"),
+            "API_KEY_FILE": self._secret("sandbox/api.key"),
+        }
+
+    def _secret(self, name: str) -> str:
+        return str(self.keyring.path(name))
+
+
+def basic() -> dict[str, str]:
+    """What any Python program needs. Nothing of the caller's environment passes but where programs are."""
+    python = {name: value for name, value in os.environ.items() if name in {"PYTHONWARNINGS", "PYTHONDEVMODE"}}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {"PATH": path, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **python}
+
+
+def _prefixed(service: str, values: dict[str, str]) -> dict[str, str]:
+    return {f"UNDERCROFT_{service.upper()}_{name}": value for name, value in values.items()}
