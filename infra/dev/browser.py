@@ -48,7 +48,7 @@ _KEYS: Final = {
     "Enter": {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"},
     "Tab": {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9},
     "Backspace": {"key": "Backspace", "code": "Backspace", "windowsVirtualKeyCode": 8},
-    "ArrowLeft": {"key": "ArrowLeft", "code": "ArrowLeft", "windowsVirtualKeyCode": 37},
+    "End": {"key": "End", "code": "End", "windowsVirtualKeyCode": 35},
     "Home": {"key": "Home", "code": "Home", "windowsVirtualKeyCode": 36},
 }
 
@@ -280,12 +280,16 @@ class Page:
     async def type(self, selector: str, text: str) -> None:
         """Click into a field and press one key after the other."""
         await self.click(selector)
+        await self.keys(text)
+
+    async def keys(self, text: str) -> None:
+        """Press one key after the other, wherever the caret is."""
         for character in text:
             await self._send("Input.dispatchKeyEvent", type="keyDown", text=character, key=character)
             await self._send("Input.dispatchKeyEvent", type="keyUp", key=character)
 
     async def press(self, key: str) -> None:
-        """Press a key that types nothing: one of Enter, Tab, Backspace, ArrowLeft, Home."""
+        """Press a key that types nothing: one of Enter, Tab, Backspace, End, Home."""
         await self._send("Input.dispatchKeyEvent", type="keyDown", **_KEYS[key])
         released = {name: value for name, value in _KEYS[key].items() if name != "text"}
         await self._send("Input.dispatchKeyEvent", type="keyUp", **released)

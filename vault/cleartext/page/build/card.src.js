@@ -15,7 +15,7 @@ const issuers = JSON.parse(form.dataset.issuers).map(([first, last, brand, lengt
   codeLength,
 }));
 const brandNames = JSON.parse(form.dataset.brandNames);
-const submitButton = document.getElementById("submit");
+const submitButton = document.getElementById("send");
 const status = document.getElementById("status");
 const suite = new CipherSuite({ kem: new DhkemX25519HkdfSha256(), kdf: new HkdfSha256(), aead: new Aes256Gcm() });
 const recipientKey = importRecipientKey();
@@ -72,10 +72,12 @@ function formatNumber() {
   if (hint.textContent !== name) hint.textContent = name;
 }
 
+// Puts the slash in after two digits; a slash the person types as well is not a second one.
 function formatExpiry(event) {
-  const typed = inputs.expiry.value.normalize("NFKC");
-  if (event.inputType?.startsWith("delete") || !/^\d{3,}$|^\d{2}$/.test(typed)) return;
-  rewrite(inputs.expiry, `${typed.slice(0, 2)}/${typed.slice(2, 6)}`);
+  if (event.inputType?.startsWith("delete")) return;
+  const typed = inputs.expiry.value.normalize("NFKC").replace(/[\s/.-]+/g, "/");
+  const [, month, year] = /^(\d{2})\/?(\d{0,4})$/.exec(typed) ?? [];
+  if (month) rewrite(inputs.expiry, `${month}/${year}`);
 }
 
 function numberFlaw() {
@@ -205,7 +207,7 @@ async function onSubmit(event) {
     postSealed(await seal(recipientPublicKey));
   } catch {
     setSending(false);
-    showSummary([{ name: "submit", text: words("sealing_failed") }]);
+    showSummary([{ name: "send", text: words("sealing_failed") }]);
   }
 }
 

@@ -1,0 +1,107 @@
+"""The vault's card page over a real HTTP server, with nothing of the vault behind it: what it is handed is kept."""
+
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from infra.chassis.clock import Clock
+from vault.cleartext.hpke import PageKeys
+from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
+from vault.cleartext.page.assets import STATIC
+from vault.cleartext.page.render import (
+    PAGE_HEADERS,
+    CardPageView,
+    DonePageView,
+    render_card_page,
+    render_done_page,
+    render_gone_page,
+)
+
+CAPTURE_ID = "cap_abcdefghjkmnpq"
+CSRF = "made-up-csrf"
+
+
+@dataclass(slots=True)
+class CardSite:
+    """One capture. `bodies` are the posts as they came over the wire; `taken` is what the intake made of them."""
+
+    clock: Clock
+    keys: PageKeys = field(default_factory=PageKeys)
+    bodies: list[bytes] = field(default_factory=list)
+    taken: list[CardIntake] = field(default_factory=list)
+    url: str = ""
+
+    def card_page(self, refused: CardFormRefused | None = None) -> str:
+        return render_card_page(
+            CardPageView(
+                capture_id=CAPTURE_ID,
+                brand_name="Larkspur & Vale",
+                amount_minor=7998,
+                currency="USD",
+                csrf=CSRF,
+                key=self.keys.current(self.clock.now()),
+                refused=refused,
+            )
+        )
+
+    async def show(self, _request: web.Request) -> web.Response:
+        if not self.taken:
+            return _page(self.card_page())
+        number = self.taken[-1].details.number
+        return _page(
+            render_done_page(
+                DonePageView(
+                    brand_name="Larkspur & Vale",
+                    amount_minor=7998,
+                    currency="USD",
+                    card_brand=number.brand,
+                    last4=number.last4,
+                )
+            )
+        )
+
+    async def receive(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.bodies.append(body)
+        try:
+            fields = read_form(body)
+            if not hmac.compare_digest(fields.get("csrf", ""), CSRF):
+                return _page(render_gone_page(), 403)
+            self.taken.append(take_card(fields, capture_id=CAPTURE_ID, keys=self.keys, now=self.clock.now()))
+        except CardFormRefused as refused:
+            return _page(self.card_page(refused), 422)
+        except FormMalformed:
+            return _page(render_gone_page(), 400)
+        return web.Response(status=303, headers={"Location": f"/captures/{CAPTURE_ID}"})
+
+
+@asynccontextmanager
+async def serve_card_site(clock: Clock) -> AsyncIterator[CardSite]:
+    site = CardSite(clock)
+    app = web.Application()
+    app.router.add_get(f"/captures/{CAPTURE_ID}", site.show)
+    app.router.add_post(f"/captures/{CAPTURE_ID}", site.receive)
+    for asset in STATIC.values():
+        app.router.add_get(asset.path, _file_handler(asset.content, asset.headers))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        site.url = f"http://127.0.0.1:{runner.addresses[0][1]}/captures/{CAPTURE_ID}"
+        yield site
+    finally:
+        await runner.cleanup()
+
+
+def _page(html: str, status: int = 200) -> web.Response:
+    return web.Response(body=html.encode(), status=status, headers=PAGE_HEADERS)
+
+
+def _file_handler(content: bytes, headers: dict[str, str]):
+    async def give(_request: web.Request) -> web.Response:
+        return web.Response(body=content, headers=headers)
+
+    return give
