@@ -1,0 +1,104 @@
+"""`python -m infra.sandbox`: the processor and the inbox, two listeners in one process, on loopback only."""
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from infra.sandbox import logs
+from infra.sandbox.app import build_app
+from infra.sandbox.courier import Courier
+from infra.sandbox.desk import Desk
+from infra.sandbox.documents import Documents
+from infra.sandbox.faults import Faults, WaitingRoom
+from infra.sandbox.inbox import Inbox, build_inbox
+from infra.sandbox.ledger import Ledger
+from infra.sandbox.operations import OPERATIONS
+from infra.sandbox.settings import Address, Settings, SettingsIncomplete, load
+
+_FINGERPRINT_KEY_BYTES = 32
+
+
+def main() -> int:
+    try:
+        settings = load(os.environ)
+    except SettingsIncomplete as problem:
+        sys.stderr.write(f"sandbox: {problem}\n")
+        return 2
+    logs.configure(settings.log_level)
+    asyncio.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    settings.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = _fingerprint_key(settings.state_folder / "fingerprint.key")
+    with (
+        closing(Ledger(settings.state_folder / "processor.sqlite")) as ledger,
+        closing(Inbox(settings.state_folder / "inbox.sqlite")) as inbox,
+    ):
+        documents = Documents(ledger, page_url=settings.bind.url)
+        faults = Faults(frozenset(operation.name for operation in OPERATIONS))
+        courier = None if settings.webhook is None else Courier(ledger, documents, faults, settings.webhook)
+        desk = Desk(
+            ledger=ledger,
+            documents=documents,
+            faults=faults,
+            waiting_room=WaitingRoom(),
+            fingerprint_key=key,
+            webhooks=courier is not None,
+            keys_in_use=set(),
+            wrote=_nobody_to_wake if courier is None else courier.wake,
+        )
+        processor = build_app(desk, api_key=settings.api_key, operations=OPERATIONS)
+        servers = [_server(processor, settings.bind), _server(build_inbox(inbox), settings.inbox_bind)]
+        await _run(servers, desk.waiting_room, courier)
+
+
+async def _run(servers: list[Server], waiting_room: WaitingRoom, courier: Courier | None) -> None:
+    """Serve until SIGTERM or SIGINT, or until something that should run for ever ends."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = [asyncio.create_task(server.serve()) for server in servers]
+    delivering = [] if courier is None else [asyncio.create_task(courier.run())]
+    stopped = asyncio.create_task(stop.wait())
+    logs.say("started")
+    await asyncio.wait([*serving, *delivering, stopped], return_when=asyncio.FIRST_COMPLETED)
+    waiting_room.close()
+    stopped.cancel()
+    for server in servers:
+        server.stop()  # type: ignore[no-untyped-call]  # granian leaves it unannotated
+    for task in delivering:
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await asyncio.gather(*serving, *delivering)
+    logs.say("stopped")
+
+
+def _server(app: object, address: Address) -> Server:
+    return Server(app, address=address.host, port=address.port, interface=Interfaces.ASGI, log_enabled=False)
+
+
+def _fingerprint_key(path: Path) -> bytes:
+    """The key of card fingerprints, made at the first start and readable by this user only."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_FINGERPRINT_KEY_BYTES))
+    return path.read_bytes()
+
+
+def _nobody_to_wake() -> None:
+    """Without a webhook URL nothing is delivered."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

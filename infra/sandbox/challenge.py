@@ -1,0 +1,69 @@
+"""The bank's 3-D Secure page of the sandbox: a person clicks, or a test posts, whether the challenge was passed."""
+
+from typing import Any, Literal
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from infra.sandbox import charging
+from infra.sandbox.control import json_response, read_json
+from infra.sandbox.desk import Desk
+from infra.sandbox.errors import StripeError, missing
+from infra.sandbox.exchange import Exchange
+from infra.sandbox.form import read_pairs
+from infra.sandbox.money import shown
+from infra.sandbox.pages import page
+from infra.sandbox.resources import PaymentIntent
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    outcome: Literal["pass", "fail"]
+
+
+def challenge_routes(desk: Desk) -> list[HTTPRouteHandler]:
+    @get("/_sandbox/authenticate/{intent_id:str}")
+    async def ask(intent_id: FromPath[str]) -> Response[str]:
+        intent = desk.ledger.find(PaymentIntent, intent_id)
+        if intent is None:
+            raise missing("payment_intent", "", "intent")
+        return _page(intent)
+
+    @post("/_sandbox/authenticate/{intent_id:str}", status_code=200)
+    async def answer(intent_id: FromPath[str], request: AnyRequest) -> Response[Any]:
+        body = await request.body()
+        if request.headers.get("content-type", "").startswith("application/json"):
+            outcome = read_json(body, Outcome)
+            intent = _finish(desk, intent_id, outcome)
+            return json_response(desk.documents.show(intent))
+        outcome = read_json(msgspec.json.encode(dict(read_pairs(body))), Outcome)
+        return _page(_finish(desk, intent_id, outcome))
+
+    return [ask, answer]
+
+
+def _finish(desk: Desk, intent_id: str, outcome: Outcome) -> PaymentIntent:
+    """Raises StripeError when no challenge is open for the intent."""
+
+    def act(exchange: Exchange) -> PaymentIntent:
+        intent = exchange.get(PaymentIntent, intent_id, param="intent")
+        if intent.status != "requires_action":
+            raise StripeError(f"No challenge is open: this PaymentIntent has a status of {intent.status}.")
+        return charging.finish_authentication(exchange, intent, passed=outcome.outcome == "pass")
+
+    return desk.by_hand(intent_id, act)
+
+
+def _page(intent: PaymentIntent) -> Response[str]:
+    return page(
+        "challenge.html",
+        intent=intent.id,
+        amount=shown(intent.amount, intent.currency),
+        currency=intent.currency.upper(),
+        waiting=intent.status == "requires_action",
+        state=intent.status.replace("_", " "),
+        return_url=intent.return_url,
+    )

@@ -1,0 +1,106 @@
+"""What the sandbox is told at start, read once from the environment."""
+
+import ipaddress
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PREFIX = "UNDERCROFT_SANDBOX_"
+_REQUIRED = ("BIND", "INBOX_BIND", "STATE_FOLDER", "API_KEY_FILE")
+_WEBHOOK = ("WEBHOOK_URL", "WEBHOOK_SECRET_FILE")
+_PORT_MAX = 65_535
+
+
+class SettingsIncomplete(Exception):
+    """The sandbox cannot start. Its text names every setting that is missing or wrong, never a secret's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A loopback address and port. Anything else is refused: test cards and fault switches stay on this machine."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        host, separator, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not separator or not (port.isascii() and port.isdigit() and 0 < int(port) <= _PORT_MAX):
+            raise ValueError("must be host:port")
+        try:
+            loopback = ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            raise ValueError("must be a numeric loopback address, such as 127.0.0.1") from None
+        if not loopback:
+            raise ValueError("must be a loopback address: the sandbox never listens to another machine")
+        return cls(host=host, port=int(port))
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where events are posted, and the secret their signature is made with."""
+
+    url: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    bind: Address
+    inbox_bind: Address
+    state_folder: Path
+    api_key: str = field(repr=False)
+    webhook: Webhook | None
+    log_level: int
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; the two webhook settings come together or not at all (then no webhook is sent)."""
+    values = {name: environment.get(PREFIX + name, "").strip() for name in (*_REQUIRED, *_WEBHOOK)}
+    wrong = [f"{PREFIX}{name} is missing" for name in _REQUIRED if not values[name]]
+    if any(values[name] for name in _WEBHOOK):
+        wrong += [f"{PREFIX}{name} is missing" for name in _WEBHOOK if not values[name]]
+    level = logging.getLevelNamesMapping().get(environment.get(PREFIX + "LOG_LEVEL", "INFO").upper())
+    if level is None:
+        wrong.append(f"{PREFIX}LOG_LEVEL is not a log level")
+    addresses = {name: _address(name, values[name], wrong) for name in ("BIND", "INBOX_BIND") if values[name]}
+    secrets = {name: _secret(name, values[name], wrong) for name in values if name.endswith("_FILE") and values[name]}
+    if values["WEBHOOK_URL"] and not values["WEBHOOK_URL"].startswith(("http://", "https://")):
+        wrong.append(f"{PREFIX}WEBHOOK_URL must be an http or https URL")
+    if wrong or level is None:
+        raise SettingsIncomplete("; ".join(wrong))
+    webhook = Webhook(values["WEBHOOK_URL"], secrets["WEBHOOK_SECRET_FILE"]) if values["WEBHOOK_URL"] else None
+    return Settings(
+        bind=addresses["BIND"],
+        inbox_bind=addresses["INBOX_BIND"],
+        state_folder=Path(values["STATE_FOLDER"]),
+        api_key=secrets["API_KEY_FILE"],
+        webhook=webhook,
+        log_level=level,
+    )
+
+
+def _address(name: str, text: str, wrong: list[str]) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as problem:
+        wrong.append(f"{PREFIX}{name} {problem}")
+        return Address(host="", port=0)
+
+
+def _secret(name: str, path: str, wrong: list[str]) -> str:
+    try:
+        secret = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        wrong.append(f"{PREFIX}{name} names a file that cannot be read")
+        return ""
+    if not secret:
+        wrong.append(f"{PREFIX}{name} names an empty file")
+    return secret
