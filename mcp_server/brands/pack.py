@@ -21,7 +21,6 @@ POLICY_CHARACTERS_MAX = 4_000  # a policy is read out whole in one answer
 _POLICY_TITLE = re.compile(r"# (\S.*)\n\n\S")
 _MSGSPEC_MESSAGE = re.compile(r"(?P<reason>.*?)(?: - at `(?:key in )?\$\.?(?P<field>.*)`)?\Z", re.DOTALL)
 
-
 Shape = TypeVar("Shape", Brand, Catalog)
 
 

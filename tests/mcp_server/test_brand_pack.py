@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import mcp_server.brands
+from infra.chassis.screen import find_card_number
 from mcp_server.brands.invalid import BrandPackInvalid
 from mcp_server.brands.pack import BrandPack, load_pack, load_packs
 from mcp_server.brands.pictures import PICTURE_BYTES_MAX
@@ -57,6 +58,14 @@ def test_a_variant_is_an_offer_and_a_product_without_variants_offers_itself(pack
 
 def test_no_sku_can_look_like_a_card_number(pack: BrandPack):
     assert not any(re.search(r"\d{3}", sku) for sku in (*pack.products, *pack.offers))
+
+
+def test_no_text_of_the_pack_trips_the_card_screen(pack: BrandPack):
+    texts = [(BRANDS / "lumen_and_loom" / name).read_text("utf-8") for name in ("brand.toml", "catalog.toml")]
+
+    assert not [
+        text for text in (*texts, *(policy.text for policy in pack.policies.values())) if find_card_number(text)
+    ]
 
 
 def test_every_picture_is_small_drawn_for_one_product_and_refers_to_nothing(pack: BrandPack):
