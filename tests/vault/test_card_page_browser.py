@@ -276,3 +276,50 @@ async def test_every_field_is_named_described_and_filled_by_the_browser(browser:
         ["Security code", "cc-csc", True],
         ["Name on card", "cc-name", True],
     ]
+
+
+async def test_digits_of_another_script_are_read_as_digits(browser: Browser, site: CardSite):
+    page = await browser.open_page()
+    await page.goto(site.url)
+
+    await type_card(page, "٤٢٤٢٤٢٤٢٤٢٤٢٤٢٤٢", code="१२३", expiry=f"१२/{EXPIRY_YEAR % 100}")
+    await page.click("#send")
+    await page.wait_for(".saved")
+
+    [intake] = site.taken
+    assert bytes(intake.details.number.reveal()) == b"4242424242424242"
+    assert bytes(intake.code.reveal()) == b"123"
+    assert intake.details.exp_month == 12
+
+
+async def test_a_browser_that_cannot_seal_posts_the_plain_form(browser: Browser, site: CardSite):
+    page = await browser.open_page()
+    old_browser = "Object.defineProperty(SubtleCrypto.prototype, 'importKey', { value: () => Promise.reject(Error()) })"
+    await page.connection.send("Page.addScriptToEvaluateOnNewDocument", {"source": old_browser}, page.session_id)
+    await page.goto(site.url)
+
+    await type_card(page, "4242424242424242")
+    await page.click("#send")
+    await page.wait_for(".saved")
+
+    [intake] = site.taken
+    assert not intake.sealed
+
+
+async def test_an_inline_script_or_style_is_blocked_and_reported(browser: Browser, site: CardSite):
+    page = await browser.open_page()
+    await page.goto(site.url)
+
+    await page.evaluate(
+        "(() => { const script = document.createElement('script'); script.append('window.ran = true');"
+        " document.head.append(script); document.body.setAttribute('style', 'color: red'); })()"
+    )
+    ran = await page.evaluate("window.ran === true")
+    refused_markup = await page.evaluate(
+        "(() => { try { document.body.innerHTML = '<b>x</b>'; return false; } catch { return true; } })()"
+    )
+
+    assert ran is False
+    assert refused_markup is True
+    for broken in ("TrustedScript", "TrustedHTML", "style-src"):
+        assert any(broken in complaint for complaint in page.complaints)

@@ -23,8 +23,18 @@ let sending = false;
 
 const words = (flaw) => document.querySelector(`#words [data-flaw="${flaw}"]`).textContent;
 
-// Digits of any script as ASCII; everything else dropped. The vault reads the same text with its own, stricter eyes.
-const digitsOf = (text) => text.normalize("NFKC").replace(/\D/g, "");
+const isDigit = (codePoint) => /\p{Nd}/u.test(String.fromCodePoint(codePoint));
+
+// Digits of any script (an Arabic or Devanagari keyboard) as ASCII: Unicode encodes each script's ten in a row from zero.
+const asciiDigits = (text) =>
+  text.normalize("NFKC").replace(/\p{Nd}/gu, (digit) => {
+    let value = 0;
+    while (isDigit(digit.codePointAt(0) - value - 1)) value += 1;
+    return String(value);
+  });
+
+// Everything but digits dropped. The vault reads the same text with its own, stricter eyes.
+const digitsOf = (text) => asciiDigits(text).replace(/\D/g, "");
 
 const issuerOf = (digits) =>
   issuers.find(({ first, last }) => {
@@ -75,7 +85,7 @@ function formatNumber() {
 // Puts the slash in after two digits; a slash the person types as well is not a second one.
 function formatExpiry(event) {
   if (event.inputType?.startsWith("delete")) return;
-  const typed = inputs.expiry.value.normalize("NFKC").replace(/[\s/.-]+/g, "/");
+  const typed = asciiDigits(inputs.expiry.value).replace(/[\s/.-]+/g, "/");
   const [, month, year] = /^(\d{2})\/?(\d{0,4})$/.exec(typed) ?? [];
   if (month) rewrite(inputs.expiry, `${month}/${year}`);
 }
@@ -93,7 +103,7 @@ function numberFlaw() {
 }
 
 function expiryFlaw() {
-  const typed = inputs.expiry.value.normalize("NFKC").replace(/\s/g, "");
+  const typed = asciiDigits(inputs.expiry.value).replace(/\s/g, "");
   if (!typed) return "expiry_missing";
   const match = /^(\d{1,2})[/.-](\d{2}|\d{4})$|^(\d{2})(\d{2}|\d{4})$/.exec(typed);
   if (!match) return "expiry_invalid";
