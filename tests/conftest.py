@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.dev.house import House
 from infra.dev.postgres import Cluster
 from tests.support.database import DatabaseMaker, Databases
+from tests.support.house import throwaway_house
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,10 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Clu
 def database(clusters: dict[str, Cluster]) -> DatabaseMaker:
     """`database("vault")` makes a fresh, migrated database of that service with `owner_dsn` and `app_dsn`."""
     return Databases(clusters).fresh
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The whole running house, every service a process of its own, on free ports. A test that kills restarts."""
+    with throwaway_house(tmp_path_factory.mktemp("house")) as running:
+        yield running

@@ -96,7 +96,8 @@ class Keyring:
     def write(self, name: str, content: bytes) -> Path:
         """Replace a file in one step; only the owner may read it, from its first byte."""
         path = self.path(name)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (*reversed(path.parent.relative_to(self.folder).parents), path.parent.relative_to(self.folder)):
+            (self.folder / folder).mkdir(exist_ok=True, mode=0o700)  # `parents=True` would leave those above open
         temporary = path.with_name(path.name + ".new")
         temporary.touch(mode=0o600)
         temporary.write_bytes(content)

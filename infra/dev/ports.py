@@ -74,7 +74,7 @@ def require_free(ports: Mapping[str, int]) -> None:
     if taken:
         raise PortTaken(
             "these ports are taken:\n" + "\n".join(taken) + "\n"
-            "Stop what holds them, or choose others: `undercroft up --base-port 8100`, or for one `--port gateway=8100`."
+            "Stop what holds them, or choose others: `undercroft up --base-port 8100`, or one: `--port gateway=8100`."
         )
 
 

@@ -85,7 +85,7 @@ def spawn(
 ) -> Child:
     """Start `command` in its own process group, both output streams appended to `log`."""
     leash = [sys.executable, "-I", "-S", str(LEASH), str(int(death_signal)), str(os.getpid()), user or "-"]
-    with log.open("ab") as output:
+    with open(log, "ab", opener=_private) as output:
         process = _FORKS.submit(
             subprocess.Popen,
             [*leash, *map(str, command)],
@@ -95,8 +95,14 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             process_group=0,
+            umask=0o077,
         ).result()
     return Child(process=process, identity=identify(process.pid))
+
+
+def _private(path: str, flags: int) -> int:
+    """Logs name subjects and orders: only the owner reads them."""
+    return os.open(path, flags, 0o600)
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float) -> bool:

@@ -59,7 +59,7 @@ class Lock:
         except BlockingIOError:
             file.close()
             raise HouseBusy(
-                f"a house is already running on {self._folder}: `undercroft status` shows it, `undercroft down` stops it"
+                f"a house already runs on {self._folder}: `undercroft status` shows it, `undercroft down` stops it"
             ) from None
         self._file = file
 
@@ -93,7 +93,7 @@ def bring_down(folder: Path) -> bool:
     if state.runner.alive and state.runner != identify(os.getpid()):
         os.kill(state.runner.pid, signal.SIGTERM)
         if not wait_for(lambda: not state.runner.alive, seconds=DOWN_SECONDS_MAX):
-            raise HouseBusy(f"the runner (pid {state.runner.pid}) does not end; its last words are in its own terminal")
+            raise HouseBusy(f"the runner (pid {state.runner.pid}) does not end; its terminal says why")
     sweep(folder, state)
     return ran
 

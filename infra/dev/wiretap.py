@@ -50,7 +50,7 @@ class Relay:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection(HOST, self._tap.target)
-        except OSError:  # the service is down: the caller sees what it would see without us
+        except OSError:  # the service is down; its caller sees a lost connection where it would have seen a refused one
             writer.transport.abort()
             return
         path = self._folder / f"{self._tap.name}.{next(self._numbers):05d}"
