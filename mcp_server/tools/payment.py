@@ -1,0 +1,200 @@
+"""pay: the gateway decides and charges; here the cart is checked, the stock held, and the order made."""
+
+from datetime import timedelta
+
+from gateway.contract import PurchaseRequest, PurchaseState, PurchaseView, Reason
+from infra.chassis.clock import Clock
+from infra.chassis.ids import new_id
+from mcp_server.carried import PAUSE_SECONDS
+from mcp_server.checkout.cart import price, written
+from mcp_server.checkout.orders import place_order
+from mcp_server.checkout.quotes import quote_of
+from mcp_server.checkout.stock import Stock
+from mcp_server.contract import Pay, PaymentState, PaymentView
+from mcp_server.errors import AddressMissing, CartChanged, CheckoutNotFound, Unavailable
+from mcp_server.gateway_calls import GatewayCalls
+from mcp_server.store import Checkout, Order, Store
+from mcp_server.tools.tool import Call, Links, Pause, PauseSpent, Tool
+from mcp_server.tools.views import UNDER_WAY, order_view, reasons_in_words, remedies_of
+
+STATES = {
+    PurchaseState.PAID: PaymentState.PAID,
+    PurchaseState.NEEDS_CARD: PaymentState.NEEDS_CARD,
+    PurchaseState.DENIED: PaymentState.DENIED,
+    PurchaseState.DECLINED: PaymentState.DECLINED,
+    PurchaseState.FAILED: PaymentState.FAILED,
+    PurchaseState.CHARGING: PaymentState.IN_PROGRESS,
+    PurchaseState.UNKNOWN: PaymentState.IN_PROGRESS,
+}
+ENDED_UNPAID = frozenset({PurchaseState.DENIED, PurchaseState.DECLINED, PurchaseState.FAILED})
+
+
+class Payments:
+    def __init__(self, *, store: Store, stock: Stock, gateway: GatewayCalls, clock: Clock) -> None:
+        self._store = store
+        self._stock = stock
+        self._gateway = gateway
+        self._clock = clock
+
+    def tools(self) -> list[Tool[Pay]]:
+        return [
+            Tool(
+                name="pay",
+                title="Pay for a checkout",
+                description=(
+                    "Pay for a checkout as it was last shown, after the person agreed to its total. If a card is "
+                    "needed, the person gets a link to the payment page; card details are typed only there. Call pay "
+                    "again when they are done. A payment is made at most once for a checkout, however often it is asked."
+                ),
+                scopes=("purchase",),
+                arguments=Pay,
+                view=PaymentView,
+                run=self.pay,
+                reads_only=False,
+                destroys=True,
+                repeatable=True,
+            )
+        ]
+
+    async def pay(self, call: Call, wanted: Pay) -> PaymentView | Pause:
+        waited_for = await self._resume(call, wanted.checkout_id)
+        checkout, order = await self._find(call, wanted.checkout_id)
+        if order is not None:
+            return _paid(order)
+        if not checkout.cart.payable:
+            raise AddressMissing
+        if call.turned_away:
+            return _payment(
+                checkout, PaymentState.NEEDS_CARD, "The person turned the card page away; nothing was charged."
+            )
+        if checkout.purchase_state not in UNDER_WAY:
+            await self._prepare(call, checkout)
+        purchase = await self._buy(call, checkout)
+        order = await self._note(call, checkout, purchase)
+        if purchase.state is PurchaseState.NEEDS_CARD:
+            return await self._ask_for_card(call, checkout, purchase, waited_for)
+        if order is not None:
+            return _paid(order)
+        return _outcome(checkout, purchase)
+
+    async def _resume(self, call: Call, checkout_id: str) -> str | None:
+        """Use up the pause this call comes back from: the capture it waited for. Raises PauseSpent the second time."""
+        if call.paused_call_id is None:
+            return None
+        async with self._store.transaction(call.owner.tenant_id) as tx:
+            capture_id = await tx.resume_call(call.paused_call_id, checkout_id, now=self._clock.now())
+        if capture_id is None:
+            raise PauseSpent
+        return capture_id
+
+    async def _find(self, call: Call, checkout_id: str) -> tuple[Checkout, Order | None]:
+        async with self._store.transaction(call.owner.tenant_id) as tx:
+            checkout = await tx.checkout(call.owner, checkout_id)
+            if checkout is None:
+                raise CheckoutNotFound
+            return checkout, await tx.newest_order(call.owner, checkout_id=checkout_id)
+
+    async def _prepare(self, call: Call, checkout: Checkout) -> None:
+        """The cart must cost what was shown, and be there."""
+        if price(call.pack, checkout.cart.wishes).sha256 != checkout.cart_sha256:
+            raise CartChanged
+        async with self._store.transaction(call.owner.tenant_id) as tx:
+            await self._stock.hold(tx, call.pack, checkout.checkout_id, checkout.cart)
+
+    async def _buy(self, call: Call, checkout: Checkout) -> PurchaseView:
+        """A quote that ran out while nothing changed is renewed, once."""
+        request = PurchaseRequest(checkout_id=checkout.checkout_id, cart_sha256=checkout.cart_sha256)
+        purchase = await self._gateway.buy(call.caller, request)
+        if purchase.decision is None or Reason.QUOTE_EXPIRED not in purchase.decision.reasons:
+            return purchase
+        await self._gateway.register_quote(checkout.checkout_id, quote_of(call.pack, checkout.cart))
+        return await self._gateway.buy(call.caller, request)
+
+    async def _note(self, call: Call, checkout: Checkout, purchase: PurchaseView) -> Order | None:
+        """What the gateway said, kept; if it is paid, the order."""
+        async with self._store.transaction(call.owner.tenant_id) as tx:
+            if purchase.state is PurchaseState.PAID:
+                await place_order(tx, purchase, self._clock)
+                return await tx.newest_order(call.owner, checkout_id=checkout.checkout_id)
+            await tx.note_purchase_state(checkout.checkout_id, purchase.state, now=self._clock.now())
+            if purchase.state in ENDED_UNPAID:
+                await tx.release_stock(checkout.checkout_id)
+        return None
+
+    async def _ask_for_card(
+        self, call: Call, checkout: Checkout, purchase: PurchaseView, waited_for: str | None
+    ) -> PaymentView | Pause:
+        """By the client's own way of showing a link. Who was just sent to this very page is not sent there again."""
+        url, capture_id = purchase.card_url, purchase.capture_id
+        if url is None or capture_id is None:
+            raise Unavailable
+        total = written(checkout.cart.total_minor, checkout.cart.currency)
+        if waited_for == capture_id:
+            message = (
+                f"The card page was shown but is not finished. When the person has entered the card: pay again. {url}"
+            )
+            return _payment(checkout, PaymentState.NEEDS_CARD, message, card_url=url)
+        if call.links is Links.AS_TEXT:
+            message = f"Give the person this link to enter a card for {total}, and call pay again afterwards: {url}"
+            return _payment(checkout, PaymentState.NEEDS_CARD, message, card_url=url)
+        message = f"{call.pack.brand.name} needs a card to take {total}. Card details are entered on this page only."
+        paused_call_id = new_id("psd")
+        if call.links is Links.AS_INPUT:
+            expires_at = self._clock.now() + timedelta(seconds=PAUSE_SECONDS)
+            async with self._store.transaction(call.owner.tenant_id) as tx:
+                await tx.pause_call(paused_call_id, checkout.checkout_id, capture_id, expires_at=expires_at)
+        return Pause(url=url, message=message, elicitation_id=capture_id, paused_call_id=paused_call_id)
+
+
+def _paid(order: Order) -> PaymentView:
+    view = order_view(order)
+    return PaymentView(
+        checkout_id=order.checkout_id,
+        state=PaymentState.PAID,
+        message=f"{view.total} is paid and the order is placed.",
+        amount_minor=view.total_minor,
+        currency=view.currency,
+        order=view,
+    )
+
+
+def _payment(checkout: Checkout, state: PaymentState, message: str, *, card_url: str = "") -> PaymentView:
+    return PaymentView(
+        checkout_id=checkout.checkout_id,
+        state=state,
+        message=message,
+        amount_minor=checkout.cart.total_minor,
+        currency=checkout.cart.currency,
+        card_url=card_url,
+    )
+
+
+def _outcome(checkout: Checkout, purchase: PurchaseView) -> PaymentView:
+    """For every state but paid with its order, and needs_card."""
+    decision = purchase.decision
+    return PaymentView(
+        checkout_id=checkout.checkout_id,
+        state=STATES[purchase.state],
+        message=_message(purchase),
+        amount_minor=checkout.cart.total_minor,
+        currency=checkout.cart.currency,
+        reasons=decision.reasons if decision and purchase.state is PurchaseState.DENIED else [],
+        remedies=remedies_of(decision) if decision and purchase.state is PurchaseState.DENIED else [],
+    )
+
+
+def _message(purchase: PurchaseView) -> str:
+    if purchase.state is PurchaseState.DENIED and purchase.decision is not None:
+        remedies = " ".join(remedy.sentence for remedy in remedies_of(purchase.decision))
+        return f"Not allowed, and nothing was charged. {reasons_in_words(purchase.decision.reasons)} {remedies}".strip()
+    if purchase.state is PurchaseState.DECLINED:
+        return f"The card was declined ({_plain(purchase)}); nothing was charged. Calling pay again asks for a card."
+    if purchase.state is PurchaseState.FAILED:
+        return f"The payment failed ({_plain(purchase)}); nothing was charged. Calling pay again tries once more."
+    if purchase.state is PurchaseState.PAID:
+        return "It is paid; the order is being made. get_order will show it."
+    return "The payment is still being made. Ask get_order in a few seconds; do not make another checkout for it."
+
+
+def _plain(purchase: PurchaseView) -> str:
+    return (purchase.reason or "no reason given").replace("_", " ")
