@@ -1,0 +1,144 @@
+"""The sandbox as a real process on free ports, driven by the official SDK and, where it hides things, by plain HTTP."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import pytest
+import stripe
+
+ROOT = Path(__file__).parents[2]
+API_KEY = "sk_test_sandbox"
+APPROVES = "4242424242424242"
+WEBHOOK_SECRET = "whsec_sandbox"
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 10.0
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail("the condition did not come true in time")
+        time.sleep(0.02)
+
+
+@dataclass(slots=True)
+class Sandbox:
+    folder: Path
+    port: int
+    inbox_port: int
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def inbox_url(self) -> str:
+        return f"http://127.0.0.1:{self.inbox_port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "infra.sandbox"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        wait_until(self._answers, seconds=START_SECONDS_MAX)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return all(httpx2.get(f"{url}/health").status_code == 200 for url in (self.url, self.inbox_url))
+        except httpx2.TransportError:
+            return False
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(STOP_SECONDS_MAX)
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(STOP_SECONDS_MAX)
+
+    def client(self, *, api_key: str = API_KEY, timeout: float = 20.0) -> stripe.StripeClient:
+        return stripe.StripeClient(
+            api_key,
+            base_addresses={"api": self.url},
+            max_network_retries=0,
+            http_client=stripe.RequestsClient(timeout=timeout),
+        )
+
+    def http(self) -> httpx2.Client:
+        return httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {API_KEY}"}, timeout=20.0)
+
+    def fault(self, fault: str, **order: object) -> None:
+        httpx2.post(f"{self.url}/_sandbox/faults", json={"fault": fault, **order}).raise_for_status()
+
+
+def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "api.key").write_text(f"{API_KEY}\n")
+    (folder / "webhook.secret").write_text(f"{WEBHOOK_SECRET}\n")
+    port, inbox_port = free_port(), free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "UNDERCROFT_SANDBOX_BIND": f"127.0.0.1:{port}",
+        "UNDERCROFT_SANDBOX_INBOX_BIND": f"127.0.0.1:{inbox_port}",
+        "UNDERCROFT_SANDBOX_STATE_FOLDER": str(folder / "state"),
+        "UNDERCROFT_SANDBOX_API_KEY_FILE": str(folder / "api.key"),
+    }
+    if webhook_url is not None:
+        environment["UNDERCROFT_SANDBOX_WEBHOOK_URL"] = webhook_url
+        environment["UNDERCROFT_SANDBOX_WEBHOOK_SECRET_FILE"] = str(folder / "webhook.secret")
+    return Sandbox(folder, port, inbox_port, environment)
+
+
+def card(number: str, **changes: object) -> dict[str, object]:
+    """The parameters of a payment method for one of Stripe's published test numbers."""
+    code = "1234" if number.startswith(("34", "37")) else "123"
+    return {"type": "card", "card": {"number": number, "exp_month": 12, "exp_year": 2040, "cvc": code, **changes}}
+
+
+def add_card(client: stripe.StripeClient, number: str, **changes: object) -> stripe.PaymentMethod:
+    return client.v1.payment_methods.create(cast("Any", card(number, **changes)))
+
+
+def open_intent(client: stripe.StripeClient, amount: object = 2_500, **more: object) -> stripe.PaymentIntent:
+    parameters = {"amount": amount, "currency": "usd", "payment_method_types": ["card"], **more}
+    return client.v1.payment_intents.create(cast("Any", parameters))
+
+
+def pay(
+    client: stripe.StripeClient, number: str = APPROVES, amount: int = 2_500, **more: object
+) -> stripe.PaymentIntent:
+    """Open an intent and confirm it with a new payment method, as the vault does."""
+    intent = open_intent(client, amount, **more)
+    return client.v1.payment_intents.confirm(intent.id, {"payment_method": add_card(client, number).id})
+
+
+def charge_of(intent: stripe.PaymentIntent) -> str:
+    assert isinstance(intent.latest_charge, str)
+    return intent.latest_charge
