@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from alembic import op
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
@@ -37,3 +38,21 @@ def _upgrade(connection: Connection, folder: Path) -> None:
         environment.configure(connection=connection)
         with environment.begin_transaction():
             environment.run_migrations()
+
+
+def run_script(script: str) -> None:
+    """For migrations: several statements, one by one, because the driver prepares them and prepares one at a time.
+
+    A statement ends with a semicolon at the end of a line; none may hold one elsewhere at a line's end.
+    """
+    for statement in script.split(";\n"):
+        if statement.strip():
+            op.execute(statement)
+
+
+def wall_by_tenant(table: str) -> None:
+    """For migrations: row-level security by tenant, for the table's owner too."""
+    here = "tenant_id = current_setting('undercroft.tenant', true)"
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    op.execute(f"CREATE POLICY own_tenant ON {table} USING ({here}) WITH CHECK ({here})")

@@ -1,0 +1,28 @@
+"""The memory service, put together by hand."""
+
+from litestar.types import ASGIApp
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from infra.chassis.clock import Clock
+from infra.chassis.engine import answers
+from infra.chassis.grants import GrantVerifier
+from infra.chassis.http import build_app
+from memory.forget import Forgetting
+from memory.recall import Recalling
+from memory.remember import Remembering
+from memory.routes import erase, recall, remember
+from memory.seal import SubjectKeys
+
+
+def build(*, engine: AsyncEngine, verifier: GrantVerifier, keys: SubjectKeys, clock: Clock) -> ASGIApp:
+    return build_app(
+        service="memory",
+        routes=[remember, recall, erase],
+        ready={"database": lambda: answers(engine)},
+        dependencies={
+            "verifier": verifier,
+            "remembering": Remembering(engine, keys, clock),
+            "recalling": Recalling(engine, keys),
+            "forgetting": Forgetting(engine),
+        },
+    )

@@ -1,0 +1,23 @@
+"""Everything the memory service needs to know to start."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.chassis.secret import Secret
+from infra.chassis.settings import Bind
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    bind: Bind
+    database_url: Secret[str]
+    grant_jwks: Path
+    grant_issuer: str
+    root_key: Secret[bytes]
+    log_level: str = "INFO"
+    sandbox: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationSettings:
+    owner_database_url: Secret[str]
