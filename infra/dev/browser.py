@@ -284,9 +284,14 @@ class Page:
 
     async def keys(self, text: str) -> None:
         """Press one key after the other, wherever the caret is."""
-        for character in text:
-            await self._send("Input.dispatchKeyEvent", type="keyDown", text=character, key=character)
-            await self._send("Input.dispatchKeyEvent", type="keyUp", key=character)
+        # Sent in this order, which Chromium keeps; waiting for each answer about doubles the time.
+        strokes = ((kind, character) for character in text for kind in ("keyDown", "keyUp"))
+        await asyncio.gather(
+            *(
+                self._send("Input.dispatchKeyEvent", type=kind, key=key, **({"text": key} if kind == "keyDown" else {}))
+                for kind, key in strokes
+            )
+        )
 
     async def press(self, key: str) -> None:
         """Press a key that types nothing: one of Enter, Tab, Backspace, End, Home."""
