@@ -86,7 +86,7 @@ def _hides(text: str) -> bool:
 
 
 def _sentence(message: str) -> str:
-    """msgspec writes "Expected `int`, got `str` - at `$.items[0].quantity`"; unknown names are the caller's text."""
+    """Msgspec writes "Expected `int`, got `str` - at `$.items[0].quantity`"; unknown names are the caller's text."""
     parts = _WHERE.match(message)
     what, where = (parts["what"], (parts["where"] or "").lstrip(".")) if parts else (message, "")
     if _UNKNOWN_FIELD.search(what):

@@ -42,7 +42,7 @@ class Carried:
         self._handshakes = AESGCMRequestStateCodec([_derived(state_key, b"undercroft mcp_server handshake")])
 
     def boundary(self, endpoint: str) -> RequestStateBoundary:
-        """Binds a `requestState` to endpoint, tool, arguments, principal and time; anything else is refused (-32602)."""
+        """Binds a `requestState` to endpoint, tool, arguments, principal and time; all else is refused (-32602)."""
         security = RequestStateSecurity(
             keys=[self._pause_key], ttl=PAUSE_SECONDS, bind_principal=_principal, audience=endpoint
         )
@@ -53,7 +53,7 @@ class Carried:
         return self._handshakes.seal(msgspec.json.encode(declared))
 
     def open_handshake(self, sealed: str, *, endpoint: str, caller: Caller) -> bool:
-        """Whether the client declared URL elicitation. Raises HandshakeUnknown for anything we did not give this caller."""
+        """Whether the client declared URL elicitation. Raises HandshakeUnknown for what we did not give this caller."""
         if len(sealed) > SEALED_LENGTH_MAX:
             raise HandshakeUnknown
         try:

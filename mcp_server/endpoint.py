@@ -66,7 +66,7 @@ def transport_security(public_url: str) -> TransportSecuritySettings:
     )
 
 
-class MessageRefused(Exception):  # noqa: N818 - named for the fact
+class MessageRefused(Exception):
     """The body is not one JSON-RPC request or notification; `code` is JSON-RPC's."""
 
     def __init__(self, code: int, sentence: str) -> None:

@@ -80,7 +80,7 @@ class KeysUnavailable(Problem):
         super().__init__(headers={"Retry-After": "2"})
 
 
-class ToolRefused(Exception):  # noqa: N818 - its subclasses are named for the fact
+class ToolRefused(Exception):
     """`code` for programs, `sentence` for the model and the person."""
 
     code = "refused"
@@ -157,7 +157,7 @@ class CheckoutPaid(ToolRefused):
 
 class PaymentUnderWay(ToolRefused):
     code = "payment_under_way"
-    sentence = "A payment for this checkout is being made; wait for its outcome with get_order before changing it."
+    sentence = "A payment for this checkout is being made; call pay again to learn its outcome before changing it."
 
 
 class CartChanged(ToolRefused):

@@ -42,7 +42,7 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 log = logs.get_logger()
 
 
-class BearerNotValid(Exception):  # noqa: N818 - named for the fact
+class BearerNotValid(Exception):
     """One exception for every defect of an assistant's bearer; the log says nothing of its content either."""
 
 
@@ -61,7 +61,7 @@ class Caller:
     @property
     def principal(self) -> str:
         """What a sealed value is bound to: the same person through the same assistant at the same brand."""
-        return "\n".join((self.tenant_id, self.brand_id, self.client_id, self.subject_id))
+        return f"{self.tenant_id}\n{self.brand_id}\n{self.client_id}\n{self.subject_id}"
 
 
 class BearerCheck:
@@ -133,7 +133,7 @@ class ClientKey:
             self._algorithm = "ES256"
         else:
             msg = "the client key must be Ed25519 or P-256"
-            raise ValueError(msg)
+            raise ValueError(msg)  # noqa: TRY004 - the file's content is wrong, not a type in our code
         self._key = key
         self._client_id = client_id
         self._issuer = issuer
@@ -182,7 +182,7 @@ class Exchange:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     async def for_caller(self, caller: Caller) -> Secret[str]:
-        """Raises SignInEnded when the gateway no longer accepts the assistant's bearer, Unavailable when it is silent."""
+        """Raises SignInEnded when the gateway no longer takes the assistant's bearer, Unavailable when it is silent."""
         compact = caller.bearer.reveal()
         fields = {
             "grant_type": EXCHANGE,

@@ -12,7 +12,7 @@ STATE_KEY_BYTES_MIN = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`public_url` is where assistants find us, `gateway_url` where we find the gateway, `issuer` the gateway's own name."""
+    """`public_url` is where assistants find us, `gateway_url` where we find the gateway, `issuer` its public name."""
 
     bind: Bind
     public_url: str

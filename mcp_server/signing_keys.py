@@ -1,4 +1,4 @@
-"""The gateway's public keys, fetched out of band and kept; PyJWT's own client would block the loop (facts/gateway.md)."""
+"""The gateway's public keys, fetched out of band and kept; PyJWT's own client blocks the loop (facts/gateway.md)."""
 
 import asyncio
 from datetime import datetime, timedelta

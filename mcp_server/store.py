@@ -307,7 +307,8 @@ class Transaction:
 
     async def _one(self, statement: TextClause, **values: Any) -> Mapping[str, Any] | None:
         result = await self._connection.execute(statement, {"tenant_id": self._tenant_id, **values})
-        return result.mappings().one_or_none()
+        row: Mapping[str, Any] | None = result.mappings().one_or_none()  # type: ignore[assignment]  # RowMapping is one
+        return row
 
     async def _run(self, statement: TextClause, **values: Any) -> None:
         await self._connection.execute(statement, {"tenant_id": self._tenant_id, **values})

@@ -66,4 +66,6 @@ class Poller:
         except ToolRefused as error:
             log.warning("paid_purchases_not_read", code=error.code, brand_id=pack.brand.brand_id)
         except Exception as error:  # noqa: BLE001 - whatever happens, the next round must come: this is what heals
-            log.error("healing_failed", error=type(error).__name__, brand_id=pack.brand.brand_id)
+            log.error(  # noqa: TRY400 - our log keeps no tracebacks: they carry values
+                "healing_failed", error=type(error).__name__, brand_id=pack.brand.brand_id
+            )

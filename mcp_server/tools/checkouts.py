@@ -17,7 +17,6 @@ from mcp_server.store import Checkout, Store
 from mcp_server.tools.tool import Call, Tool
 from mcp_server.tools.views import UNDER_WAY, checkout_view
 
-
 V = TypeVar("V")
 W = TypeVar("W")
 

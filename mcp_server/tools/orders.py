@@ -52,7 +52,7 @@ class Orders:
 
 def _without_order(purchase_state: str | None) -> str:
     if purchase_state in UNDER_WAY:
-        return "The payment is still being made; ask again in a few seconds."
+        return "The payment is still being made; ask again in a few seconds, or call pay again to learn its outcome."
     if purchase_state == PurchaseState.NEEDS_CARD:
         return "Nothing was charged yet: the person has to enter card details on the card page; then call pay again."
     return "This checkout has no order; nothing was charged for it."

@@ -44,7 +44,7 @@ class Payments:
                 description=(
                     "Pay for a checkout as it was last shown, after the person agreed to its total. If a card is "
                     "needed, the person gets a link to the payment page; card details are typed only there. Call pay "
-                    "again when they are done. A payment is made at most once for a checkout, however often it is asked."
+                    "again when they are done. A checkout is paid at most once, however often it is asked."
                 ),
                 scopes=("purchase",),
                 arguments=Pay,

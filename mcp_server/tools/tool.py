@@ -29,8 +29,10 @@ class Links(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call of a tool. `paused_call_id` comes back from an earlier pause of this very call, unsealed but not yet
-    used up; `turned_away` says that the person declined or closed what was shown.
+    """One call of a tool.
+
+    `paused_call_id` comes back from an earlier pause of this very call, unsealed but not yet used up; `turned_away`
+    says that the person declined or closed what was shown.
     """
 
     caller: Caller
@@ -54,13 +56,13 @@ class Pause:
     paused_call_id: str
 
 
-class PauseSpent(Exception):  # noqa: N818 - named for the fact
+class PauseSpent(Exception):
     """The pause was resumed before, ran out, or belongs to another checkout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool(Generic[A]):
-    """`scopes` are all that the operation needs. The three hints are always given: some hosts take a missing one amiss."""
+    """`scopes` are all that it needs. The three hints are always given: some hosts take a missing one amiss."""
 
     name: str
     title: str
