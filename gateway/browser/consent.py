@@ -1,0 +1,206 @@
+"""Consenting: what the page shows, and what Agree and Refuse do.
+
+Agreeing is one transaction: conversation, evidence, mandate, consent and code stand together or not at all.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway import mandates
+from gateway.assurance import EvidenceKind
+from gateway.browser import visits
+from gateway.browser.amounts import decimals_of, read_amount, write_amount
+from gateway.browser.login import VisitOver
+from gateway.browser.visits import Visit
+from gateway.conversations import Conversations
+from gateway.oauth.authorize import Asked, answered, checked
+from gateway.oauth.consents import CONSENT_TTL, Consent
+from gateway.oauth.server import Answer, Parts
+from infra.chassis.engine import tenant_transaction
+from infra.chassis.ids import new_id
+
+PAYMENT_CAP_WHOLE: Final = 150
+DAY_CAP_WHOLE: Final = 300
+"""Suggested caps in whole units of the brand's currency; for currencies without decimals, times a hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What the person typed. `spending` off: the assistant may look, and may not pay."""
+
+    spending: bool
+    payment_cap: str
+    day_cap: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    payment_cap_minor: int
+    day_cap_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentView:
+    asked: Asked
+    sent_to: str
+    currency: str
+    caps: Caps
+    expires_at: datetime
+    flaws: Mapping[str, str]
+    """Field name → sentence."""
+
+
+class CapsRefused(Exception):
+    def __init__(self, flaws: Mapping[str, str]) -> None:
+        self.flaws = flaws
+        super().__init__("the caps cannot be used")
+
+
+class Consenting:
+    def __init__(self, *, engine: AsyncEngine, parts: Parts, conversations: Conversations) -> None:
+        self._engine = engine
+        self._parts = parts
+        self._conversations = conversations
+
+    async def view(self, visit: Visit, caps: Caps | None = None, flaws: Mapping[str, str] | None = None) -> ConsentView:
+        """Raises VisitOver when the request is no longer sound (its client was forgotten, its brand is gone)."""
+        async with tenant_transaction(self._engine, visit.tenant_id) as tx:
+            asked = await tx.run_sync(checked, self._parts, visit.request or {})
+            if isinstance(asked, Answer):
+                raise VisitOver
+            currency = await _currency(tx, asked)
+        return ConsentView(
+            asked=asked,
+            sent_to=visit.sent_to or "",
+            currency=currency,
+            caps=caps or _suggested(currency),
+            expires_at=self._parts.clock.now() + CONSENT_TTL,
+            flaws=flaws or {},
+        )
+
+    async def refuse(self, visit: Visit) -> Answer:
+        async with tenant_transaction(self._engine, visit.tenant_id) as tx:
+            answer = await tx.run_sync(answered, self._parts, visit.request or {}, None)
+            await visits.end(tx, visit)
+        return answer
+
+    async def agree(self, visit: Visit, browser: str, caps: Caps) -> Answer:
+        """Raises CapsRefused (nothing happened), VisitOver (also for the second of two clicks)."""
+        async with tenant_transaction(self._engine, visit.tenant_id) as tx:
+            now = self._parts.clock.now()
+            held = await visits.find(tx, visit.tenant_id, visit.visit_id, browser=browser, now=now)
+            asked = await tx.run_sync(checked, self._parts, visit.request or {})
+            if held is None or held.subject_id is None or held.proven_at is None or isinstance(asked, Answer):
+                raise VisitOver
+            limits = _limits(caps, await _currency(tx, asked)) if "purchase" in asked.scopes else None
+            consent = await self._consented(tx, asked, held.subject_id, held.proven_at)
+            mandate_id = await self._mandate(tx, consent, limits) if limits else None
+            await _save(tx, consent, mandate_id, now)
+            answer = await tx.run_sync(answered, self._parts, asked.parameters, consent)
+            await visits.end(tx, held)
+        return answer
+
+    async def _consented(self, tx: AsyncConnection, asked: Asked, subject_id: str, proven_at: datetime) -> Consent:
+        """The consent, with the conversation that carries it; the evidence is as old as the login."""
+        conversation_id = await self._conversations.open_for_login(
+            tx,
+            tenant_id=asked.tenant_id,
+            brand_id=asked.brand_id,
+            client_id=asked.client_id,
+            subject_id=subject_id,
+        )
+        await self._conversations.add_evidence(
+            tx,
+            tenant_id=asked.tenant_id,
+            conversation_id=conversation_id,
+            subject_id=subject_id,
+            kind=EvidenceKind.LOGIN_CODE,
+            now=proven_at,
+        )
+        return Consent(
+            tenant_id=asked.tenant_id,
+            consent_id=new_id("con"),
+            client_id=asked.client_id,
+            subject_id=subject_id,
+            brand_id=asked.brand_id,
+            conversation_id=conversation_id,
+            resource_url=asked.resource_url,
+            scopes=asked.scopes,
+            expires_at=self._parts.clock.now() + CONSENT_TTL,
+        )
+
+    async def _mandate(self, tx: AsyncConnection, consent: Consent, limits: Limits) -> str:
+        return await mandates.grant(
+            tx,
+            tenant_id=consent.tenant_id,
+            subject_id=consent.subject_id,
+            brand_id=consent.brand_id,
+            currency=await _currency(tx, consent),
+            payment_cap_minor=limits.payment_cap_minor,
+            day_cap_minor=limits.day_cap_minor,
+            delegates=[consent.client_id, f"agents:{consent.brand_id}"],
+            granted_at=self._parts.clock.now(),
+            expires_at=consent.expires_at,
+            granted_in=consent.conversation_id,
+        )
+
+
+def _suggested(currency: str) -> Caps:
+    scale = 10 ** (decimals_of(currency) or 2)
+    payment, day = (write_amount(whole * scale, currency) for whole in (PAYMENT_CAP_WHOLE, DAY_CAP_WHOLE))
+    return Caps(spending=True, payment_cap=payment, day_cap=day)
+
+
+def _limits(caps: Caps, currency: str) -> Limits | None:
+    """None when spending is switched off. Raises CapsRefused with a sentence for each field."""
+    if not caps.spending:
+        return None
+    example = write_amount(PAYMENT_CAP_WHOLE * 10 ** (decimals_of(currency) or 2), currency)
+    payment, day = read_amount(caps.payment_cap, currency), read_amount(caps.day_cap, currency)
+    flaws = {
+        name: f"Write an amount in {currency}, such as {example}."
+        for name, amount in (("payment_cap", payment), ("day_cap", day))
+        if amount is None
+    }
+    if payment is not None and day is not None and day < payment:
+        flaws["day_cap"] = "The limit for a day cannot be lower than the limit for one payment."
+    if flaws or payment is None or day is None:
+        raise CapsRefused(flaws)
+    return Limits(payment, day)
+
+
+async def _currency(tx: AsyncConnection, of: Asked | Consent) -> str:
+    row = {"tenant_id": of.tenant_id, "brand_id": of.brand_id}
+    return str((await tx.execute(_CURRENCY, row)).scalar_one())
+
+
+async def _save(tx: AsyncConnection, consent: Consent, mandate_id: str | None, now: datetime) -> None:
+    row = {
+        "tenant_id": consent.tenant_id,
+        "consent_id": consent.consent_id,
+        "client_id": consent.client_id,
+        "subject_id": consent.subject_id,
+        "brand_id": consent.brand_id,
+        "conversation_id": consent.conversation_id,
+        "resource_url": consent.resource_url,
+        "scopes": sorted(consent.scopes),
+        "mandate_id": mandate_id,
+        "now": now,
+        "expires_at": consent.expires_at,
+    }
+    await tx.execute(_SAVE, row)
+    await tx.execute(_CLIENT_USED, row)
+
+
+_CURRENCY = text("SELECT currency FROM brands WHERE tenant_id = :tenant_id AND brand_id = :brand_id")
+_SAVE = text(
+    "INSERT INTO consents (tenant_id, consent_id, client_id, subject_id, brand_id, conversation_id, resource_url,"
+    " scopes, mandate_id, granted_at, expires_at) VALUES (:tenant_id, :consent_id, :client_id, :subject_id, :brand_id,"
+    " :conversation_id, :resource_url, :scopes, :mandate_id, :now, :expires_at)"
+)
+_CLIENT_USED = text("UPDATE assistant_clients SET used_at = :now WHERE client_id = :client_id")

@@ -1,0 +1,133 @@
+"""From what is to be shown to an HTML answer. Content security policies are here, each as narrow as its page allows."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from litestar import Response
+
+from gateway.browser.amounts import show_amount
+from gateway.browser.consent import ConsentView
+from gateway.browser.door import Entry
+from gateway.browser.visits import Visit
+from gateway.captures import DoorView
+from gateway.oauth import redirects
+from gateway.oauth.scopes import SCOPES, in_order
+from infra.chassis import pages
+
+_HERE: Final = Path(__file__).parent
+STYLESHEET: Final = (_HERE / "assets" / "pages.css").read_bytes()
+STYLESHEET_PATH: Final = f"/assets/{hashlib.sha256(STYLESHEET).hexdigest()[:16]}.css"
+ENTER_SCRIPT: Final = "document.forms[0].submit()"
+"""The one script of these pages, on the one page that has nothing to read: it presses the only button."""
+_ENTER_SCRIPT_SOURCE: Final = f"'sha256-{base64.b64encode(hashlib.sha256(ENTER_SCRIPT.encode()).digest()).decode()}'"
+SAME_ORIGIN: Final = {"Referrer-Policy": "same-origin"}
+"""With `no-referrer` browsers would post our own forms with `Origin: null`, which we refuse."""
+_TEMPLATES: Final = pages.environment(_HERE / "templates")
+_TEMPLATES.globals["stylesheet"] = STYLESHEET_PATH
+_TEMPLATES.trim_blocks = True
+_TEMPLATES.lstrip_blocks = True
+
+
+def address_page(visit: Visit, csrf: str, *, flaw: str = "", status: int = 200) -> Response[str]:
+    return _page("address.html", status=status, visit=visit, csrf=csrf, flaw=flaw)
+
+
+def code_page(visit: Visit, csrf: str, *, flaw: str = "", status: int = 200) -> Response[str]:
+    return _page("code.html", status=status, visit=visit, csrf=csrf, flaw=flaw)
+
+
+def consent_page(visit: Visit, view: ConsentView, csrf: str, *, status: int = 200) -> Response[str]:
+    caps = view.caps
+    return _page(
+        "consent.html",
+        status=status,
+        csp=pages.policy(form_action=f"'self' {redirects.form_target(view.asked.redirect_uri)}"),
+        visit=visit,
+        view=view,
+        asked=view.asked,
+        csrf=csrf,
+        host=redirects.shown_host(view.asked.redirect_uri),
+        scopes=[SCOPES[scope] for scope in in_order(view.asked.scopes)],
+        amounts=[
+            ("payment_cap", "For one payment", caps.payment_cap),
+            ("day_cap", "For one day", caps.day_cap),
+        ],
+        until=f"{view.expires_at:%-d %B %Y}",
+    )
+
+
+def door_page(door: DoorView, csrf: str, vault_page_url: str) -> Response[str]:
+    amount = show_amount(door.amount_minor, door.currency)
+    return _page("door.html", door=door, csrf=csrf, amount=amount, vault_host=urlsplit(vault_page_url).netloc)
+
+
+def entry_page(door: DoorView, entry: Entry) -> Response[str]:
+    """Posts to the vault and to nowhere else, and tells it where the form came from (its door check)."""
+    parts = urlsplit(entry.url)
+    csp = pages.policy(script=_ENTER_SCRIPT_SOURCE, form_action=f"{parts.scheme}://{parts.netloc}")
+    html = _TEMPLATES.get_template("entry.html").render(door=door, entry=entry, script=ENTER_SCRIPT)
+    return pages.page(html, csp=csp, headers={"Referrer-Policy": "strict-origin"})
+
+
+def notice_page(title: str, sentences: Sequence[str], *, status: int, sign_out: bool = False) -> Response[str]:
+    return _page("notice.html", status=status, title=title, sentences=sentences, sign_out=sign_out)
+
+
+def not_found_page() -> Response[str]:
+    """One page for an unknown capture, for somebody else's, and for the wrong person's code."""
+    sentences = (
+        "This link does not lead anywhere for you. It may have been used already, or it belongs to somebody else.",
+        "If you use several e-mail addresses: sign out here, open the link again and use the one your assistant knows.",
+    )
+    return notice_page("There is nothing here", sentences, status=404, sign_out=True)
+
+
+def visit_over_page() -> Response[str]:
+    sentences = (
+        "This page was open for too long, was used already, or was opened in another browser.",
+        "Go back to your assistant and start again. Nothing was shared. Cookies must be allowed for this site.",
+    )
+    return notice_page("Please start again", sentences, status=410)
+
+
+def form_refused_page() -> Response[str]:
+    sentences = ("The form did not come from this site's own page, so nothing was done.", "Go back and try again.")
+    return notice_page("That did not work", sentences, status=403)
+
+
+def busy_page() -> Response[str]:
+    sentences = ("Many people are signing in at the moment.", "Wait a minute, then start again from your assistant.")
+    return notice_page("Please try again shortly", sentences, status=503)
+
+
+def request_refused_page(error: str) -> Response[str]:
+    """For an authorization request whose sender cannot be told by redirect: its client or redirect URI is unsound."""
+    sentences = (
+        "The assistant's request cannot be trusted, so it is not answered. Nothing was shared.",
+        f"For its makers, the error is: {error}.",
+    )
+    return notice_page("This request is not valid", sentences, status=400)
+
+
+def door_closed_page(door: DoorView) -> Response[str]:
+    if door.state == "completed":
+        sentences = ("A card was added with this link.", "Go back to your assistant and tell it to continue.")
+        return notice_page("Your card is saved", sentences, status=200)
+    sentences = (
+        "Links to add a card work once and for a short time.",
+        "Go back to your assistant and ask for a new one.",
+    )
+    return notice_page("This link no longer works", sentences, status=410)
+
+
+def signed_out_page() -> Response[str]:
+    return notice_page("You are signed out", ("This browser has forgotten who you are.",), status=200)
+
+
+def _page(template: str, *, status: int = 200, csp: str | None = None, **shown: object) -> Response[str]:
+    html = _TEMPLATES.get_template(template).render(**shown)
+    return pages.page(html, status=status, csp=csp, headers=SAME_ORIGIN)

@@ -1,0 +1,199 @@
+"""Tenants, brands and machine clients, written from a manifest by the owner role. Repeating it changes nothing.
+
+The manifest holds public keys only. What it leaves out stays as it is; a client is withdrawn by saying so.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.bearers import CallerKind
+from gateway.contract import Currency, Identifier
+from gateway.oauth.assertions import ALGORITHMS
+from infra.chassis.clock import Clock
+from infra.chassis.engine import create_engine
+from infra.chassis.secret import Secret
+
+AGENT_SCOPES: Final = frozenset({"conversation", "purchase", "memory", "refund", "record"})
+MCP_SERVER_SCOPES: Final = ("exchange", "purchase.read", "quote")
+JWK_MEMBERS: Final = frozenset({"kty", "crv", "x", "y", "kid", "use", "alg"})
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}$")]
+ResourceUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s#?]{1,400}$")]
+
+
+class ManifestRefused(Exception):
+    """Says what is wrong, by id; nothing was written."""
+
+
+class BrandEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    brand_id: Identifier
+    name: Name
+    slug: Slug
+    resource_url: ResourceUrl
+    """The brand's MCP endpoint: what assistants name as `resource`, byte for byte."""
+    currency: Currency
+
+
+class AgentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    client_id: Identifier
+    name: Name
+    brand_ids: list[Identifier]
+    scopes: list[str]
+    public_jwk: dict[str, str]
+    withdrawn: bool = False
+
+
+class McpServerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    client_id: Identifier
+    name: Name
+    brand_ids: list[Identifier]
+    public_jwk: dict[str, str]
+    withdrawn: bool = False
+
+
+class TenantEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    tenant_id: Identifier
+    name: Name
+    brands: list[BrandEntry] = []
+    agents: list[AgentEntry] = []
+    mcp_servers: list[McpServerEntry] = []
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    tenants: list[TenantEntry] = []
+    mcp_servers: list[McpServerEntry] = []
+    """MCP servers that serve brands of several tenants; the same as under a tenant, where one writes it is taste."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    tenants: int
+    brands: int
+    clients: int
+
+
+async def provision(owner_url: Secret[str], content: bytes, clock: Clock) -> Provisioned:
+    """All of it in one transaction. Raises ManifestRefused."""
+    manifest = read_manifest(content)
+    engine = create_engine(owner_url, pool_size=1)
+    try:
+        async with engine.begin() as tx:
+            for tenant in manifest.tenants:
+                await _write_tenant(tx, tenant)
+            for tenant in manifest.tenants:
+                await _write_agents(tx, tenant, clock)
+            servers = list(_servers(manifest))
+            for server in servers:
+                await _write_client(tx, server, CallerKind.MCP_SERVER, MCP_SERVER_SCOPES, None, clock)
+    finally:
+        await engine.dispose()
+    agents = sum(len(tenant.agents) for tenant in manifest.tenants)
+    return Provisioned(len(manifest.tenants), sum(len(t.brands) for t in manifest.tenants), agents + len(servers))
+
+
+def read_manifest(content: bytes) -> Manifest:
+    """Raises ManifestRefused."""
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise ManifestRefused(str(error)) from None
+    for tenant in manifest.tenants:
+        for agent in tenant.agents:
+            _check_key(agent.client_id, agent.public_jwk)
+            if not AGENT_SCOPES.issuperset(agent.scopes):
+                raise ManifestRefused(f"{agent.client_id}: scopes are {', '.join(sorted(AGENT_SCOPES))}")
+    for server in _servers(manifest):
+        _check_key(server.client_id, server.public_jwk)
+    return manifest
+
+
+def _servers(manifest: Manifest) -> Iterable[McpServerEntry]:
+    for tenant in manifest.tenants:
+        yield from tenant.mcp_servers
+    yield from manifest.mcp_servers
+
+
+def _check_key(client_id: str, jwk: dict[str, str]) -> None:
+    if not jwk.keys() <= JWK_MEMBERS or (jwk.get("kty", ""), jwk.get("crv", "")) not in ALGORITHMS:
+        raise ManifestRefused(f"{client_id}: public_jwk must be a public Ed25519 or P-256 key and nothing else")
+
+
+async def _write_tenant(tx: AsyncConnection, tenant: TenantEntry) -> None:
+    await tx.execute(_TENANT, {"tenant_id": tenant.tenant_id, "name": tenant.name})
+    await tx.execute(_ENTER, {"tenant": tenant.tenant_id})
+    for brand in tenant.brands:
+        row = {"tenant_id": tenant.tenant_id, **msgspec.structs.asdict(brand)}
+        if (await tx.execute(_DIRECTORY, row)).rowcount != 1:
+            raise ManifestRefused(f"{brand.brand_id} is another tenant's")
+        await tx.execute(_BRAND, row)
+
+
+async def _write_agents(tx: AsyncConnection, tenant: TenantEntry, clock: Clock) -> None:
+    for agent in tenant.agents:
+        await _write_client(tx, agent, CallerKind.AGENT, agent.scopes, tenant.tenant_id, clock)
+
+
+async def _write_client(
+    tx: AsyncConnection,
+    entry: AgentEntry | McpServerEntry,
+    kind: CallerKind,
+    scopes: Iterable[str],
+    tenant_id: str | None,
+    clock: Clock,
+) -> None:
+    row = {
+        "client_id": entry.client_id,
+        "kind": kind.value,
+        "tenant_id": tenant_id,
+        "name": entry.name,
+        "scopes": sorted(scopes),
+        "public_jwk": json.dumps(entry.public_jwk, sort_keys=True),
+        "withdrawn_at": clock.now() if entry.withdrawn else None,
+    }
+    if (await tx.execute(_CLIENT, row)).rowcount != 1:
+        raise ManifestRefused(f"{entry.client_id} is another kind of client or another tenant's")
+    brands = {"client_id": entry.client_id, "brand_ids": entry.brand_ids, "tenant_id": tenant_id}
+    await tx.execute(_FORGET_BRANDS, brands)
+    if (await tx.execute(_CLIENT_BRANDS, brands)).rowcount != len(set(entry.brand_ids)):
+        raise ManifestRefused(f"{entry.client_id} names a brand that is not there or not its tenant's")
+
+
+_ENTER = text("SELECT set_config('undercroft.tenant', :tenant, true)")
+_TENANT = text(
+    "INSERT INTO tenants (tenant_id, name) VALUES (:tenant_id, :name)"
+    " ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name"
+)
+_DIRECTORY = text(
+    "INSERT INTO brand_directory AS known (brand_id, tenant_id, resource_url, name, slug)"
+    " VALUES (:brand_id, :tenant_id, :resource_url, :name, :slug) ON CONFLICT (brand_id) DO UPDATE"
+    " SET resource_url = excluded.resource_url, name = excluded.name, slug = excluded.slug"
+    " WHERE known.tenant_id = excluded.tenant_id"
+)
+_BRAND = text(
+    "INSERT INTO brands (tenant_id, brand_id, name, slug, resource_url, currency)"
+    " VALUES (:tenant_id, :brand_id, :name, :slug, :resource_url, :currency) ON CONFLICT (tenant_id, brand_id)"
+    " DO UPDATE SET name = excluded.name, slug = excluded.slug, resource_url = excluded.resource_url,"
+    " currency = excluded.currency"
+)
+_CLIENT = text(
+    "INSERT INTO client_directory AS known (client_id, kind, tenant_id, name, scopes, public_jwk, withdrawn_at)"
+    " VALUES (:client_id, :kind, :tenant_id, :name, :scopes, CAST(:public_jwk AS jsonb), :withdrawn_at)"
+    " ON CONFLICT (client_id) DO UPDATE SET name = excluded.name, scopes = excluded.scopes,"
+    " public_jwk = excluded.public_jwk,"
+    " withdrawn_at = CASE WHEN excluded.withdrawn_at IS NULL THEN NULL"
+    " ELSE coalesce(known.withdrawn_at, excluded.withdrawn_at) END"
+    " WHERE known.kind = excluded.kind AND known.tenant_id IS NOT DISTINCT FROM excluded.tenant_id"
+)
+_FORGET_BRANDS = text("DELETE FROM client_brands WHERE client_id = :client_id")
+_CLIENT_BRANDS = text(
+    "INSERT INTO client_brands (client_id, brand_id) SELECT :client_id, brand_id FROM brand_directory"
+    " WHERE brand_id = ANY(CAST(:brand_ids AS text[]))"
+    " AND (CAST(:tenant_id AS text) IS NULL OR tenant_id = CAST(:tenant_id AS text))"
+)
