@@ -55,15 +55,17 @@ def build_app(
     metrics: Metrics | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
     docs: bool = False,
+    operations: bool = True,
 ) -> ASGIApp:
     """A Litestar app with our edges on: limits, strict JSON, problems, trace, health, readiness, metrics.
 
     `dependencies` maps names to ready-made objects; handlers take them as `NamedDependency[T]`. `ready` maps the name
-    of something needed (e.g. `database`) to a check. With `docs`, OpenAPI is served at `/schema`.
+    of something needed (e.g. `database`) to a check. With `docs`, OpenAPI is served at `/schema`. Without
+    `operations`, for a listener strangers reach, there is no `/health`, `/ready` and `/metrics`.
     """
     measured = metrics or Metrics()
     app = Litestar(
-        route_handlers=[*routes, *_operations(ready or {}, measured)],
+        route_handlers=[*routes, *(_operations(ready or {}, measured) if operations else ())],
         dependencies={name: _provide(value) for name, value in (dependencies or {}).items()},
         exception_handlers=problems.HANDLERS,
         openapi_config=OpenAPIConfig(title=f"Undercroft {service}", version="1", path="/schema") if docs else None,

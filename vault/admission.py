@@ -1,0 +1,28 @@
+"""Letting an order in: its grant is checked against the exact order and used up, before anything is done."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from infra.chassis.grants import Grant, GrantVerifier
+from vault.contract import Action, Order
+from vault.store import Store
+
+
+class Admission:
+    def __init__(self, *, verifier: GrantVerifier, store: Store) -> None:
+        self._verifier = verifier
+        self._store = store
+
+    async def admit(self, compact: str | None, action: Action, order: Order) -> Grant:
+        """A grant for exactly this order, its tenant, brand and subject. Raises GrantRefused and GrantReplayed."""
+        return await self._redeem(self._verifier.check_order(compact, action=action, order=order))
+
+    async def admit_parameters(self, compact: str | None, action: Action, parameters: Mapping[str, Any]) -> Grant:
+        """As `admit`, where there is no body: the grant alone says whose it is."""
+        return await self._redeem(self._verifier.check(compact, action=action, parameters=parameters))
+
+    async def _redeem(self, grant: Grant) -> Grant:
+        """In a transaction of its own, so that a grant is also used up by an order that is then refused."""
+        async with self._store.transaction(grant.tenant_id) as tx:
+            await tx.redeem(grant)
+        return grant

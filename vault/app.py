@@ -1,0 +1,158 @@
+"""The vault, built by hand: one set of parts, three apps that share nothing but them.
+
+The API is for the gateway, the page for people's browsers, the webhook listener for the processor; each has its own
+routes and nothing of the others'.
+"""
+
+from dataclasses import dataclass
+
+from litestar.types import ASGIApp
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from infra.chassis.clock import Clock
+from infra.chassis.engine import create_engine
+from infra.chassis.grants import GrantVerifier, load_public_keys
+from infra.chassis.http import Metrics, build_app
+from infra.chassis.keys import SoftwareKeyService
+from vault import pages, routes, webhooks
+from vault.admission import Admission
+from vault.captures import Captures
+from vault.charges import Charges
+from vault.cleartext.hpke import PageKeys
+from vault.cleartext.processors import Processor
+from vault.cleartext.processors.stripe import StripeProcessor
+from vault.cleartext.tokenise import Cards
+from vault.codes import Codes
+from vault.counters import Counters
+from vault.fingerprint import Fingerprints
+from vault.inbox import Inbox
+from vault.keys.ring import KeyRing
+from vault.outcomes import Outcomes
+from vault.reconcile import Reconciler
+from vault.refunds import Refunds
+from vault.settings import Settings
+from vault.store import Store
+from vault.workers import Workers
+
+AUDIENCE = "vault"
+DRAIN_SECONDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """A built vault, not yet listening."""
+
+    api: ASGIApp
+    page: ASGIApp
+    webhook: ASGIApp
+    reconciler: Reconciler
+    workers: Workers
+    processor: Processor
+    engine: AsyncEngine
+
+    async def close(self) -> None:
+        """Finish what is under way, as far as it goes; the rest is the reconciler's after the next start."""
+        await self.workers.drain(DRAIN_SECONDS)
+        await self.processor.close()
+        await self.engine.dispose()
+
+
+def build_vault(settings: Settings, clock: Clock) -> Vault:
+    engine = create_engine(settings.database_url)
+    metrics, workers = Metrics(), Workers()
+    store, counters, codes = Store(engine), Counters(metrics.registry), Codes(clock)
+    timeout = settings.processor_timeout_seconds
+    processor = StripeProcessor(
+        url=settings.processor_url,
+        api_key=settings.processor_key,
+        webhook_secret=settings.webhook_secret,
+        timeout_seconds=timeout,
+    )
+    outcomes = Outcomes(store=store, codes=codes, clock=clock, counters=counters)
+    reconciler = Reconciler(
+        store=store,
+        processor=processor,
+        outcomes=outcomes,
+        codes=codes,
+        clock=clock,
+        processor_timeout_seconds=timeout,
+    )
+    cards = Cards(
+        store=store,
+        ring=KeyRing(store, SoftwareKeyService(settings.root_key), clock),
+        fingerprints=Fingerprints(settings.fingerprint_key),
+        codes=codes,
+        processor=processor,
+        clock=clock,
+        counters=counters,
+    )
+    charges = Charges(
+        store=store,
+        cards=cards,
+        codes=codes,
+        processor=processor,
+        reconciler=reconciler,
+        outcomes=outcomes,
+        clock=clock,
+        workers=workers,
+        processor_timeout_seconds=timeout,
+    )
+    refunds = Refunds(
+        store=store, reconciler=reconciler, clock=clock, workers=workers, processor_timeout_seconds=timeout
+    )
+    inbox = Inbox(store=store, processor=processor, reconciler=reconciler, clock=clock, counters=counters)
+    captures, admission = Captures(store=store, clock=clock), _admission(settings, store, clock)
+    return Vault(
+        api=_api(metrics, store, admission=admission, captures=captures, charges=charges, refunds=refunds),
+        page=_page(settings, clock, counters, admission=admission, captures=captures, cards=cards),
+        webhook=_webhook(inbox),
+        reconciler=reconciler,
+        workers=workers,
+        processor=processor,
+        engine=engine,
+    )
+
+
+def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:
+    verifier = GrantVerifier(
+        audience=AUDIENCE,
+        issuer=settings.grant_issuer,
+        keys=load_public_keys(settings.grant_jwks_file),
+        clock=clock,
+    )
+    return Admission(verifier=verifier, store=store)
+
+
+def _api(
+    metrics: Metrics, store: Store, *, admission: Admission, captures: Captures, charges: Charges, refunds: Refunds
+) -> ASGIApp:
+    return build_app(
+        service="vault",
+        routes=routes.ROUTES,
+        ready={"database": store.answers},
+        dependencies={"admission": admission, "captures": captures, "charges": charges, "refunds": refunds},
+        metrics=metrics,
+        docs=True,
+    )
+
+
+def _page(
+    settings: Settings, clock: Clock, counters: Counters, *, admission: Admission, captures: Captures, cards: Cards
+) -> ASGIApp:
+    card_pages = pages.CardPages(
+        admission=admission,
+        captures=captures,
+        cards=cards,
+        keys=PageKeys(),
+        clock=clock,
+        counters=counters,
+        page_origin=settings.page_origin,
+        door_origin=settings.door_origin,
+    )
+    return build_app(
+        service="vault page", routes=pages.ROUTES, dependencies={"card_pages": card_pages}, operations=False
+    )
+
+
+def _webhook(inbox: Inbox) -> ASGIApp:
+    return build_app(service="vault webhooks", routes=webhooks.ROUTES, dependencies={"inbox": inbox}, operations=False)

@@ -1,0 +1,107 @@
+"""Captures: one attempt to get one card from one person, on the hosted page, in one browser.
+
+The gateway orders a capture and later lets the person's browser in with an entry grant. From then on a secret in that
+browser's cookie is the key to the capture; here is only its hash. Entering again moves the capture to the new browser.
+"""
+
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+from typing import Final
+
+from infra.chassis.clock import Clock
+from infra.chassis.grants import Grant
+from infra.chassis.problems import NotFound
+from vault.contract import CaptureOrder, CaptureState, CaptureView
+from vault.errors import CaptureIdReused
+from vault.store import RowMissing, Store
+from vault.tables import CaptureRow
+
+LIFE: Final = timedelta(minutes=15)
+"""As long as the gateway holds the money reserved; shorter than the page's keys live."""
+ATTEMPTS_MAX: Final = 10
+"""Enough for a person's typing errors, too few to try out card numbers."""
+SECRET_BYTES: Final = 32
+
+
+class Captures:
+    def __init__(self, *, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def order(self, order: CaptureOrder) -> CaptureView:
+        """Raises CaptureIdReused when the id was used with other parameters."""
+        now = self._clock.now()
+        async with self._store.transaction(order.tenant_id) as tx:
+            await tx.ensure_tenant()
+            await tx.insert_capture(order, now, now + LIFE)
+            row = await tx.capture(order.capture_id)
+        if row is None:
+            raise RowMissing("capture")
+        if any(getattr(row, name) != getattr(order, name) for name in order.__struct_fields__):
+            raise CaptureIdReused
+        return self._view(row)
+
+    async def show(self, capture_id: str, grant: Grant) -> CaptureView:
+        """Raises NotFound for what is missing and for what is not this grant's brand's and subject's."""
+        async with self._store.transaction(grant.tenant_id) as tx:
+            row = await tx.capture(capture_id)
+        if row is None or not _is_of(row, grant):
+            raise NotFound
+        return self._view(row)
+
+    async def enter(self, capture_id: str, grant: Grant) -> str:
+        """The cookie that makes this browser the capture's browser. Raises NotFound as `show` does."""
+        secret = secrets.token_urlsafe(SECRET_BYTES)
+        async with self._store.transaction(grant.tenant_id) as tx:
+            row = await tx.capture(capture_id)
+            if row is None or not _is_of(row, grant):
+                raise NotFound
+            await tx.bind_capture_to_browser(capture_id, _hash(secret))
+        return f"{grant.tenant_id}.{secret}"
+
+    async def of_browser(self, capture_id: str, cookie: str) -> CaptureRow | None:
+        """The capture, if the cookie is the one its browser was given. The path names no tenant, so the cookie does."""
+        tenant_id, _, secret = cookie.partition(".")
+        if not secret:
+            return None
+        async with self._store.transaction(tenant_id) as tx:
+            row = await tx.capture(capture_id)
+        if row is None or row.browser_hash is None or not hmac.compare_digest(row.browser_hash, _hash(secret)):
+            return None
+        return row
+
+    async def count_attempt(self, row: CaptureRow) -> bool:
+        """Whether the person may try (again); an attempt is counted before it is read."""
+        async with self._store.transaction(row.tenant_id) as tx:
+            return await tx.count_capture_attempt(row.capture_id, ATTEMPTS_MAX, self._clock.now())
+
+    def state_of(self, row: CaptureRow) -> CaptureState:
+        if row.token_id is not None:
+            return CaptureState.COMPLETED
+        spent = row.attempts >= ATTEMPTS_MAX or self._clock.now() >= row.expires_at
+        return CaptureState.EXPIRED if spent else CaptureState.OPEN
+
+    def _view(self, row: CaptureRow) -> CaptureView:
+        return CaptureView(
+            capture_id=row.capture_id,
+            state=self.state_of(row),
+            expires_at=row.expires_at,
+            token_id=row.token_id,
+            card_brand=row.card_brand,
+            last4=row.last4,
+        )
+
+
+def form_secret(cookie: str, capture_id: str) -> str:
+    """What the form must repeat: computable only with the cookie, which a page of somebody else cannot read."""
+    return hmac.new(cookie.encode(), f"form\n{capture_id}".encode(), hashlib.sha256).hexdigest()
+
+
+def _is_of(row: CaptureRow, grant: Grant) -> bool:
+    return (row.brand_id, row.subject_id) == (grant.brand_id, grant.subject_id)
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,197 @@
+"""Charges: intention, processor, outcome. Money is written down before it moves, and no transaction waits for anybody.
+
+    tx1  intention (the charge_id is the idempotency key)         crash after it: nothing was sent, ends as never_sent
+    →    open a payment, unconfirmed                              crash after it: as above, nobody can confirm it
+    tx2  the processor's reference                                crash after it: the reconciler cancels it
+    →    present the card, confirm                                crash or silence: unknown, the reconciler looks it up
+    tx3  outcome
+
+Whoever works on a charge holds it until `worked_until`; only after that may the reconciler or another caller take over,
+and a final outcome is never rewritten.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Final
+
+from infra.chassis import logs
+from infra.chassis.clock import Clock
+from infra.chassis.problems import NotFound
+from vault.cleartext.processors import (
+    CardRefused,
+    PaymentOrder,
+    PaymentState,
+    Processor,
+    ProcessorRefused,
+    ProcessorSilent,
+)
+from vault.cleartext.tokenise import Cards, CodeMissing
+from vault.codes import Codes
+from vault.contract import ChargeOrder, ChargeReason, ChargeState, ChargeView
+from vault.errors import ChargeIdReused
+from vault.outcomes import CHARGE_ENDS, Outcomes
+from vault.reconcile import Reconciler
+from vault.store import Store
+from vault.tables import CardRow, ChargeRow
+from vault.workers import Workers
+
+POLL_SECONDS: Final = 0.05
+CALLS_BEFORE_NAMED: Final = 1
+CALLS_AFTER_NAMED: Final = 2
+MARGIN_SECONDS: Final = 2
+"""Between the last moment a worker waits for the processor and the moment somebody else may take over."""
+
+log = logs.get_logger()
+
+
+class Charges:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        cards: Cards,
+        codes: Codes,
+        processor: Processor,
+        reconciler: Reconciler,
+        outcomes: Outcomes,
+        clock: Clock,
+        workers: Workers,
+        processor_timeout_seconds: float,
+    ) -> None:
+        self._store = store
+        self._cards = cards
+        self._codes = codes
+        self._processor = processor
+        self._reconciler = reconciler
+        self._clock = clock
+        self._outcomes = outcomes
+        self._workers = workers
+        self._call_time = timedelta(seconds=processor_timeout_seconds)
+
+    async def charge(self, order: ChargeOrder) -> ChargeView:
+        """Carry out an order once, however often it is given. Raises NotFound and ChargeIdReused."""
+        row, card = await self._intend(order)
+        if card is not None:
+            return view_of(await self._to_the_end(row, card))
+        return view_of(await self._of_others(row))
+
+    async def _intend(self, order: ChargeOrder) -> tuple[ChargeRow, CardRow | None]:
+        """The charge's row; with its card when the intention is new and therefore ours to carry out."""
+        now = self._clock.now()
+        async with self._store.transaction(order.tenant_id) as tx:
+            known = await tx.charge(order.charge_id)
+            if known is None:
+                card = await tx.card(order.token_id)
+                if card is None or (card.brand_id, card.subject_id) != (order.brand_id, order.subject_id):
+                    raise NotFound
+                made = await tx.insert_charge(order, now, self._until(now, CALLS_BEFORE_NAMED))
+                if made is not None:
+                    return made, card
+                known = await tx.charge(order.charge_id)
+        if known is None or not _same(known, order):
+            raise ChargeIdReused
+        return known, None
+
+    async def _to_the_end(self, row: ChargeRow, card: CardRow) -> ChargeRow:
+        """Go on when the caller hangs up: an order once written down is not left lying."""
+        return await self._workers.finish(self._carry_out(row, card))
+
+    async def _of_others(self, row: ChargeRow) -> ChargeRow:
+        """The outcome somebody else is working on; after their time is up, found out here."""
+        while row.state not in CHARGE_ENDS and row.worked_until is not None and self._clock.now() < row.worked_until:
+            await asyncio.sleep(POLL_SECONDS)
+            async with self._store.transaction(row.tenant_id) as tx:
+                row = await tx.charge(row.charge_id) or row
+        if row.state in CHARGE_ENDS:
+            return row
+        return await self._reconciler.end_charge(row.tenant_id, row.charge_id)
+
+    async def _carry_out(self, row: ChargeRow, card: CardRow) -> ChargeRow:
+        if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id):
+            return await self._close(row, ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING)
+        try:
+            ref = await self._processor.open_payment(_payment_order(row))
+        except (ProcessorRefused, ProcessorSilent) as failure:
+            return await self._close(row, *_before_confirming(failure))
+        now = self._clock.now()
+        async with self._store.transaction(row.tenant_id) as tx:
+            if not await tx.name_charge(row.charge_id, ref, now, self._until(now, CALLS_AFTER_NAMED)):
+                return await tx.charge(row.charge_id) or row
+        return await self._present_and_confirm(row, card, ref)
+
+    async def _present_and_confirm(self, row: ChargeRow, card: CardRow, ref: str) -> ChargeRow:
+        """Until `confirm_payment` nothing can have been charged, so every failure before it is final."""
+        try:
+            method_ref = await self._cards.present(card, _key(row, "card"))
+        except (CodeMissing, ProcessorRefused, ProcessorSilent) as failure:
+            return await self._give_up(row, ref, *_before_confirming(failure))
+        try:
+            payment = await self._processor.confirm_payment(_key(row, "confirm"), ref, method_ref)
+        except CardRefused as refused:
+            return await self._close(row, ChargeState.DECLINED, refused.reason)
+        except (ProcessorRefused, ProcessorSilent):
+            return await self._leave_to_reconciler(row)
+        if payment.state is not PaymentState.SUCCEEDED:
+            return await self._leave_to_reconciler(row)
+        return await self._close(row, ChargeState.APPROVED, None)
+
+    async def _leave_to_reconciler(self, row: ChargeRow) -> ChargeRow:
+        unknown = await self._close(row, ChargeState.UNKNOWN, None)
+        self._reconciler.nudge()
+        return unknown
+
+    async def _give_up(self, row: ChargeRow, ref: str, state: ChargeState, reason: ChargeReason) -> ChargeRow:
+        closed = await self._close(row, state, reason)
+        try:
+            await self._processor.cancel_payment(ref)
+        except (ProcessorRefused, ProcessorSilent) as error:
+            log.warning("payment_left_open", charge_id=row.charge_id, error=type(error).__name__)
+        return closed
+
+    async def _close(self, row: ChargeRow, state: ChargeState, reason: ChargeReason | None) -> ChargeRow:
+        return await self._outcomes.close_charge(row, state, reason)
+
+    def _until(self, now: datetime, calls: int) -> datetime:
+        return now + calls * self._call_time + timedelta(seconds=MARGIN_SECONDS)
+
+
+def view_of(row: ChargeRow) -> ChargeView:
+    """An intention not yet ended is unknown to whoever asks."""
+    return ChargeView(
+        charge_id=row.charge_id,
+        state=ChargeState.UNKNOWN if row.state == "intended" else ChargeState(row.state),
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        refunded_minor=row.refunded_minor,
+        reason=None if row.reason is None else ChargeReason(row.reason),
+    )
+
+
+def _before_confirming(failure: Exception) -> tuple[ChargeState, ChargeReason]:
+    """What a failure means while nothing can have been charged."""
+    if isinstance(failure, CodeMissing):
+        return ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING
+    if isinstance(failure, CardRefused):
+        return ChargeState.DECLINED, failure.reason
+    if isinstance(failure, ProcessorRefused):
+        return ChargeState.FAILED, failure.reason
+    return ChargeState.FAILED, ChargeReason.PROCESSOR_UNREACHABLE
+
+
+def _same(row: ChargeRow, order: ChargeOrder) -> bool:
+    return all(getattr(row, name) == getattr(order, name) for name in order.__struct_fields__)
+
+
+def _payment_order(row: ChargeRow) -> PaymentOrder:
+    return PaymentOrder(
+        key=_key(row, "open"),
+        tenant_id=row.tenant_id,
+        charge_id=row.charge_id,
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+    )
+
+
+def _key(row: ChargeRow, step: str) -> str:
+    """The processor's idempotency key of one step: ours, durable, the same after a restart."""
+    return f"{row.tenant_id}:{row.charge_id}:{step}"

@@ -1,0 +1,279 @@
+"""Stripe, through its official SDK. Nothing the processor wrote as text leaves this file.
+
+The SDK logs card numbers at DEBUG and messages at INFO (to stderr too when STRIPE_LOG is set), its exceptions carry the
+answer's body, and it invents idempotency keys: the logger is switched off, exceptions are turned into ours without a
+cause, keys are always our own. It makes no attempt of its own to retry.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Mapping
+from typing import Final, TypeVar
+
+import msgspec
+import stripe
+from stripe import _util as stripe_util
+from stripe.params import PaymentMethodCreateParamsCard
+
+from infra.chassis.ids import new_id
+from infra.chassis.screen import find_card_number
+from infra.chassis.secret import Secret
+from vault.cleartext.pan import CardDetails, VerificationCode
+from vault.cleartext.processors import (
+    CardRefused,
+    EventRefused,
+    Payment,
+    PaymentOrder,
+    PaymentState,
+    ProcessorEvent,
+    ProcessorRefused,
+    ProcessorSilent,
+    RefundRequest,
+    RefundResult,
+    RefundStanding,
+)
+from vault.cleartext.processors.transport import Transport
+from vault.contract import ChargeReason
+
+SIGNATURE_AGE_SECONDS_MAX: Final = 300
+"""Stripe's own default: older events are replays."""
+REASONS: Final[Mapping[str, ChargeReason]] = {
+    "insufficient_funds": ChargeReason.INSUFFICIENT_FUNDS,
+    "lost_card": ChargeReason.LOST_OR_STOLEN,
+    "stolen_card": ChargeReason.LOST_OR_STOLEN,
+    "pickup_card": ChargeReason.LOST_OR_STOLEN,
+    "fraudulent": ChargeReason.FRAUD_SUSPECTED,
+    "merchant_blacklist": ChargeReason.FRAUD_SUSPECTED,
+    "authentication_required": ChargeReason.AUTHENTICATION_REQUIRED,
+    "expired_card": ChargeReason.EXPIRED_CARD,
+    "invalid_expiry_month": ChargeReason.EXPIRED_CARD,
+    "invalid_expiry_year": ChargeReason.EXPIRED_CARD,
+    "incorrect_number": ChargeReason.INCORRECT_NUMBER,
+    "invalid_number": ChargeReason.INCORRECT_NUMBER,
+    "incorrect_cvc": ChargeReason.INCORRECT_VERIFICATION_CODE,
+    "invalid_cvc": ChargeReason.INCORRECT_VERIFICATION_CODE,
+    "processing_error": ChargeReason.PROCESSOR_ERROR,
+}
+"""Stripe's `decline_code` or else `code` (docs.stripe.com/declines/codes); any other is `card_declined`."""
+_STATES: Final[Mapping[str, PaymentState]] = {
+    "requires_confirmation": PaymentState.UNCONFIRMED,
+    "requires_payment_method": PaymentState.UNCONFIRMED,
+    "requires_action": PaymentState.NEEDS_AUTHENTICATION,
+    "processing": PaymentState.PROCESSING,
+    "succeeded": PaymentState.SUCCEEDED,
+    "canceled": PaymentState.CANCELLED,
+}
+_STANDINGS: Final[Mapping[str, RefundStanding]] = {
+    "succeeded": RefundStanding.SUCCEEDED,
+    "pending": RefundStanding.PENDING,
+    "requires_action": RefundStanding.PENDING,
+    "failed": RefundStanding.FAILED,
+    "canceled": RefundStanding.FAILED,
+}
+_REFUSALS: Final = frozenset({400, 401, 403, 404})
+"""Statuses by which Stripe says that it did nothing; 409 and 429 may be about a request still under way."""
+_REFERENCE: Final = re.compile(r"(?:pi|pm|re|evt)_[A-Za-z0-9]{6,100}")
+_EVENT_KIND: Final = re.compile(r"[a-z_]{2,40}(?:\.[a-z_]{2,40}){1,4}")
+_TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,60}")
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+class _Named(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    code: str | None = None
+    decline_code: str | None = None
+
+
+class _Intent(msgspec.Struct, frozen=True):
+    id: str
+    status: str
+    last_payment_error: _Failure | None = None
+    latest_charge: str | None = None
+
+
+class _Refund(msgspec.Struct, frozen=True):
+    id: str
+    status: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class _Refunds(msgspec.Struct, frozen=True):
+    data: list[_Refund]
+
+
+class _EventObject(msgspec.Struct, frozen=True):
+    metadata: dict[str, str] | None = None
+
+
+class _EventData(msgspec.Struct, frozen=True):
+    object: _EventObject
+
+
+class _Event(msgspec.Struct, frozen=True):
+    id: str
+    type: str
+    data: _EventData
+
+
+class StripeProcessor:
+    def __init__(self, *, url: str, api_key: Secret[str], webhook_secret: Secret[str], timeout_seconds: float) -> None:
+        _silence_the_sdk()
+        self._webhook_secret = webhook_secret
+        self._transport = Transport(timeout_seconds)
+        self._api = stripe.StripeClient(
+            api_key.reveal(),
+            base_addresses={"api": url.rstrip("/")},
+            http_client=self._transport,
+            max_network_retries=0,
+        ).v1
+
+    async def open_payment(self, order: PaymentOrder) -> str:
+        call = self._api.payment_intents.create_async(
+            {
+                "amount": order.amount_minor,
+                "currency": order.currency.lower(),
+                "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+                "metadata": {"tenant_id": order.tenant_id, "charge_id": order.charge_id},
+            },
+            {"idempotency_key": order.key},
+        )
+        return _reference((await _answer(call, _Named)).id)
+
+    async def present_card(self, key: str, card: CardDetails, code: VerificationCode | None) -> str:
+        fields: PaymentMethodCreateParamsCard = {
+            "number": str(card.number.reveal(), "ascii"),
+            "exp_month": card.exp_month,
+            "exp_year": card.exp_year,
+        }
+        if code is not None:
+            fields["cvc"] = str(code.reveal(), "ascii")
+        call = self._api.payment_methods.create_async(
+            {"type": "card", "card": fields, "billing_details": {"name": card.holder}}, {"idempotency_key": key}
+        )
+        return _reference((await _answer(call, _Named)).id)
+
+    async def confirm_payment(self, key: str, ref: str, method_ref: str) -> Payment:
+        """A card that wants 3-D Secure is declined: nobody is on the card page any more."""
+        call = self._api.payment_intents.confirm_async(
+            ref, {"payment_method": method_ref, "error_on_requires_action": True}, {"idempotency_key": key}
+        )
+        return _payment(await _answer(call, _Intent))
+
+    async def look_up_payment(self, ref: str) -> Payment:
+        return _payment(await _answer(self._api.payment_intents.retrieve_async(ref), _Intent))
+
+    async def cancel_payment(self, ref: str) -> None:
+        """Cancelling twice is harmless, so each attempt has a key of its own: a key would replay an old failure."""
+        call = self._api.payment_intents.cancel_async(ref, None, {"idempotency_key": new_id("cnl")})
+        await _answer(call, _Named)
+
+    async def refund(self, request: RefundRequest) -> RefundResult:
+        call = self._api.refunds.create_async(
+            {
+                "payment_intent": request.payment_ref,
+                "amount": request.amount_minor,
+                "metadata": {"tenant_id": request.tenant_id, "refund_id": request.refund_id},
+            },
+            {"idempotency_key": request.key},
+        )
+        return _refund_result(await _answer(call, _Refund))
+
+    async def find_refund(self, request: RefundRequest) -> RefundResult | None:
+        intent = await _answer(self._api.payment_intents.retrieve_async(request.payment_ref), _Intent)
+        if intent.latest_charge is None:
+            return None
+        listed = await _answer(self._api.refunds.list_async({"charge": intent.latest_charge, "limit": 100}), _Refunds)
+        for refund in listed.data:
+            if (refund.metadata or {}).get("refund_id") == request.refund_id:
+                return _refund_result(refund)
+        return None
+
+    def read_event(self, body: bytes, signature: str | None) -> ProcessorEvent:
+        secret = self._webhook_secret.reveal()
+        try:
+            stripe.WebhookSignature.verify_header(body, signature, secret, SIGNATURE_AGE_SECONDS_MAX)
+            event = msgspec.json.decode(body, type=_Event)
+        except (stripe.SignatureVerificationError, ValueError):
+            raise EventRefused from None
+        if not _is_reference(event.id) or not _EVENT_KIND.fullmatch(event.type):
+            raise EventRefused
+        tenant_id = (event.data.object.metadata or {}).get("tenant_id", "")
+        return ProcessorEvent(event.id, event.type, tenant_id if _TENANT.fullmatch(tenant_id) else None)
+
+    async def close(self) -> None:
+        await self._transport.close_async()
+
+
+def _silence_the_sdk() -> None:
+    logger = logging.getLogger("stripe")
+    logger.disabled = True
+    logger.propagate = False
+    stripe.log = None
+    stripe_util.STRIPE_LOG = None
+    stripe.enable_telemetry = False
+
+
+async def _answer(call: Awaitable[stripe.StripeObject], kind: type[_S]) -> _S:
+    """What we read of the SDK's answer, or one of our two exceptions.
+
+    The SDK's own exceptions carry the processor's text and its whole answer; they end here.
+    """
+    try:
+        return msgspec.convert((await call).to_dict(), type=kind)
+    except stripe.CardError as error:
+        raise CardRefused(_reason(error)) from None
+    except stripe.StripeError as error:
+        if error.http_status in _REFUSALS and not isinstance(error, stripe.IdempotencyError):
+            raise ProcessorRefused(ChargeReason.PROCESSOR_ERROR) from None
+        raise ProcessorSilent from None
+    except msgspec.ValidationError:
+        raise ProcessorSilent from None
+
+
+def _reason(error: stripe.CardError) -> ChargeReason:
+    body = error.json_body if isinstance(error.json_body, dict) else {}
+    details = body.get("error")
+    try:
+        return _reason_of(msgspec.convert(details, type=_Failure))
+    except msgspec.ValidationError:
+        return ChargeReason.CARD_DECLINED
+
+
+def _reason_of(failure: _Failure) -> ChargeReason:
+    for word in (failure.decline_code, failure.code):
+        if word is not None and word in REASONS:
+            return REASONS[word]
+    return ChargeReason.CARD_DECLINED
+
+
+def _payment(intent: _Intent) -> Payment:
+    state = _STATES.get(intent.status)
+    if state is None:
+        raise ProcessorSilent
+    failure = intent.last_payment_error
+    if failure is None:
+        return Payment(_reference(intent.id), state)
+    if state is PaymentState.UNCONFIRMED:
+        state = PaymentState.DECLINED
+    return Payment(_reference(intent.id), state, _reason_of(failure))
+
+
+def _refund_result(refund: _Refund) -> RefundResult:
+    standing = _STANDINGS.get(refund.status or "")
+    if standing is None:
+        raise ProcessorSilent
+    return RefundResult(_reference(refund.id), standing)
+
+
+def _reference(value: object) -> str:
+    """A reference of the processor, which goes into our database: its shape is checked, and that it hides no card."""
+    if not isinstance(value, str) or not _is_reference(value):
+        raise ProcessorSilent
+    return value
+
+
+def _is_reference(value: str) -> bool:
+    return _REFERENCE.fullmatch(value) is not None and find_card_number(value) is None

@@ -1,0 +1,146 @@
+"""Cards in and out of storage: sealed under a record key of their own at intake, revealed for one call to a processor.
+
+The record key is sealed under the tenant's key, that one is wrapped by the key service. Number and details are sealed
+apart, so that the details can be read one day without the number.
+"""
+
+from typing import Final
+
+import msgspec
+
+from infra.chassis.clock import Clock
+from infra.chassis.ids import new_id
+from infra.chassis.keys import new_key
+from infra.chassis.secret import Secret
+from vault.cleartext.intake import CardIntake
+from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
+from vault.cleartext.processors import Processor
+from vault.codes import Codes
+from vault.counters import Counters
+from vault.envelope import Context, open_sealed, seal, version_of
+from vault.fingerprint import VERSION, Fingerprints
+from vault.keys.ring import KeyRing
+from vault.store import Store
+from vault.tables import CaptureRow, CardRow
+
+SCHEMA: Final = "card-1"
+RECORD_KEY_VERSION: Final = 1
+"""A record key is never rotated: re-sealing a card gives it a new one."""
+
+
+class CodeMissing(Exception):
+    """The first charge of a card needs its verification code, and there is none any more."""
+
+
+class _Details(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is sealed beside the number."""
+
+    exp_month: int
+    exp_year: int
+    holder: str
+
+
+class Cards:
+    """The one place where stored digits come back, and only to hand them to the processor."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ring: KeyRing,
+        fingerprints: Fingerprints,
+        codes: Codes,
+        processor: Processor,
+        clock: Clock,
+        counters: Counters,
+    ) -> None:
+        self._store = store
+        self._ring = ring
+        self._fingerprints = fingerprints
+        self._codes = codes
+        self._processor = processor
+        self._clock = clock
+        self._counters = counters
+
+    async def tokenise(self, capture: CaptureRow, intake: CardIntake) -> bool:
+        """Store the card and complete the capture. False when another post completed it first; nothing is then kept.
+
+        The digits in `intake` are overwritten in any case.
+        """
+        try:
+            card = await self._sealed(capture, intake.details)
+            async with self._store.transaction(capture.tenant_id) as tx:
+                await tx.insert_card(card)
+                completed = await tx.complete_capture(capture.capture_id, card.token_id)
+                if not completed:
+                    await tx.undo()
+            if completed:
+                self._counters.tokenised.inc()
+                self._codes.keep(capture.tenant_id, card.token_id, intake.code.reveal())
+            return completed
+        finally:
+            intake.details.number.wipe()
+            intake.code.wipe()
+
+    async def present(self, card: CardRow, key: str) -> str:
+        """Hand a stored card to the processor for one charge; its reference for the card comes back.
+
+        Raises CodeMissing, and what the processor raises.
+        """
+        code = self._first_code(card)
+        details = await self._reveal(card)
+        self._counters.revealed.inc()
+        try:
+            return await self._processor.present_card(key, details, code)
+        finally:
+            details.number.wipe()
+            if code is not None:
+                code.wipe()
+
+    def _first_code(self, card: CardRow) -> VerificationCode | None:
+        if card.on_file_since is not None:
+            return None
+        digits = self._codes.take(card.tenant_id, card.token_id)
+        if digits is None:
+            raise CodeMissing
+        try:
+            return VerificationCode(digits.decode("ascii"))
+        finally:
+            digits[:] = bytes(len(digits))
+
+    async def _sealed(self, capture: CaptureRow, details: CardDetails) -> CardRow:
+        tenant_id, token_id, record_key = capture.tenant_id, new_id("tok"), new_key()
+        version, tenant_key = await self._ring.sealing_key(tenant_id)
+        beside = msgspec.json.encode(_Details(details.exp_month, details.exp_year, details.holder))
+        digits = details.number.reveal()
+        return CardRow(
+            tenant_id=tenant_id,
+            token_id=token_id,
+            brand_id=capture.brand_id,
+            subject_id=capture.subject_id,
+            fingerprint=self._fingerprints.of(tenant_id, digits),
+            fingerprint_version=VERSION,
+            wrapped_key=seal(tenant_key, version, record_key.reveal(), _place(tenant_id, token_id, "record_key")),
+            sealed_number=seal(record_key, RECORD_KEY_VERSION, digits, _place(tenant_id, token_id, "number")),
+            sealed_details=seal(record_key, RECORD_KEY_VERSION, beside, _place(tenant_id, token_id, "details")),
+            card_brand=details.number.brand.value,
+            last4=details.number.last4,
+            created_at=self._clock.now(),
+            on_file_since=None,
+        )
+
+    async def _reveal(self, card: CardRow) -> CardDetails:
+        """The card in clear. Raises SealBroken when the row is not what was sealed there."""
+        tenant_id, token_id = card.tenant_id, card.token_id
+        tenant_key = await self._ring.opening_key(tenant_id, version_of(card.wrapped_key))
+        record_key = Secret(open_sealed(tenant_key, card.wrapped_key, _place(tenant_id, token_id, "record_key")))
+        digits = open_sealed(record_key, card.sealed_number, _place(tenant_id, token_id, "number"))
+        beside = msgspec.json.decode(
+            open_sealed(record_key, card.sealed_details, _place(tenant_id, token_id, "details")), type=_Details
+        )
+        number = CardNumber(digits.decode("ascii"))
+        return CardDetails(number=number, exp_month=beside.exp_month, exp_year=beside.exp_year, holder=beside.holder)
+
+
+def _place(tenant_id: str, token_id: str, field: str) -> Context:
+    return Context(tenant_id=tenant_id, token_id=token_id, field=field, schema=SCHEMA)

@@ -1,0 +1,13 @@
+"""What operators count. No label can hold a value from outside: each is a member of a closed enum."""
+
+from prometheus_client import CollectorRegistry, Counter
+
+
+class Counters:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.tokenised = Counter("vault_cards_tokenised_total", "Cards taken in.", registry=registry)
+        self.revealed = Counter("vault_cards_revealed_total", "Cards revealed to the processor.", registry=registry)
+        self.forms_refused = Counter("vault_card_forms_refused_total", "Card forms with a flaw.", registry=registry)
+        self.charges = Counter("vault_charges_total", "Outcomes written.", ["state"], registry=registry)
+        self.refunds = Counter("vault_refunds_total", "Refund outcomes written.", ["state"], registry=registry)
+        self.webhooks = Counter("vault_webhooks_total", "Events of the processor.", ["answer"], registry=registry)

@@ -1,0 +1,32 @@
+"""The keyed fingerprint of a card number: the same card of one tenant is recognised, nothing else is learned.
+
+HMAC-SHA-256, because an unkeyed hash of a card number falls in minutes: there are few of them (PCI DSS 3.5.1.1). The
+key is the fingerprint's own, and each tenant has its own derived from it, so that two tenants cannot compare.
+"""
+
+import hashlib
+import hmac
+from typing import Final
+
+from infra.chassis.secret import Secret
+
+VERSION: Final = 1
+"""Stored beside the fingerprint; a new key or a new way of computing it is a new version."""
+KEY_BYTES: Final = 32
+
+
+class FingerprintKeyUnusable(ValueError):
+    """The key file does not hold 32 bytes."""
+
+
+class Fingerprints:
+    def __init__(self, key: Secret[bytes]) -> None:
+        if len(key.reveal()) != KEY_BYTES:
+            raise FingerprintKeyUnusable("the fingerprint key file must hold 32 bytes")
+        self._key = key
+
+    def of(self, tenant_id: str, digits: memoryview) -> bytes:
+        """32 bytes for the digits of one card number."""
+        label = f"undercroft fingerprint {VERSION}\n{tenant_id}".encode()
+        tenant_key = hmac.digest(self._key.reveal(), label, "sha256")
+        return hmac.new(tenant_key, digits, hashlib.sha256).digest()

@@ -1,0 +1,234 @@
+"""The listener for the person's browser: in by an entry grant, one card form, out.
+
+The cookie is SameSite=Strict. A browser that comes from a door on another *site* keeps it but does not send it with the
+redirect that follows; it is then told to come again by itself, and that request is this site's own.
+"""
+
+import hmac
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import jwt
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from infra.chassis import logs
+from infra.chassis.clock import Clock
+from infra.chassis.problems import NotFound, Problem
+from vault.admission import Admission
+from vault.captures import LIFE, Captures, form_secret
+from vault.cleartext.hpke import PageKeys
+from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
+from vault.cleartext.issuers import CardBrand
+from vault.cleartext.page.assets import STATIC
+from vault.cleartext.page.render import (
+    PAGE_HEADERS,
+    CardPageView,
+    DonePageView,
+    render_card_page,
+    render_done_page,
+    render_gone_page,
+    render_unavailable_page,
+)
+from vault.cleartext.tokenise import Cards
+from vault.contract import Action, CaptureState
+from vault.counters import Counters
+from vault.tables import CaptureRow
+
+Page = Response[str]
+AnyRequest = Request[Any, Any, Any]
+COME_AGAIN: Final = '<!doctype html><html lang="en"><title>One moment</title><p>One moment.</p></html>'
+
+log = logs.get_logger()
+
+
+class CardPages:
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        captures: Captures,
+        cards: Cards,
+        keys: PageKeys,
+        clock: Clock,
+        counters: Counters,
+        page_origin: str,
+        door_origin: str,
+    ) -> None:
+        self._admission = admission
+        self._captures = captures
+        self._cards = cards
+        self._keys = keys
+        self._clock = clock
+        self._counters = counters
+        self._page_origin = page_origin
+        self._door_origin = door_origin
+        self._secure = page_origin.startswith("https://")
+        self._cookie = "__Secure-capture" if self._secure else "capture"
+
+    async def enter(self, capture_id: str, request: AnyRequest) -> Page:
+        """Only the gateway's door may send a browser here, or anybody could send people to captures of his own."""
+        if request.headers.get("origin") != self._door_origin:
+            return _gone(HTTPStatus.FORBIDDEN)
+        compact = _entry_grant(await request.body())
+        parameters = {"capture_id": capture_id, "subject_id": _claimed_subject(compact)}
+        try:
+            grant = await self._admission.admit_parameters(compact, Action.OPEN_CAPTURE, parameters)
+            cookie = await self._captures.enter(capture_id, grant)
+        except NotFound:
+            return _gone(HTTPStatus.GONE)
+        except Problem as refused:
+            return _gone(HTTPStatus(refused.status))
+        attributes = f"Path=/captures/{capture_id}; Max-Age={int(LIFE.total_seconds())}; HttpOnly; SameSite=Strict"
+        return _see(capture_id, f"{self._cookie}={cookie}; {attributes}" + ("; Secure" if self._secure else ""))
+
+    async def show(self, capture_id: str, request: AnyRequest) -> Page:
+        cookie = request.cookies.get(self._cookie, "")
+        if not cookie and request.headers.get("sec-fetch-site") == "cross-site":
+            return _page(COME_AGAIN, HTTPStatus.OK, {"Refresh": f"0; url=/captures/{capture_id}"})
+        row = await self._captures.of_browser(capture_id, cookie)
+        if row is None:
+            return _gone(HTTPStatus.GONE)
+        state = self._captures.state_of(row)
+        if state is CaptureState.COMPLETED:
+            return _page(render_done_page(_done(row)), HTTPStatus.OK)
+        if state is CaptureState.EXPIRED:
+            return _gone(HTTPStatus.GONE)
+        return _page(self._form(row, cookie, None), HTTPStatus.OK)
+
+    async def submit(self, capture_id: str, request: AnyRequest) -> Page:
+        if not self._from_this_page(request):
+            return _gone(HTTPStatus.FORBIDDEN)
+        cookie = request.cookies.get(self._cookie, "")
+        row = await self._captures.of_browser(capture_id, cookie)
+        if row is not None and row.token_id is not None:
+            return _see(capture_id)
+        if row is None or not await self._captures.count_attempt(row):
+            return _gone(HTTPStatus.GONE)
+        try:
+            intake = self._read(capture_id, cookie, await request.body())
+        except FormMalformed:
+            return _gone(HTTPStatus.BAD_REQUEST)
+        except CardFormRefused as refused:
+            self._counters.forms_refused.inc()
+            return _page(self._form(row, cookie, refused), HTTPStatus.UNPROCESSABLE_ENTITY)
+        if await self._cards.tokenise(row, intake):
+            log.info("card_taken", capture_id=capture_id, sealed=intake.sealed)
+        return _see(capture_id)
+
+    def _read(self, capture_id: str, cookie: str, body: bytes) -> CardIntake:
+        fields = read_form(body)
+        expected = form_secret(cookie, capture_id)
+        if not hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode()):
+            raise FormMalformed("the form is not this browser's")
+        return take_card(fields, capture_id=capture_id, keys=self._keys, now=self._clock.now())
+
+    def _form(self, row: CaptureRow, cookie: str, refused: CardFormRefused | None) -> str:
+        return render_card_page(
+            CardPageView(
+                capture_id=row.capture_id,
+                brand_name=row.brand_name,
+                amount_minor=row.amount_minor,
+                currency=row.currency,
+                csrf=form_secret(cookie, row.capture_id),
+                key=self._keys.current(self._clock.now()),
+                refused=refused,
+            )
+        )
+
+    def _from_this_page(self, request: AnyRequest) -> bool:
+        """Sec-Fetch-Site where the browser sends it, for a page that hides its address posts `Origin: null`."""
+        site = request.headers.get("sec-fetch-site")
+        return site == "same-origin" if site else request.headers.get("origin") == self._page_origin
+
+
+@post("/captures/{capture_id:str}/open")
+async def enter_capture(
+    capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]
+) -> Response[str]:
+    """The door's form: one field, `grant`."""
+    return await _or_unavailable(card_pages.enter(capture_id, request))
+
+
+@get("/captures/{capture_id:str}")
+async def show_capture(
+    capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]
+) -> Response[str]:
+    return await _or_unavailable(card_pages.show(capture_id, request))
+
+
+@post("/captures/{capture_id:str}")
+async def submit_card(
+    capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]
+) -> Response[str]:
+    return await _or_unavailable(card_pages.submit(capture_id, request))
+
+
+@get("/static/{name:str}")
+async def static_file(name: FromPath[str]) -> Response[bytes]:
+    asset = next((asset for asset in STATIC.values() if asset.path == f"/static/{name}"), None)
+    if asset is None:
+        raise NotFound
+    return Response(asset.content, headers=asset.headers, media_type=asset.content_type)
+
+
+ROUTES = (enter_capture, show_capture, submit_card, static_file)
+
+
+async def _or_unavailable(answer: Awaitable[Page]) -> Page:
+    """A person gets a page, whatever happens; the log gets the kind of error and nothing of its text."""
+    try:
+        return await answer
+    except Problem:
+        raise
+    except Exception as error:  # noqa: BLE001 - see above
+        log.warning("card_page_failed", error=type(error).__name__)
+        return _page(render_unavailable_page(), HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _entry_grant(body: bytes) -> str:
+    """The form's only field; empty when it is any other form."""
+    try:
+        fields = parse_qsl(body.decode("ascii"), strict_parsing=True, max_num_fields=1)
+    except ValueError:
+        return ""
+    return fields[0][1] if fields[0][0] == "grant" else ""
+
+
+def _claimed_subject(compact: str) -> str:
+    """Not verified: it only says which parameters the grant must be signed for. A false claim fails that check."""
+    try:
+        return str(jwt.decode(compact, options={"verify_signature": False}).get("sub"))
+    except jwt.PyJWTError:
+        return ""
+
+
+def _done(row: CaptureRow) -> DonePageView:
+    return DonePageView(
+        brand_name=row.brand_name,
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        card_brand=CardBrand(row.card_brand or ""),
+        last4=row.last4 or "",
+    )
+
+
+def _see(capture_id: str, cookie: str | None = None) -> Page:
+    headers = {"Location": f"/captures/{capture_id}"} | ({"Set-Cookie": cookie} if cookie else {})
+    return _page("", HTTPStatus.SEE_OTHER, headers)
+
+
+def _gone(status: HTTPStatus) -> Page:
+    return _page(render_gone_page(), status)
+
+
+def _page(html: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> Page:
+    return Response(
+        html,
+        status_code=status,
+        headers={**PAGE_HEADERS, **(headers or {})},
+        media_type=PAGE_HEADERS["Content-Type"],
+    )

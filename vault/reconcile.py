@@ -1,0 +1,205 @@
+"""Ends what was left open: a crash, a time-out, a processor that was down. Asks the processor, never guesses.
+
+A charge without the processor's reference was never confirmed. One with it is looked up: succeeded is approved;
+anything that could still be confirmed is cancelled first, and only then called failed or declined, so that a
+confirmation still on its way finds nothing to charge.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from infra.chassis import logs
+from infra.chassis.clock import Clock
+from vault.cleartext.processors import (
+    Payment,
+    PaymentState,
+    Processor,
+    ProcessorRefused,
+    ProcessorSilent,
+    RefundRequest,
+    RefundResult,
+    RefundStanding,
+)
+from vault.codes import Codes
+from vault.contract import ChargeReason, ChargeState, RefundState
+from vault.outcomes import Outcomes
+from vault.store import RowMissing, Store
+from vault.tables import ChargeRow, RefundRow
+
+INTERVAL_SECONDS: Final = 2
+ROWS_AT_ONCE: Final = 50
+CALLS_MAX: Final = 3
+"""Looking up, cancelling and looking up again is the longest way to an end."""
+MARGIN_SECONDS: Final = 2
+SILENCES_MAX: Final = 3
+"""A processor that does not answer three times is left in peace until the next round."""
+GRANTS_KEPT: Final = timedelta(hours=2)
+REFUND_STATES: Final = {
+    RefundStanding.SUCCEEDED: RefundState.REFUNDED,
+    RefundStanding.PENDING: RefundState.UNKNOWN,
+    RefundStanding.FAILED: RefundState.FAILED,
+}
+
+log = logs.get_logger()
+Outcome = tuple[ChargeState, ChargeReason | None]
+
+
+class Reconciler:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        processor: Processor,
+        outcomes: Outcomes,
+        codes: Codes,
+        clock: Clock,
+        processor_timeout_seconds: float,
+    ) -> None:
+        self._store = store
+        self._processor = processor
+        self._outcomes = outcomes
+        self._codes = codes
+        self._clock = clock
+        self._lease = timedelta(seconds=CALLS_MAX * processor_timeout_seconds + MARGIN_SECONDS)
+        self._nudged = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Do not wait for the next round."""
+        self._nudged.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self.run_once()
+            except Exception as error:  # noqa: BLE001 - a round that fails, for want of a database say, is tried again
+                log.warning("reconcile_round_failed", error=type(error).__name__)
+            await _first_of(stop, self._nudged, INTERVAL_SECONDS)
+            self._nudged.clear()
+
+    async def run_once(self) -> int:
+        """One round over all tenants; how many charges and refunds came to an end."""
+        self._codes.forget_expired()
+        ended = 0
+        for tenant_id in await self._store.tenants():
+            ended += await self._run_tenant(tenant_id)
+        return ended
+
+    async def _run_tenant(self, tenant_id: str) -> int:
+        now = self._clock.now()
+        async with self._store.transaction(tenant_id) as tx:
+            await tx.forget_grants_expired_before(now - GRANTS_KEPT)
+            charges = await tx.unattended_charges(now, ROWS_AT_ONCE)
+            refunds = await tx.unattended_refunds(now, ROWS_AT_ONCE)
+        ends = silences = 0
+        for charge_id in charges:
+            if silences < SILENCES_MAX:
+                left_open = (await self.end_charge(tenant_id, charge_id)).state == ChargeState.UNKNOWN
+                silences, ends = silences + left_open, ends + (not left_open)
+        for refund_id in refunds:
+            if silences < SILENCES_MAX:
+                left_open = (await self.end_refund(tenant_id, refund_id)).state == RefundState.UNKNOWN
+                silences, ends = silences + left_open, ends + (not left_open)
+        return ends
+
+    async def end_charge(self, tenant_id: str, charge_id: str) -> ChargeRow:
+        """The charge, ended if the processor says how; as it stands if somebody is at work on it."""
+        now = self._clock.now()
+        async with self._store.transaction(tenant_id) as tx:
+            claimed = await tx.claim_charge(charge_id, now, now + self._lease)
+            stands = claimed or await tx.charge(charge_id)
+        if stands is None:
+            raise RowMissing("charge")
+        if claimed is None:
+            return stands
+        try:
+            state, reason = await self._find_out(claimed)
+        except (ProcessorRefused, ProcessorSilent) as error:
+            log.warning("charge_still_unknown", charge_id=charge_id, error=type(error).__name__)
+            state, reason = ChargeState.UNKNOWN, None
+        return await self._outcomes.close_charge(claimed, state, reason)
+
+    async def _find_out(self, row: ChargeRow) -> Outcome:
+        if row.processor_ref is None:
+            return ChargeState.FAILED, ChargeReason.NEVER_SENT
+        payment = await self._processor.look_up_payment(row.processor_ref)
+        if payment.state in {PaymentState.SUCCEEDED, PaymentState.PROCESSING, PaymentState.CANCELLED}:
+            return _outcome_of(payment)
+        try:
+            await self._processor.cancel_payment(row.processor_ref)
+        except ProcessorRefused:
+            return _outcome_of(await self._processor.look_up_payment(row.processor_ref))
+        return _outcome_when_cancelled(payment)
+
+    async def end_refund(self, tenant_id: str, refund_id: str) -> RefundRow:
+        """As `end_charge`. A refund the processor does not know is asked for again."""
+        now = self._clock.now()
+        async with self._store.transaction(tenant_id) as tx:
+            claimed = await tx.claim_refund(refund_id, now, now + self._lease)
+            row = await tx.refund(refund_id)
+        if row is None:
+            raise RowMissing("refund")
+        if not claimed:
+            return row
+        request = refund_request(row, hours=int((now - row.created_at) / timedelta(hours=1)))
+        try:
+            result = await self._processor.find_refund(request)
+        except (ProcessorRefused, ProcessorSilent) as error:
+            log.warning("refund_still_unknown", refund_id=refund_id, error=type(error).__name__)
+            return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None)
+        if result is None:
+            return await self.ask_for_refund(row, request)
+        return await self._note_refund(row, result)
+
+    async def ask_for_refund(self, row: RefundRow, request: RefundRequest) -> RefundRow:
+        try:
+            result = await self._processor.refund(request)
+        except ProcessorRefused:
+            return await self._outcomes.close_refund(row, RefundState.FAILED, None)
+        except ProcessorSilent:
+            return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None)
+        return await self._note_refund(row, result)
+
+    async def _note_refund(self, row: RefundRow, result: RefundResult) -> RefundRow:
+        return await self._outcomes.close_refund(row, REFUND_STATES[result.standing], result.ref)
+
+
+def refund_request(row: RefundRow, *, hours: int = 0) -> RefundRequest:
+    """What to ask the processor for. A key replays its first answer, a 500 too, for a day.
+
+    So an hour after the refund was ordered it is asked for under a new key; by then no earlier request can still be on
+    its way, and the processor was asked first whether it knows the refund by our id.
+    """
+    return RefundRequest(
+        key=f"{row.tenant_id}:{row.refund_id}:refund:{hours}",
+        tenant_id=row.tenant_id,
+        refund_id=row.refund_id,
+        payment_ref=row.charge_ref,
+        amount_minor=row.amount_minor,
+    )
+
+
+def _outcome_of(payment: Payment) -> Outcome:
+    """What a payment nobody can change any more means; unknown while it is still under way."""
+    if payment.state is PaymentState.SUCCEEDED:
+        return ChargeState.APPROVED, None
+    if payment.state is PaymentState.CANCELLED:
+        return _outcome_when_cancelled(payment)
+    return ChargeState.UNKNOWN, None
+
+
+def _outcome_when_cancelled(payment: Payment) -> Outcome:
+    if payment.state is PaymentState.NEEDS_AUTHENTICATION:
+        return ChargeState.DECLINED, ChargeReason.AUTHENTICATION_REQUIRED
+    if payment.reason is not None:
+        return ChargeState.DECLINED, payment.reason
+    return ChargeState.FAILED, ChargeReason.NEVER_SENT
+
+
+async def _first_of(stop: asyncio.Event, nudged: asyncio.Event, seconds: float) -> None:
+    waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(nudged.wait())]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

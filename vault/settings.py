@@ -1,0 +1,53 @@
+"""Everything the vault is told at start. Secrets are read from the files the environment names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from infra.chassis.secret import Secret
+from infra.chassis.settings import Bind, SettingsIncomplete
+
+PREFIX = "vault"
+PROCESSOR_TIMEOUT_SECONDS = 6
+"""One call to the processor. Three make a charge; a caller that waits less asks again with the same charge_id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`door_origin` is the gateway's public origin: only its door page may open a capture."""
+
+    bind: Bind
+    page_bind: Bind
+    webhook_bind: Bind
+    page_url: str
+    database_url: Secret[str]
+    grant_jwks_file: Path
+    grant_issuer: str
+    door_origin: str
+    root_key: Secret[bytes]
+    fingerprint_key: Secret[bytes]
+    processor_url: str
+    processor_key: Secret[str]
+    webhook_secret: Secret[str]
+    processor_timeout_seconds: int = PROCESSOR_TIMEOUT_SECONDS
+    log_level: str = "INFO"
+    sandbox: bool = False
+
+    @property
+    def page_origin(self) -> str:
+        parts = urlsplit(self.page_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def refuse_plain_http(self) -> None:
+        """Card pages and card numbers over plain HTTP are for the sandbox only. Raises SettingsIncomplete."""
+        addresses = {"PAGE_URL": self.page_url, "DOOR_ORIGIN": self.door_origin, "PROCESSOR_URL": self.processor_url}
+        plain = [name for name, url in addresses.items() if not url.startswith("https://")]
+        if plain and not self.sandbox:
+            raise SettingsIncomplete("; ".join(f"UNDERCROFT_VAULT_{name} must be https" for name in plain))
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerSettings:
+    """What `python -m vault migrate` needs; the serving process is never given this."""
+
+    owner_database_url: Secret[str]

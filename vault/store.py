@@ -1,0 +1,268 @@
+"""The vault's queries: one statement each, named for what it returns, inside a transaction that sees one tenant.
+
+No parameter of any statement is ever a card number or a verification code: PostgreSQL prints values in its errors.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import CursorResult, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from infra.chassis import grants
+from infra.chassis.engine import tenant_transaction
+from vault.contract import CaptureOrder, ChargeOrder, RefundOrder
+from vault.tables import CaptureRow, CardRow, ChargeRow, RefundRow
+
+_R = TypeVar("_R", CaptureRow, CardRow, ChargeRow, RefundRow)
+
+
+class RowMissing(LookupError):
+    """A row that must be there is not: a fault of ours, never of a caller."""
+
+
+class Store:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: str) -> AsyncIterator["Tx"]:
+        """One transaction in which only this tenant's rows exist. Never held while the processor is called."""
+        async with tenant_transaction(self._engine, tenant_id) as connection:
+            yield Tx(connection, tenant_id)
+
+    async def tenants(self) -> list[str]:
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(text("SELECT tenant_id FROM tenants ORDER BY 1"))).scalars())
+
+    async def answers(self) -> bool:
+        async with self._engine.connect() as connection:
+            return (await connection.execute(text("SELECT 1"))).scalar() == 1
+
+
+class Tx:
+    """The statements of one transaction. Every one of them names the tenant, besides row-level security."""
+
+    def __init__(self, connection: AsyncConnection, tenant_id: str) -> None:
+        self._connection = connection
+        self.tenant_id = tenant_id
+
+    async def undo(self) -> None:
+        """Roll back what this transaction did so far, and end it."""
+        await self._connection.rollback()
+
+    # grants and tenants
+
+    async def redeem(self, grant: grants.Grant) -> None:
+        """Raises GrantReplayed; the transaction is then dead."""
+        await grants.redeem(self._connection, grant)
+
+    async def forget_grants_expired_before(self, moment: datetime) -> None:
+        """The database itself refuses to forget one that expired less than an hour ago."""
+        await self._run("DELETE FROM redeemed_grants WHERE tenant_id = :tenant_id AND expires_at < :m", {"m": moment})
+
+    async def ensure_tenant(self) -> None:
+        await self._run("INSERT INTO tenants (tenant_id) VALUES (:tenant_id) ON CONFLICT DO NOTHING", {})
+
+    async def has_tenant(self) -> bool:
+        return (await self._run("SELECT 1 FROM tenants WHERE tenant_id = :tenant_id", {})).first() is not None
+
+    # tenant keys
+
+    async def has_tenant_key(self, version: int) -> bool:
+        sql = "SELECT 1 FROM tenant_keys WHERE tenant_id = :tenant_id AND version = :version"
+        return (await self._run(sql, {"version": version})).first() is not None
+
+    async def wrapped_tenant_key(self, version: int) -> bytes:
+        sql = "SELECT wrapped_key FROM tenant_keys WHERE tenant_id = :tenant_id AND version = :version"
+        row = (await self._run(sql, {"version": version})).first()
+        if row is None:
+            raise RowMissing("tenant key")
+        return bytes(row[0])
+
+    async def insert_tenant_key(self, version: int, wrapped: bytes, now: datetime) -> None:
+        sql = """INSERT INTO tenant_keys (tenant_id, version, wrapped_key, created_at)
+            VALUES (:tenant_id, :version, :wrapped, :now) ON CONFLICT DO NOTHING"""
+        await self._run(sql, {"version": version, "wrapped": wrapped, "now": now})
+
+    # captures
+
+    async def capture(self, capture_id: str) -> CaptureRow | None:
+        sql = """SELECT a.*, c.card_brand, c.last4 FROM captures a LEFT JOIN cards c USING (tenant_id, token_id)
+            WHERE a.tenant_id = :tenant_id AND a.capture_id = :capture_id"""
+        return _one(CaptureRow, await self._run(sql, {"capture_id": capture_id}))
+
+    async def insert_capture(self, order: CaptureOrder, now: datetime, expires_at: datetime) -> bool:
+        """False when the id is taken."""
+        sql = """INSERT INTO captures (tenant_id, capture_id, brand_id, subject_id, purchase_id, brand_name,
+                amount_minor, currency, created_at, expires_at)
+            VALUES (:tenant_id, :capture_id, :brand_id, :subject_id, :purchase_id, :brand_name, :amount_minor,
+                :currency, :now, :expires_at)
+            ON CONFLICT DO NOTHING RETURNING capture_id"""
+        return (await self._run(sql, _fields(order) | {"now": now, "expires_at": expires_at})).first() is not None
+
+    async def bind_capture_to_browser(self, capture_id: str, browser_hash: bytes) -> None:
+        sql = """UPDATE captures SET browser_hash = :browser_hash
+            WHERE tenant_id = :tenant_id AND capture_id = :capture_id"""
+        await self._run(sql, {"capture_id": capture_id, "browser_hash": browser_hash})
+
+    async def count_capture_attempt(self, capture_id: str, attempts_max: int, now: datetime) -> bool:
+        """Whether one more attempt is allowed; it is then counted."""
+        sql = """UPDATE captures SET attempts = attempts + 1
+            WHERE tenant_id = :tenant_id AND capture_id = :capture_id AND token_id IS NULL
+                AND attempts < :attempts_max AND expires_at > :now
+            RETURNING attempts"""
+        row = {"capture_id": capture_id, "attempts_max": attempts_max, "now": now}
+        return (await self._run(sql, row)).first() is not None
+
+    async def complete_capture(self, capture_id: str, token_id: str) -> bool:
+        """False when another post was quicker."""
+        sql = """UPDATE captures SET token_id = :token_id
+            WHERE tenant_id = :tenant_id AND capture_id = :capture_id AND token_id IS NULL RETURNING capture_id"""
+        return (await self._run(sql, {"capture_id": capture_id, "token_id": token_id})).first() is not None
+
+    # cards
+
+    async def insert_card(self, card: CardRow) -> None:
+        sql = """INSERT INTO cards (tenant_id, token_id, brand_id, subject_id, fingerprint, fingerprint_version,
+                wrapped_key, sealed_number, sealed_details, card_brand, last4, created_at)
+            VALUES (:tenant_id, :token_id, :brand_id, :subject_id, :fingerprint, :fingerprint_version,
+                :wrapped_key, :sealed_number, :sealed_details, :card_brand, :last4, :created_at)"""
+        await self._run(sql, asdict(card))
+
+    async def card(self, token_id: str) -> CardRow | None:
+        sql = "SELECT * FROM cards WHERE tenant_id = :tenant_id AND token_id = :token_id"
+        return _one(CardRow, await self._run(sql, {"token_id": token_id}))
+
+    async def put_on_file(self, token_id: str, now: datetime) -> None:
+        sql = """UPDATE cards SET on_file_since = :now
+            WHERE tenant_id = :tenant_id AND token_id = :token_id AND on_file_since IS NULL"""
+        await self._run(sql, {"token_id": token_id, "now": now})
+
+    # charges
+
+    async def charge(self, charge_id: str) -> ChargeRow | None:
+        sql = "SELECT * FROM charges WHERE tenant_id = :tenant_id AND charge_id = :charge_id"
+        return _one(ChargeRow, await self._run(sql, {"charge_id": charge_id}))
+
+    async def charge_for_update(self, charge_id: str) -> ChargeRow | None:
+        sql = "SELECT * FROM charges WHERE tenant_id = :tenant_id AND charge_id = :charge_id FOR UPDATE"
+        return _one(ChargeRow, await self._run(sql, {"charge_id": charge_id}))
+
+    async def insert_charge(self, order: ChargeOrder, now: datetime, worked_until: datetime) -> ChargeRow | None:
+        """The intention, or None when the id is taken."""
+        sql = """INSERT INTO charges (tenant_id, charge_id, brand_id, subject_id, purchase_id, token_id, amount_minor,
+                currency, state, created_at, updated_at, worked_until)
+            VALUES (:tenant_id, :charge_id, :brand_id, :subject_id, :purchase_id, :token_id, :amount_minor,
+                :currency, 'intended', :now, :now, :worked_until)
+            ON CONFLICT DO NOTHING RETURNING *"""
+        return _one(ChargeRow, await self._run(sql, _fields(order) | {"now": now, "worked_until": worked_until}))
+
+    async def name_charge(self, charge_id: str, processor_ref: str, now: datetime, worked_until: datetime) -> bool:
+        """Note the processor's name of an unfinished charge, and stay at work. False when it was ended meanwhile."""
+        sql = """UPDATE charges SET processor_ref = :ref, updated_at = :now, worked_until = :worked_until
+            WHERE tenant_id = :tenant_id AND charge_id = :charge_id
+                AND state IN ('intended', 'unknown') RETURNING charge_id"""
+        row = {"charge_id": charge_id, "ref": processor_ref, "now": now, "worked_until": worked_until}
+        return (await self._run(sql, row)).first() is not None
+
+    async def close_charge(self, charge_id: str, state: str, reason: str | None, now: datetime) -> ChargeRow | None:
+        """Write an outcome, `unknown` included. A final outcome is never rewritten: None when there is one."""
+        sql = """UPDATE charges SET state = :state, reason = :reason, updated_at = :now, worked_until = NULL
+            WHERE tenant_id = :tenant_id AND charge_id = :charge_id
+                AND state IN ('intended', 'unknown') RETURNING *"""
+        return _one(
+            ChargeRow,
+            await self._run(sql, {"charge_id": charge_id, "state": state, "reason": reason, "now": now}),
+        )
+
+    async def claim_charge(self, charge_id: str, now: datetime, worked_until: datetime) -> ChargeRow | None:
+        """An unfinished charge nobody is at work on, now ours until `worked_until`."""
+        sql = """UPDATE charges SET worked_until = :worked_until, updated_at = :now
+            WHERE tenant_id = :tenant_id AND charge_id = :charge_id AND state IN ('intended', 'unknown')
+                AND (worked_until IS NULL OR worked_until <= :now)
+            RETURNING *"""
+        row = {"charge_id": charge_id, "now": now, "worked_until": worked_until}
+        return _one(ChargeRow, await self._run(sql, row))
+
+    async def unattended_charges(self, now: datetime, limit: int) -> list[str]:
+        """Ids, longest untouched first."""
+        sql = """SELECT charge_id FROM charges WHERE tenant_id = :tenant_id AND state IN ('intended', 'unknown')
+                AND (worked_until IS NULL OR worked_until <= :now) ORDER BY updated_at LIMIT :limit"""
+        return list((await self._run(sql, {"now": now, "limit": limit})).scalars())
+
+    # refunds
+
+    async def refund(self, refund_id: str) -> RefundRow | None:
+        sql = """SELECT r.tenant_id, r.refund_id, r.charge_id, r.amount_minor, r.currency, r.state, r.processor_ref,
+                r.created_at, r.updated_at, r.worked_until, c.processor_ref AS charge_ref, c.refunded_minor
+            FROM refunds r JOIN charges c USING (tenant_id, charge_id)
+            WHERE r.tenant_id = :tenant_id AND r.refund_id = :refund_id"""
+        return _one(RefundRow, await self._run(sql, {"refund_id": refund_id}))
+
+    async def promised_minor(self, charge_id: str) -> int:
+        """What went back already or may still do so."""
+        sql = """SELECT coalesce(sum(amount_minor), 0) FROM refunds
+            WHERE tenant_id = :tenant_id AND charge_id = :charge_id AND state <> 'failed'"""
+        return int((await self._run(sql, {"charge_id": charge_id})).scalar_one())
+
+    async def insert_refund(self, order: RefundOrder, now: datetime, worked_until: datetime) -> bool:
+        """False when the id is taken."""
+        sql = """INSERT INTO refunds (tenant_id, refund_id, charge_id, amount_minor, currency, state, created_at,
+                updated_at, worked_until)
+            VALUES (:tenant_id, :refund_id, :charge_id, :amount_minor, :currency, 'intended', :now, :now,
+                :worked_until)
+            ON CONFLICT DO NOTHING RETURNING refund_id"""
+        return (await self._run(sql, _fields(order) | {"now": now, "worked_until": worked_until})).first() is not None
+
+    async def close_refund(self, refund_id: str, state: str, processor_ref: str | None, now: datetime) -> bool:
+        """Write an outcome, `unknown` included. False when there was a final one already."""
+        sql = """UPDATE refunds SET state = :state, processor_ref = coalesce(:ref, processor_ref), updated_at = :now,
+                worked_until = NULL
+            WHERE tenant_id = :tenant_id AND refund_id = :refund_id
+                AND state IN ('intended', 'unknown') RETURNING refund_id"""
+        row = {"refund_id": refund_id, "state": state, "ref": processor_ref, "now": now}
+        return (await self._run(sql, row)).first() is not None
+
+    async def add_refunded(self, charge_id: str, amount_minor: int, now: datetime) -> None:
+        sql = """UPDATE charges SET refunded_minor = refunded_minor + :amount, updated_at = :now
+            WHERE tenant_id = :tenant_id AND charge_id = :charge_id"""
+        await self._run(sql, {"charge_id": charge_id, "amount": amount_minor, "now": now})
+
+    async def claim_refund(self, refund_id: str, now: datetime, worked_until: datetime) -> bool:
+        """Whether it is unfinished, nobody is at work on it, and it is now ours until `worked_until`."""
+        sql = """UPDATE refunds SET worked_until = :worked_until, updated_at = :now
+            WHERE tenant_id = :tenant_id AND refund_id = :refund_id AND state IN ('intended', 'unknown')
+                AND (worked_until IS NULL OR worked_until <= :now)
+            RETURNING refund_id"""
+        row = {"refund_id": refund_id, "now": now, "worked_until": worked_until}
+        return (await self._run(sql, row)).first() is not None
+
+    async def unattended_refunds(self, now: datetime, limit: int) -> list[str]:
+        """Ids, longest untouched first."""
+        sql = """SELECT refund_id FROM refunds WHERE tenant_id = :tenant_id AND state IN ('intended', 'unknown')
+                AND (worked_until IS NULL OR worked_until <= :now) ORDER BY updated_at LIMIT :limit"""
+        return list((await self._run(sql, {"now": now, "limit": limit})).scalars())
+
+    # inbox
+
+    async def insert_event(self, event_id: str, kind: str, now: datetime) -> bool:
+        """False when the event came before."""
+        sql = """INSERT INTO inbox_events (tenant_id, event_id, kind, received_at)
+            VALUES (:tenant_id, :event_id, :kind, :now) ON CONFLICT DO NOTHING RETURNING event_id"""
+        return (await self._run(sql, {"event_id": event_id, "kind": kind, "now": now})).first() is not None
+
+    async def _run(self, sql: str, row: Mapping[str, Any]) -> CursorResult[Any]:
+        return await self._connection.execute(text(sql), {**row, "tenant_id": self.tenant_id})
+
+
+def _fields(order: CaptureOrder | ChargeOrder | RefundOrder) -> dict[str, Any]:
+    return {name: getattr(order, name) for name in order.__struct_fields__}
+
+
+def _one(kind: type[_R], result: CursorResult[Any]) -> _R | None:
+    row = result.mappings().first()
+    return None if row is None else kind(**row)

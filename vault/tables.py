@@ -1,0 +1,86 @@
+"""The vault's rows, as shapes. Columns and rights are explicit SQL in `migrations/versions`; queries are in `store.py`.
+
+No row can hold a card number or a verification code: `sealed_*` is ciphertext, `fingerprint` a keyed hash.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRow:
+    """`browser_hash` is the SHA-256 of the secret in the one browser that may use it; `token_id` marks it completed."""
+
+    tenant_id: str
+    capture_id: str
+    brand_id: str
+    subject_id: str
+    purchase_id: str
+    brand_name: str
+    amount_minor: int
+    currency: str
+    created_at: datetime
+    expires_at: datetime
+    attempts: int
+    browser_hash: bytes | None
+    token_id: str | None
+    card_brand: str | None
+    last4: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CardRow:
+    """One token and its card. `on_file_since` is when its first charge was approved."""
+
+    tenant_id: str
+    token_id: str
+    brand_id: str
+    subject_id: str
+    fingerprint: bytes = field(repr=False)
+    fingerprint_version: int
+    wrapped_key: bytes = field(repr=False)
+    sealed_number: bytes = field(repr=False)
+    sealed_details: bytes = field(repr=False)
+    card_brand: str
+    last4: str
+    created_at: datetime
+    on_file_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRow:
+    """`state` is `intended` or a member of contract.ChargeState. Until `worked_until` somebody is at work on it."""
+
+    tenant_id: str
+    charge_id: str
+    brand_id: str
+    subject_id: str
+    purchase_id: str
+    token_id: str
+    amount_minor: int
+    currency: str
+    state: str
+    reason: str | None
+    processor_ref: str | None
+    refunded_minor: int
+    created_at: datetime
+    updated_at: datetime
+    worked_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundRow:
+    """`state` is `intended` or a member of contract.RefundState. `charge_ref` is the processor's name of the charge."""
+
+    tenant_id: str
+    refund_id: str
+    charge_id: str
+    amount_minor: int
+    currency: str
+    state: str
+    processor_ref: str | None
+    created_at: datetime
+    updated_at: datetime
+    worked_until: datetime | None
+    charge_ref: str
+    refunded_minor: int
