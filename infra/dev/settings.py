@@ -10,6 +10,7 @@ from infra.dev.keyring import Keyring
 from infra.dev.ports import HOST, Ports
 
 ROOT = Path(__file__).resolve().parents[2]
+BRANDS = ROOT / "mcp_server" / "brands"
 MCP_CLIENT_ID = "mcp_server"
 TAPPED = ("gateway", "vault", "memory", "mcp_server")
 """Listeners the demo records. Never the vault's page and never its leg to the processor: card numbers pass there."""
@@ -107,7 +108,7 @@ class Environment:
             "CLIENT_ID": MCP_CLIENT_ID,
             "CLIENT_KEY_FILE": self._secret("mcp_server/client.pem"),
             "STATE_KEY_FILE": self._secret("mcp_server/state.key"),
-            "BRANDS_FOLDER": str(ROOT / "mcp_server" / "brands"),
+            "BRANDS_FOLDER": str(BRANDS),
         }
 
     def _sandbox(self) -> dict[str, str]:

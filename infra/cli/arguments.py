@@ -1,0 +1,95 @@
+"""What can be typed after `python3 -m infra`. Standard library only: `--help` works on a bare machine."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+DATA = Path(__file__).resolve().parents[2] / ".undercroft"
+HOUSE = DATA / "house"
+
+INTRODUCTION = """\
+Undercroft: payments and memory under AI agents. No model guards anything.
+
+The first run of any command makes a virtual environment in .venv and installs what is needed, once."""
+CLOSING = """\
+Start with `python3 -m infra demo`. Data is kept in .undercroft/, which git ignores. Every command also exists as the
+installed script: `.venv/bin/undercroft demo`."""
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(
+        prog="undercroft",
+        description=INTRODUCTION,
+        epilog=CLOSING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_house_commands(commands)
+    _add_work_commands(commands)
+    return whole
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments; what `test` does not know it passes on to pytest."""
+    options, rest = parser().parse_known_args(arguments)
+    if options.command == "test":
+        options.pytest = [item for item in rest if item != "--"]
+    elif rest:
+        parser().error(f"not understood: {' '.join(rest)}")
+    return options
+
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no public name
+
+
+def _add_house_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
+    demo = commands.add_parser("demo", help="start a fresh house, play one purchase and one memory, show it, clean up")
+    demo.add_argument("--keep", action="store_true", help="keep the demo's data, logs and wire captures afterwards")
+
+    up = commands.add_parser("up", help="start the house and keep it running until Ctrl-C; its data is kept")
+    _add_folder(up)
+    up.add_argument("--base-port", type=int, default=7100, metavar="PORT", help="first port of the pattern (7100)")
+    up.add_argument(
+        "--port", action="append", default=[], type=_named_port, metavar="NAME=PORT", help="one listener's own port"
+    )
+    up.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING"])
+
+    down = commands.add_parser("down", help="stop the house from any shell, also what a killed one left behind")
+    _add_folder(down)
+    status = commands.add_parser("status", help="show what runs, and where it answers")
+    _add_folder(status)
+    logs = commands.add_parser("logs", help="show one process's log")
+    logs.add_argument(
+        "name", nargs="?", metavar="NAME", help="e.g. gateway, vault, postgres-vault; without it, list them"
+    )
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    logs.add_argument("-n", "--lines", type=int, default=200, help="how many of the last lines (200)")
+    _add_folder(logs)
+    reset = commands.add_parser("reset", help="delete the house's data: cards, memories, keys, orders, logs")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    _add_folder(reset)
+
+
+def _add_work_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
+    commands.add_parser(
+        "test",
+        help="run the tests on real PostgreSQL; further arguments go to pytest",
+        usage="undercroft test [pytest arguments, e.g. tests/vault -k charge]",
+    )
+    commands.add_parser("check", help="format, lint, types, import contracts and tests: what CI runs")
+    bench = commands.add_parser("bench", help="measure our figures and their floors in one run")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (all)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    bench.add_argument("--strict", action="store_true", help="fail if a bar is missed")
+    commands.add_parser("lock", help="make infra/locks/*.txt again from pyproject.toml")
+
+
+def _add_folder(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--folder", type=Path, default=HOUSE, help="the house's data (.undercroft/house)")
+
+
+def _named_port(text: str) -> tuple[str, int]:
+    name, _, port = text.partition("=")
+    if not name or not port.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PORT, e.g. gateway=8100")
+    return name, int(port)

@@ -1,0 +1,33 @@
+"""`demo`: a fresh house, the story, and nothing left afterwards."""
+
+import argparse
+import secrets
+
+from infra.cli.arguments import DATA
+from infra.cli.console import complain, say, step
+from infra.cli.interrupts import stoppable
+from infra.cli.running import EXPECTED
+from infra.dev import demo as story
+from infra.dev import state
+from infra.dev.house import House, Options
+from infra.dev.ports import Ports
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Exit code 0 only when everything in the story happened."""
+    folder = DATA / f"demo-{secrets.token_hex(3)}"
+    house = House(folder, Ports.free(), Options(wiretap=True, durable=False), report=step)
+    with stoppable():
+        try:
+            say("starting the house: every service a process of its own")
+            with house:
+                code = story.play(house)
+        except EXPECTED as reason:
+            complain(str(reason))
+            code = 1
+        finally:
+            if options.keep:
+                say(f"kept: {folder}")
+            else:
+                state.remove(folder)
+    return code
