@@ -26,7 +26,7 @@ async def run(settings: Settings) -> None:
     verifier = GrantVerifier(
         audience="memory",
         issuer=settings.grant_issuer,
-        keys=load_public_keys(settings.grant_jwks),
+        keys=load_public_keys(settings.grant_jwks_file),
         clock=clock,
     )
     keys = SubjectKeys(SoftwareKeyService(settings.root_key))

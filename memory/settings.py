@@ -11,7 +11,7 @@ from infra.chassis.settings import Bind
 class Settings:
     bind: Bind
     database_url: Secret[str]
-    grant_jwks: Path
+    grant_jwks_file: Path
     grant_issuer: str
     root_key: Secret[bytes]
     log_level: str = "INFO"
