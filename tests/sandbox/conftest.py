@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 import stripe
 
@@ -15,16 +14,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     sandbox = make_sandbox(tmp_path_factory.mktemp("sandbox"))
     sandbox.start()
     yield sandbox
-    assert sandbox.stop() == 0
+    status = sandbox.stop()
+    sandbox.close()
+    assert status == 0
 
 
 @pytest.fixture
 def sandbox(shared: Sandbox) -> Iterator[Sandbox]:
     """The shared process, with every fault switched off again afterwards."""
     yield shared
-    httpx2.delete(f"{shared.url}/_sandbox/faults")
-    httpx2.delete(f"{shared.url}/_sandbox/down")
-    httpx2.post(f"{shared.url}/_sandbox/release")
+    shared.plain.delete(f"{shared.url}/_sandbox/faults")
+    shared.plain.delete(f"{shared.url}/_sandbox/down")
+    shared.plain.post(f"{shared.url}/_sandbox/release")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def own_sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     sandbox = make_sandbox(tmp_path)
     sandbox.start()
     yield sandbox
-    sandbox.kill()
+    sandbox.end()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx2
 import pytest
 import stripe
 
@@ -29,7 +28,9 @@ def test_a_killed_sandbox_remembers_everything(own_sandbox: Sandbox):
     intent, method = open_intent(client), add_card(client, APPROVES)
     key = {"idempotency_key": "kept"}
     confirmed = client.v1.payment_intents.confirm(intent.id, {"payment_method": method.id}, key)  # type: ignore[arg-type]  # a plain dict
-    httpx2.post(f"{own_sandbox.inbox_url}/messages", json={"to": "a@example.com", "subject": "s", "text": "t"})
+    own_sandbox.plain.post(
+        f"{own_sandbox.inbox_url}/messages", json={"to": "a@example.com", "subject": "s", "text": "t"}
+    )
     fingerprint = add_card(client, APPROVES).card
 
     own_sandbox.kill()
@@ -38,7 +39,7 @@ def test_a_killed_sandbox_remembers_everything(own_sandbox: Sandbox):
     again = client.v1.payment_intents.confirm(intent.id, {"payment_method": method.id}, key)  # type: ignore[arg-type]  # a plain dict
     assert again.latest_charge == confirmed.latest_charge
     assert client.v1.charges.retrieve(charge_of(paid)).metadata["charge_id"] == "chg_kept"
-    assert len(httpx2.get(f"{own_sandbox.inbox_url}/messages").json()["messages"]) == 1
+    assert len(own_sandbox.plain.get(f"{own_sandbox.inbox_url}/messages").json()["messages"]) == 1
     fingerprint_again = add_card(client, APPROVES).card
     assert fingerprint is not None
     assert fingerprint_again is not None
@@ -73,7 +74,7 @@ def test_a_held_request_does_not_keep_the_sandbox_from_stopping(own_sandbox: San
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.v1.payment_intents.confirm, intent.id, {"payment_method": method.id})
-        wait_until(lambda: httpx2.get(f"{own_sandbox.url}/_sandbox/faults").json()["held"] == 1)
+        wait_until(lambda: own_sandbox.plain.get(f"{own_sandbox.url}/_sandbox/faults").json()["held"] == 1)
         status = own_sandbox.stop()
         problem = waiting.exception()
 

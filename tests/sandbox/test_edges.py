@@ -1,6 +1,5 @@
 """Callers without a key, requests that make no sense, and callers that are not on this machine."""
 
-import httpx2
 import pytest
 import stripe
 
@@ -16,7 +15,7 @@ def test_a_wrong_api_key_is_refused(sandbox: Sandbox):
 
 
 def test_a_missing_api_key_is_refused_in_stripes_shape(sandbox: Sandbox):
-    answer = httpx2.get(f"{sandbox.url}/v1/charges")
+    answer = sandbox.plain.get(f"{sandbox.url}/v1/charges")
 
     assert answer.status_code == 401
     assert answer.json()["error"]["type"] == "invalid_request_error"
@@ -24,7 +23,7 @@ def test_a_missing_api_key_is_refused_in_stripes_shape(sandbox: Sandbox):
 
 
 def test_the_key_is_also_taken_as_a_basic_user_name(sandbox: Sandbox):
-    answer = httpx2.get(f"{sandbox.url}/v1/charges", auth=(API_KEY, ""))
+    answer = sandbox.plain.get(f"{sandbox.url}/v1/charges", auth=(API_KEY, ""))
 
     assert answer.status_code == 200
 
@@ -91,11 +90,11 @@ def test_too_much_metadata_is_refused(client: stripe.StripeClient):
     "headers", [{"Host": "rebound.example.com"}, {"Origin": "https://evil.example.com"}, {"Origin": "null"}]
 )
 def test_pages_of_other_sites_reach_neither_the_switches_nor_the_inbox(sandbox: Sandbox, headers: dict[str, str]):
-    switch = httpx2.post(f"{sandbox.url}/_sandbox/down", headers=headers)
-    inbox = httpx2.get(f"{sandbox.inbox_url}/messages", headers=headers)
+    switch = sandbox.plain.post(f"{sandbox.url}/_sandbox/down", headers=headers)
+    inbox = sandbox.plain.get(f"{sandbox.inbox_url}/messages", headers=headers)
 
     assert (switch.status_code, inbox.status_code) == (403, 403)
-    assert httpx2.get(f"{sandbox.url}/_sandbox/down").json() == {"down": False}
+    assert sandbox.plain.get(f"{sandbox.url}/_sandbox/down").json() == {"down": False}
 
 
 def test_the_version_asked_for_is_the_version_named_in_the_answer(sandbox: Sandbox):

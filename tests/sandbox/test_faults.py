@@ -1,6 +1,5 @@
 """Every fault switch, seen through the official SDK."""
 
-import httpx2
 import pytest
 import stripe
 
@@ -10,7 +9,7 @@ IMPATIENT_SECONDS = 0.3
 
 
 def held(sandbox: Sandbox) -> int:
-    count: int = httpx2.get(f"{sandbox.url}/_sandbox/faults").json()["held"]
+    count: int = sandbox.plain.get(f"{sandbox.url}/_sandbox/faults").json()["held"]
     return count
 
 
@@ -170,10 +169,10 @@ def test_switches_are_shown_and_cleared(sandbox: Sandbox, client: stripe.StripeC
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(sandbox: Sandbox, order: object):
-    answer = httpx2.post(f"{sandbox.url}/_sandbox/faults", json=order)
+    answer = sandbox.plain.post(f"{sandbox.url}/_sandbox/faults", json=order)
 
     assert answer.status_code == 400
-    assert httpx2.get(f"{sandbox.url}/_sandbox/faults").json()["faults"] == []
+    assert sandbox.plain.get(f"{sandbox.url}/_sandbox/faults").json()["faults"] == []
 
 
 def test_a_processor_that_is_down_refuses_everything_until_it_is_up_again(

@@ -9,7 +9,7 @@ from tests.sandbox.running import Sandbox
 
 
 def send(sandbox: Sandbox, to: str, text: str, subject: str = "Your code") -> httpx2.Response:
-    return httpx2.post(f"{sandbox.inbox_url}/messages", json={"to": to, "subject": subject, "text": text})
+    return sandbox.plain.post(f"{sandbox.inbox_url}/messages", json={"to": to, "subject": subject, "text": text})
 
 
 def test_messages_to_one_person_are_read_newest_first(sandbox: Sandbox):
@@ -17,7 +17,7 @@ def test_messages_to_one_person_are_read_newest_first(sandbox: Sandbox):
     sent = send(sandbox, "Ada@Example.com", "second")
     send(sandbox, "grace@example.com", "third")
 
-    messages = httpx2.get(f"{sandbox.inbox_url}/messages", params={"to": "ada@example.com"}).json()["messages"]
+    messages = sandbox.plain.get(f"{sandbox.inbox_url}/messages", params={"to": "ada@example.com"}).json()["messages"]
 
     assert sent.status_code == 201
     assert [message["text"] for message in messages] == ["second", "first"]
@@ -28,18 +28,20 @@ def test_messages_to_one_person_are_read_newest_first(sandbox: Sandbox):
 def test_the_page_shows_the_code_large_and_escapes_what_was_sent(sandbox: Sandbox):
     send(sandbox, "<b>@example.com", "Your code is 482913. <script>alert(1)</script>")
 
-    page = httpx2.get(sandbox.inbox_url, params={"to": "<b>@example.com"})
+    page = sandbox.plain.get(sandbox.inbox_url, params={"to": "<b>@example.com"})
 
     assert '<p class="code">482913</p>' in page.text
     assert "<script>" not in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["x-content-type-options"] == "nosniff"
     assert page.headers["x-frame-options"] == "DENY"
-    assert httpx2.get(f"{sandbox.inbox_url}/_sandbox/style.css").headers["content-type"].startswith("text/css")
+    assert sandbox.plain.get(f"{sandbox.inbox_url}/_sandbox/style.css").headers["content-type"].startswith("text/css")
 
 
 def test_an_empty_inbox_says_so(sandbox: Sandbox):
-    assert "No messages to nobody@example.com yet" in httpx2.get(f"{sandbox.inbox_url}/?to=nobody@example.com").text
+    assert (
+        "No messages to nobody@example.com yet" in sandbox.plain.get(f"{sandbox.inbox_url}/?to=nobody@example.com").text
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_an_empty_inbox_says_so(sandbox: Sandbox):
     ],
 )
 def test_a_message_that_is_not_one_is_refused(sandbox: Sandbox, body: bytes):
-    answer = httpx2.post(f"{sandbox.inbox_url}/messages", content=body)
+    answer = sandbox.plain.post(f"{sandbox.inbox_url}/messages", content=body)
 
     assert answer.status_code == 400
 

@@ -61,7 +61,7 @@ def sending(tmp_path: Path, receiver: Receiver) -> Iterator[Sandbox]:
     sandbox = make_sandbox(tmp_path, webhook_url=receiver.url)
     sandbox.start()
     yield sandbox
-    sandbox.kill()
+    sandbox.end()
 
 
 def test_every_event_is_delivered_with_a_signature_the_sdk_accepts(sending: Sandbox, receiver: Receiver):
