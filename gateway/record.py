@@ -1,0 +1,123 @@
+"""The append-only record: what was decided and what came of it, written in the deciding transaction itself.
+
+Appending is one INSERT and takes no lock that another append would wait for. The sealer gives entries their places in
+the tenant's Merkle tree afterwards; until then the signed receipt is the promise that it will.
+
+What this proves, and to whom: whoever holds the database but not the signing key cannot edit, remove, reorder or cut
+off a sealed entry unseen, as long as the newest checkpoint is there or was kept elsewhere. Whoever holds both can
+rewrite everything back to the last checkpoint that was kept elsewhere. An entry that is not sealed yet (the newest
+second) can vanish; its receipt still shows that it was promised.
+"""
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.bearers import public_jwk, thumbprint
+from gateway.contract import Receipt
+from gateway.merkle import leaf_hash
+from infra.chassis.canonical import canonical_json
+from infra.chassis.clock import Clock
+
+VERSION = 1
+
+
+class Record:
+    """Appends and signs. One for a process; `touched` tells its sealer where to look first."""
+
+    def __init__(self, signing_key: Ed25519PrivateKey, clock: Clock) -> None:
+        self._key = signing_key
+        self._clock = clock
+        self.key_id = thumbprint(public_jwk(signing_key))
+        self.touched: dict[str, datetime] = {}
+        """Tenants that were appended to here, and when last. A hint: such an append may yet be rolled back."""
+
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        return self._key.public_key()
+
+    async def append(
+        self, tx: AsyncConnection, *, tenant_id: str, decision_id: str, body: Mapping[str, Any]
+    ) -> Receipt:
+        """Write one entry in the caller's transaction: if that is rolled back, so is this, and the receipt is void.
+
+        `decision_id` names the entry; the same one twice is an IntegrityError. Raises `rfc8785.CanonicalizationError`
+        for a body that JSON cannot say exactly.
+        """
+        now = self._clock.now().astimezone(UTC)
+        canonical = entry_bytes(tenant_id=tenant_id, decision_id=decision_id, recorded_at=now, body=body)
+        leaf = leaf_hash(canonical)
+        await tx.execute(
+            _INSERT_ENTRY,
+            {
+                "tenant_id": tenant_id,
+                "decision_id": decision_id,
+                "canonical": canonical,
+                "leaf_sha256": leaf,
+                "recorded_at": now,
+            },
+        )
+        self.touched[tenant_id] = now
+        return self._receipt(tenant_id=tenant_id, decision_id=decision_id, leaf=leaf, now=now)
+
+    def sign(self, message: bytes) -> bytes:
+        """For checkpoints, whose text begins with their origin. A receipt's bytes begin with `{`: neither can pass
+        for the other.
+        """
+        return self._key.sign(message)
+
+    def _receipt(self, *, tenant_id: str, decision_id: str, leaf: bytes, now: datetime) -> Receipt:
+        unsigned = Receipt(
+            decision_id=decision_id, leaf_sha256=leaf.hex(), signed_at=now, key_id=self.key_id, signature=""
+        )
+        signature = self._key.sign(_receipt_bytes(unsigned, tenant_id))
+        encoded = base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
+        return msgspec.structs.replace(unsigned, signature=encoded)
+
+
+def entry_bytes(*, tenant_id: str, decision_id: str, recorded_at: datetime, body: Mapping[str, Any]) -> bytes:
+    """RFC 8785 form of an entry. Tenant, id and time are in it, so that no column can be changed behind the hash."""
+    return canonical_json(
+        {
+            "v": VERSION,
+            "tenant_id": tenant_id,
+            "decision_id": decision_id,
+            "recorded_at": recorded_at,
+            "body": body,
+        }
+    )
+
+
+def receipt_holds(receipt: Receipt, tenant_id: str, key: Ed25519PublicKey) -> bool:
+    """Whether this key promised this tenant this leaf."""
+    try:
+        signature = base64.urlsafe_b64decode(receipt.signature + "=" * (-len(receipt.signature) % 4))
+        key.verify(signature, _receipt_bytes(receipt, tenant_id))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _receipt_bytes(receipt: Receipt, tenant_id: str) -> bytes:
+    return canonical_json(
+        {
+            "decision_id": receipt.decision_id,
+            "key_id": receipt.key_id,
+            "leaf_sha256": receipt.leaf_sha256,
+            "signed_at": receipt.signed_at,
+            "tenant_id": tenant_id,
+        }
+    )
+
+
+_INSERT_ENTRY = text(
+    "INSERT INTO record_entries (tenant_id, decision_id, canonical, leaf_sha256, recorded_at)"
+    " VALUES (:tenant_id, :decision_id, :canonical, :leaf_sha256, :recorded_at)"
+)
