@@ -8,8 +8,8 @@
     ├── HandshakeUnknown     404                ├── ChoiceNeeded          ├── AddressMissing
     └── KeysUnavailable      503                ├── NotEnoughStock        ├── AmountNotAccepted
                                                 ├── NotDeliveredThere     ├── SignInEnded
-                                                ├── PageUnknown           ├── GatewayRefused
-                                                └── Unavailable
+                                                ├── PageUnknown           ├── MemoryRefused
+                                                └── Unavailable           └── GatewayRefused
 
 A refusal says what to do and never repeats what was sent.
 """
@@ -176,6 +176,13 @@ class Unavailable(ToolRefused):
 class SignInEnded(ToolRefused):
     code = "sign_in_ended"
     sentence = "The person's sign-in no longer holds; they must connect this assistant again."
+
+
+class MemoryRefused(ToolRefused):
+    """The memory's word on a text, or on its room; the gateway passes its code on."""
+
+    code = "memory_refused"
+    sentence = "This is not something that is kept; nothing was stored."
 
 
 class GatewayRefused(ToolRefused):

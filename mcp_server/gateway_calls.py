@@ -20,10 +20,24 @@ from infra.chassis import logs
 from infra.chassis.client import PeerClient, PeerRefused
 from infra.chassis.problems import PeerUnreachable
 from infra.chassis.secret import Secret
-from mcp_server.errors import CardNumberInText, GatewayRefused, SignInEnded, Unavailable
+from mcp_server.errors import (
+    CardNumberInText,
+    GatewayRefused,
+    MemoryRefused,
+    PaymentUnderWay,
+    SignInEnded,
+    ToolRefused,
+    Unavailable,
+)
 from mcp_server.identity import Caller, Exchange
 
 V = TypeVar("V")
+IN_TOOL_WORDS: dict[str, type[ToolRefused]] = {
+    "card_number_refused": CardNumberInText,
+    "purchase_under_way": PaymentUnderWay,
+    "memory_refused": MemoryRefused,
+    "subject_full": MemoryRefused,
+}
 log = logs.get_logger()
 
 
@@ -81,11 +95,10 @@ class GatewayCalls:
             raise _in_tool_words(refusal) from None
 
 
-def _in_tool_words(refusal: PeerRefused) -> Exception:
+def _in_tool_words(refusal: PeerRefused) -> ToolRefused:
     if refusal.status == 401:  # noqa: PLR2004 - RFC 9110: not authenticated
         return SignInEnded()
     if refusal.status >= 500:  # noqa: PLR2004 - the gateway could not, rather than would not
         return Unavailable()
-    if refusal.code == CardNumberInText.code:
-        return CardNumberInText()
-    return GatewayRefused(code=refusal.code)
+    words = IN_TOOL_WORDS.get(refusal.code)
+    return words() if words is not None else GatewayRefused(code=refusal.code)
