@@ -4,7 +4,6 @@ import os
 import sys
 
 from infra.cli.console import table
-from infra.dev import provisioning
 from infra.dev.house import House
 
 WHAT = {
@@ -27,6 +26,9 @@ MISSING_WALLS = (
     "a network namespace and firewall around the vault: nothing but its code keeps it from the internet",
     "TLS between services, and a key service outside the vault's own process (keys are files)",
 )
+
+
+ORPHANS = "the kernel's help against orphans: after a killed runner, use `undercroft down`"
 
 
 def welcome(house: House) -> str:
@@ -55,7 +57,7 @@ Walls
 
 
 def _endpoints(house: House) -> str:
-    return "\n".join(f"  {brand['name']:15}  {brand['resource_url']}" for brand in provisioning.brands(house.urls))
+    return "\n".join(f"  {brand.name:15}  {brand.resource_url}" for own in house.brands.values() for brand in own)
 
 
 def _walls() -> str:
@@ -65,6 +67,5 @@ def _walls() -> str:
         f"a database and two roles each (the vault: a PostgreSQL cluster of its own); PostgreSQL runs {user}",
         "separate keys for bearers, grants, the record, contact points, cards, fingerprints and memories",
     )
-    missing = MISSING_WALLS if sys.platform == "linux" else (*MISSING_WALLS, "the kernel's help against orphans")
-    lines = [f"  stands   {wall}" for wall in standing]
-    return "\n".join(lines + [f"  missing  {wall}" for wall in missing])
+    missing = MISSING_WALLS if sys.platform == "linux" else (*MISSING_WALLS, ORPHANS)
+    return "\n".join([*(f"  stands   {wall}" for wall in standing), *(f"  missing  {wall}" for wall in missing)])

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from infra.dev import provisioning, readiness
 from infra.dev.keyring import Keyring
 from infra.dev.ports import Ports, free_ports, require_free
@@ -62,6 +64,7 @@ class House:
     """Use it as a context manager, or call `start` and `stop`. All methods block; `restart` may run in a worker thread.
 
     `urls` by listener: gateway, vault, vault_page, vault_webhooks, memory, mcp_server, processor, inbox.
+    `brands`: tenant id → its brands, as the gateway knows them; `agent_key` signs for a brand's own chat agent.
     """
 
     def __init__(self, folder: Path, ports: Ports, options: Options | None = None, report: Report = quiet) -> None:
@@ -80,6 +83,7 @@ class House:
         self._inner = dict(zip(tapped, free_ports(len(tapped)), strict=True))
         self._addresses = addresses(ports, self._inner)
         self.urls = {name: address.url for name, address in self._addresses.items()}
+        self.brands = provisioning.brands(self.urls["mcp_server"])
         self.clusters = {
             name: Cluster(
                 self.folder / "postgres",
@@ -103,6 +107,10 @@ class House:
     def pids(self) -> dict[str, int]:
         """Of the services, the wiretap and the two clusters (`postgres-vault`, `postgres-house`)."""
         return {name: child.identity.pid for name, child in self._all_children().items()}
+
+    def agent_key(self, brand_id: str) -> Ed25519PrivateKey:
+        """Return the private key of the brand's chat agent, whose client id is `provisioning.agent_id(brand_id)`."""
+        return self.keyring.private_key(f"agents/{provisioning.agent_id(brand_id)}.pem")
 
     def start(self) -> None:
         """Bring everything up and return when every service is ready. On any failure nothing is left running.
@@ -179,7 +187,7 @@ class House:
             list(together.map(Cluster.start, self.clusters.values()))
 
     def _prepare_databases(self) -> None:
-        self.keyring.make()
+        self.keyring.make(provisioning.agent_id(brand.brand_id) for own in self.brands.values() for brand in own)
         for service in filter(DATABASE_CLUSTER.__contains__, self.services):
             self.databases[service] = create_service_database(
                 self.clusters[DATABASE_CLUSTER[service]],
@@ -193,7 +201,7 @@ class House:
             list(together.map(lambda service: self._run_owner(service, "migrate"), self.databases))
         if "gateway" in self.services:
             with self._reported("brands and callers made known to the gateway"):
-                manifest = provisioning.write(self.folder, self.keyring, self.urls)
+                manifest = provisioning.write(self.folder, self.keyring, self.urls["mcp_server"])
                 self._run_owner("gateway", "provision", str(manifest))
 
     def _run_owner(self, service: str, *command: str) -> None:

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 ROOT_KEY_BYTES = 32
 DATABASE_SERVICES = ("gateway", "vault", "memory", "mcp_server")
-DEMO_AGENT = "chat_agent"
 
 Maker = Callable[[], bytes]
 
@@ -45,7 +44,6 @@ MADE: dict[str, Maker] = {
     "memory/root.key": _key,
     "mcp_server/client.pem": _ed25519,
     "mcp_server/state.key": _key,
-    f"agents/{DEMO_AGENT}.pem": _ed25519,
     **{f"{service}/{role}.password": _password for service in DATABASE_SERVICES for role in ("owner", "app")},
 }
 COPIED = {"sandbox/api.key": "vault/processor.key", "sandbox/webhook.secret": "vault/webhook.secret"}
@@ -59,10 +57,10 @@ class Keyring:
     def path(self, name: str) -> Path:
         return self.folder / name
 
-    def make(self) -> None:
-        """Make what is missing; what is there stays, so that a kept house opens its own data again."""
+    def make(self, agents: Iterable[str]) -> None:
+        """Make what is missing, with a key for each agent. What is there stays: a kept house opens its own data."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name, maker in MADE.items():
+        for name, maker in {**MADE, **{f"agents/{agent}.pem": _ed25519 for agent in agents}}.items():
             if not self.path(name).exists():
                 self.write(name, maker())
         for name, source in COPIED.items():

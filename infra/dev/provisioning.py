@@ -1,34 +1,78 @@
 """What the gateway is told before it first serves: tenants, brands, and the public keys of those who may call it."""
 
+import itertools
 import json
 import tomllib
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.dev.keyring import DEMO_AGENT, Keyring
+from infra.dev.keyring import Keyring
 from infra.dev.settings import BRANDS, MCP_CLIENT_ID
 
-AGENT_SCOPES: tuple[str, ...] = ()
+AGENT_SCOPES = ("conversation", "memory", "purchase", "record", "refund")
 
 
-def write(folder: Path, keyring: Keyring, urls: dict[str, str]) -> Path:
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """As the gateway knows it. `resource_url` is its MCP endpoint, and so the audience of its assistants' bearers."""
+
+    brand_id: str
+    name: str
+    slug: str
+    resource_url: str
+    currency: str
+
+
+def brands(mcp_server_url: str) -> dict[str, list[Brand]]:
+    """Read the brand packs: tenant id → its brands."""
+    packs = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(BRANDS.glob("*/brand.toml"))]
+    packs.sort(key=lambda pack: str(pack["tenant_id"]))
+    return {
+        tenant_id: [
+            Brand(
+                brand_id=pack["brand_id"],
+                name=pack["name"],
+                slug=pack["slug"],
+                resource_url=f"{mcp_server_url}/brands/{pack['slug']}/mcp",
+                currency=pack["currency"],
+            )
+            for pack in own
+        ]
+        for tenant_id, own in itertools.groupby(packs, key=lambda pack: str(pack["tenant_id"]))
+    }
+
+
+def agent_id(brand_id: str) -> str:
+    """Name the brand's own chat agent; its key is `agents/<agent id>.pem` on the keyring."""
+    return "agt_" + brand_id.removeprefix("brd_")
+
+
+def write(folder: Path, keyring: Keyring, mcp_server_url: str) -> Path:
     """Write the manifest for `python -m gateway provision`. It holds no secret."""
+    tenants = brands(mcp_server_url)
+    server = {
+        "client_id": MCP_CLIENT_ID,
+        "name": "MCP server",
+        "brand_ids": [brand.brand_id for own in tenants.values() for brand in own],
+        "public_jwk": keyring.public_jwk("mcp_server/client.pem"),
+    }
+    manifest = {"tenants": [_tenant(*item, keyring) for item in tenants.items()], "mcp_servers": [server]}
     path = folder / "manifest.json"
-    path.write_text(json.dumps(manifest(keyring, urls), indent=1), encoding="utf-8")
+    path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return path
 
 
-def brands(urls: dict[str, str]) -> list[dict[str, str]]:
-    """Read every brand pack's identity; `resource_url` is its MCP endpoint and so the audience of its bearers."""
-    packs = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(BRANDS.glob("*/brand.toml"))]
-    return [
+def _tenant(tenant_id: str, own: list[Brand], keyring: Keyring) -> dict[str, Any]:
+    agents = [
         {
-            **{name: str(pack[name]) for name in ("tenant_id", "brand_id", "name", "slug", "currency")},
-            "resource_url": f"{urls['mcp_server']}/brands/{pack['slug']}/mcp",
+            "client_id": agent_id(brand.brand_id),
+            "name": f"{brand.name}: chat",
+            "brand_ids": [brand.brand_id],
+            "scopes": AGENT_SCOPES,
+            "public_jwk": keyring.public_jwk(f"agents/{agent_id(brand.brand_id)}.pem"),
         }
-        for pack in packs
+        for brand in own
     ]
-
-
-def manifest(keyring: Keyring, urls: dict[str, str]) -> dict[str, Any]:
-    return {"brands": brands(urls), DEMO_AGENT: keyring.public_jwk(f"agents/{DEMO_AGENT}.pem"), "mcp": MCP_CLIENT_ID}
+    name = tenant_id.removeprefix("tnt_").title()
+    return {"tenant_id": tenant_id, "name": name, "brands": [asdict(brand) for brand in own], "agents": agents}

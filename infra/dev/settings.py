@@ -11,7 +11,7 @@ from infra.dev.ports import HOST, Ports
 
 ROOT = Path(__file__).resolve().parents[2]
 BRANDS = ROOT / "mcp_server" / "brands"
-MCP_CLIENT_ID = "mcp_server"
+MCP_CLIENT_ID = "mcp_main"
 TAPPED = ("gateway", "vault", "memory", "mcp_server")
 """Listeners the demo records. Never the vault's page and never its leg to the processor: card numbers pass there."""
 
@@ -62,7 +62,7 @@ class Environment:
     def _database(self, setting: str, service: str, role: str) -> dict[str, str]:
         password_file = quote(str(self.keyring.password_file(service, role)))
         url = f"postgresql+asyncpg://{service}_{role}@{self.databases[service]}&passfile={password_file}"
-        return {setting: url, f"{setting}_FILE": str(self.keyring.write(f"{service}/{role}.url", url.encode()))}
+        return {f"{setting}_FILE": str(self.keyring.write(f"{service}/{role}.url", url.encode()))}
 
     def _gateway(self) -> dict[str, str]:
         return {
