@@ -1,0 +1,38 @@
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.running import Sandbox, make_sandbox
+from tests.support.database import DatabaseMaker
+from tests.vault.bench import Bench, Person, open_bench
+
+
+@pytest.fixture(scope="session")
+def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """The processor, without webhooks: nothing then ends a charge behind a test's back."""
+    sandbox = make_sandbox(tmp_path_factory.mktemp("processor"))
+    sandbox.start()
+    yield sandbox
+    assert sandbox.stop() == 0
+    sandbox.close()
+
+
+@pytest.fixture
+def processor(sandbox_process: Sandbox) -> Iterator[Sandbox]:
+    """The shared process, with every fault switched off again afterwards."""
+    yield sandbox_process
+    sandbox_process.plain.delete(f"{sandbox_process.url}/_sandbox/faults")
+    sandbox_process.plain.delete(f"{sandbox_process.url}/_sandbox/down")
+    sandbox_process.plain.post(f"{sandbox_process.url}/_sandbox/release")
+
+
+@pytest.fixture
+async def bench(database: DatabaseMaker, processor: Sandbox, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with open_bench(tmp_path, database("vault"), processor) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ada() -> Person:
+    return Person()
