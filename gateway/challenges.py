@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -85,7 +86,7 @@ class Codes:
         async with tenant_transaction(self._engine, tenant_id) as tx:
             await _keep_within_limits(tx, row, now)
             await tx.execute(_NEW_CHALLENGE, row)
-        await self._inbox.send_code(contact_kind=contact_kind, to=value, brand_name=brand_name, code=code)
+        await self._inbox.send_code(to=value, brand_name=brand_name, code=code)
         return ChallengeView(
             challenge_id=challenge_id,
             method=ChallengeMethod.EMAIL_CODE,
@@ -119,7 +120,7 @@ class Codes:
         return hmac.digest(self._key.reveal(), message, hashlib.sha256)
 
 
-async def _keep_within_limits(tx: AsyncConnection, row: dict[str, object], now: datetime) -> None:
+async def _keep_within_limits(tx: AsyncConnection, row: Mapping[str, object], now: datetime) -> None:
     """Counted under a lock for the contact point, so that parallel requests cannot all be the last allowed one."""
     blind = row["sent_index"]
     lock = int.from_bytes(blind[:8], signed=True) if isinstance(blind, bytes) else 0
@@ -145,6 +146,4 @@ _SPEND_A_TRY = text(
     " AND purpose = :purpose AND tries_left > 0 AND answered_at IS NULL AND expires_at > :now"
     " RETURNING code_hmac, contact_kind, contact_sealed, conversation_id"
 )
-_USE_UP = text(
-    "UPDATE challenges SET answered_at = :now WHERE tenant_id = :tenant_id AND challenge_id = :challenge_id"
-)
+_USE_UP = text("UPDATE challenges SET answered_at = :now WHERE tenant_id = :tenant_id AND challenge_id = :challenge_id")

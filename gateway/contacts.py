@@ -20,7 +20,9 @@ from infra.chassis.problems import CardNumberRefused
 from infra.chassis.screen import find_card_number
 from infra.chassis.secret import Secret
 
-EMAIL: Final = re.compile(r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")
+EMAIL: Final = re.compile(
+    r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
+)
 """The HTML standard's pattern, in lower case, with a dotted domain: what can be typed is what can be sent to."""
 PHONE: Final = re.compile(r"^\+[1-9][0-9]{7,14}$")
 """E.164."""
@@ -131,9 +133,7 @@ _VERIFIED_AGAIN = text(
     "UPDATE contact_points SET verified_at = :now"
     " WHERE tenant_id = :tenant_id AND kind = :kind AND blind_index = :blind"
 )
-_NEW_SUBJECT = text(
-    "INSERT INTO subjects (tenant_id, subject_id, created_at) VALUES (:tenant_id, :subject_id, :now)"
-)
+_NEW_SUBJECT = text("INSERT INTO subjects (tenant_id, subject_id, created_at) VALUES (:tenant_id, :subject_id, :now)")
 _NEW_CONTACT = text(
     "INSERT INTO contact_points (tenant_id, contact_id, subject_id, kind, blind_index, sealed_value, verified_at)"
     " VALUES (:tenant_id, :contact_id, :subject_id, :kind, :blind, :sealed, :now)"

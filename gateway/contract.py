@@ -1,5 +1,6 @@
-"""What the gateway's API takes and answers. Bearer in `Authorization`; an agent names its conversation, an assistant's
-bearer carries it. Nothing here lets a caller state an owner, a price, a level or a tier.
+"""What the gateway's API takes and answers.
+
+Bearer in `Authorization`; an agent names its conversation, an assistant's bearer carries it. Nothing here lets a caller state an owner, a price, a level or a tier.
 """
 
 from datetime import datetime
@@ -122,7 +123,7 @@ class ContactPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class ConversationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/conversations` by an agent. The contact point is a claim: it says whom to challenge, it proves nothing."""
+    """`POST /v1/conversations` by an agent. The contact point is a claim: whom to challenge. It proves nothing."""
 
     brand_id: Identifier
     channel: Channel
@@ -177,7 +178,7 @@ class QuoteView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PurchaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/purchases`: pay for this checkout as quoted. One purchase per checkout; repeating it goes on where it was."""
+    """`POST /v1/purchases`: pay for this checkout as quoted. One purchase per checkout; repeating it goes on with it."""
 
     checkout_id: Identifier
     cart_sha256: Sha256
@@ -253,7 +254,7 @@ class RefundView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RememberRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/memories`. `said_by_subject` is the caller's word and lands in provenance as such, with lower confidence."""
+    """`POST /v1/memories`. `said_by_subject` is the caller's word and lands in provenance as that, with less confidence."""
 
     text: ChatText
     said_by_subject: bool = False
@@ -318,7 +319,21 @@ class MandateView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MandateList(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/mandates`: the subject's mandates for this brand, newest first; none when denied."""
+
+    decision: DecisionView
     mandates: list[MandateView]
+
+
+class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/mandates/{mandate_id}/revocations`."""
+
+    conversation_id: Identifier | None = None
+
+
+class RevocationView(msgspec.Struct, frozen=True, kw_only=True):
+    decision: DecisionView
+    revoked: bool
 
 
 class RecordCheckpoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,8 +17,9 @@ from gateway.contract import (
     ConversationRequest,
     ConversationView,
 )
-from gateway.errors import ChallengeImpossible, CodeRefused, WrongCaller
-from gateway.store import ConversationFacts, conversation_facts
+from gateway.errors import ChallengeImpossible, CodeRefused, ConversationMissing
+from gateway.facts import ConversationFacts
+from gateway.store import conversation_facts
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
@@ -36,13 +37,11 @@ class Conversations:
 
     async def open(self, request: ConversationRequest, caller: Caller) -> ConversationView:
         """A new dialogue with nobody in particular. A claimed contact point is kept sealed and proves nothing."""
+        caller.require_kind(CallerKind.AGENT)
         caller.require_scope("conversation")
-        if caller.kind is not CallerKind.AGENT:
-            raise WrongCaller
+        caller.require_brand(request.brand_id)
         if request.channel is Channel.ASSISTANT:
             raise FieldsInvalid(fields=["channel"])
-        if request.brand_id not in caller.brand_ids:
-            raise NotFound
         row = {
             "tenant_id": caller.tenant_id,
             "conversation_id": new_id("cnv"),
@@ -70,7 +69,7 @@ class Conversations:
             await tx.execute(_CLOSE, key)
 
     async def challenge(self, conversation_id: str, caller: Caller) -> ChallengeView:
-        """Send a one-time code to the conversation's subject or, while that is unknown, to the claimed contact point."""
+        """Send a one-time code to the conversation's subject or, while unknown, to the claimed contact point."""
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             facts = await own_conversation(tx, caller, conversation_id)
             value = await self._address(tx, facts)
@@ -91,7 +90,7 @@ class Conversations:
         """
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             key = {"tenant_id": caller.tenant_id, "challenge_id": challenge_id}
-            conversation_id = (await tx.execute(_CONVERSATION_OF_CHALLENGE, key)).scalar_one_or_none()
+            conversation_id = str((await tx.execute(_CONVERSATION_OF_CHALLENGE, key)).scalar_one_or_none())
             try:
                 await own_conversation(tx, caller, conversation_id)
             except NotFound:
@@ -182,16 +181,32 @@ class Conversations:
         )
 
 
-async def own_conversation(tx: AsyncConnection, caller: Caller, conversation_id: str | None) -> ConversationFacts:
+def conversation_of(caller: Caller, named: str | None) -> str:
+    """An assistant's bearer carries its conversation; an agent names one. Raises ConversationMissing, NotFound."""
+    caller.require_kind(CallerKind.AGENT, CallerKind.ASSISTANT)
+    if caller.kind is CallerKind.ASSISTANT:
+        if caller.conversation_id is None or named not in {None, caller.conversation_id}:
+            raise NotFound
+        return caller.conversation_id
+    if named is None:
+        raise ConversationMissing
+    return named
+
+
+async def own_conversation(tx: AsyncConnection, caller: Caller, conversation_id: str) -> ConversationFacts:
     """The caller's own open conversation. Somebody else's, a closed one and a missing one are all NotFound."""
-    if conversation_id is None or caller.kind is CallerKind.MCP_SERVER:
-        raise NotFound
-    if caller.kind is CallerKind.ASSISTANT and caller.conversation_id != conversation_id:
-        raise NotFound
-    facts = await conversation_facts(tx, caller.tenant_id, conversation_id)
-    if facts.client_id != caller.client_id or facts.brand_id not in caller.brand_ids or facts.closed:
-        raise NotFound
+    facts = await conversation_facts(tx, caller.tenant_id, conversation_of(caller, conversation_id))
+    require_own(caller, facts)
     return facts
+
+
+def require_own(caller: Caller, facts: ConversationFacts) -> None:
+    """Raises NotFound unless this caller holds this conversation and it is still open."""
+    caller.require_brand(facts.brand_id)
+    if facts.client_id != caller.client_id or facts.closed:
+        raise NotFound
+    if caller.kind is CallerKind.ASSISTANT and facts.subject_id != caller.subject_id:
+        raise NotFound
 
 
 _NEW_CONVERSATION = text(

@@ -6,7 +6,6 @@ Problem
 ├── ContactPointInvalid    422  not an e-mail address or a phone number
 ├── ContactPointShared     409  several subjects share it, so it tells nobody apart
 ├── ChallengeImpossible    409  nobody to send a code to
-├── WrongCaller            403  this kind of caller has no business on this route
 ├── ConversationMissing    422  an agent must name its conversation
 ├── PurchaseUnderWay       409  the same checkout is being paid at this moment
 ├── RequestKeyReused       409  the same request key with another amount
@@ -48,12 +47,6 @@ class ChallengeImpossible(Problem):
     detail = "This conversation has no contact point that a code could be sent to."
 
 
-class WrongCaller(Problem):
-    status = 403
-    code = "wrong_caller"
-    detail = "This kind of caller may not use this route."
-
-
 class ConversationMissing(Problem):
     status = 422
     code = "conversation_missing"
@@ -77,4 +70,4 @@ class MemoryRefused(Problem):
 
     status = 422
     code = "memory_refused"
-    detail = "The memory does not keep such text."
+    detail = "The memory does not keep this; nothing was stored."

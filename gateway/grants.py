@@ -1,14 +1,13 @@
 """Minting grants: an allow becomes one signed, single-use, short order for one exact act (see infra.chassis.grants)."""
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
 import jwt
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.bearers import public_jwk, thumbprint
 from infra.chassis import trace
 from infra.chassis.canonical import parameters_sha256
 from infra.chassis.clock import Clock
@@ -22,7 +21,7 @@ TTL_SECONDS: Final = 20
 class GrantMint:
     def __init__(self, key: Ed25519PrivateKey, issuer: str, clock: Clock) -> None:
         self._key = key
-        self._key_id = key_id(key.public_key())
+        self._key_id = thumbprint(public_jwk(key))
         self._issuer = issuer
         self._clock = clock
 
@@ -39,7 +38,7 @@ class GrantMint:
         parameters: Mapping[str, Any] | msgspec.Struct,
         ttl_seconds: int = TTL_SECONDS,
     ) -> str:
-        """A compact JWT. `actor` is the client id of whoever asked; `parameters` is the exact body that will be sent."""
+        """A compact JWT. `actor` is the client id of whoever asked; `parameters` is the exact body to be sent."""
         issued = int(self._clock.now().timestamp())
         here = trace.current.get()
         claims = {
@@ -58,10 +57,3 @@ class GrantMint:
             "params_sha256": parameters_sha256(parameters),
         }
         return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"typ": TYPE, "kid": self._key_id})
-
-
-def key_id(key: Ed25519PublicKey) -> str:
-    """RFC 7638 thumbprint of the public key, as JWKS and tokens name it."""
-    x = base64.urlsafe_b64encode(key.public_bytes_raw()).rstrip(b"=").decode()
-    canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'
-    return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()

@@ -4,9 +4,81 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gateway.callers import Caller
+from gateway.cedar import Cedar
+from gateway.contract import DecisionView, MandateList, MandateView, RevocationRequest, RevocationView
+from gateway.decide import Decision, decide_about_person
+from gateway.disclosures import person_facts
+from gateway.facts import PersonFacts
+from gateway.record import Record
+from gateway.store import day_of
+from infra.chassis.clock import Clock
+from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
+from infra.chassis.problems import NotFound
+
+
+class Mandates:
+    """What a person consented to, as callers of the brand may see and end it."""
+
+    def __init__(self, engine: AsyncEngine, cedar: Cedar, record: Record, clock: Clock) -> None:
+        self._engine = engine
+        self._cedar = cedar
+        self._record = record
+        self._clock = clock
+
+    async def read(self, conversation_id: str | None, caller: Caller) -> MandateList:
+        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+            facts, decision, view = await self._decide(tx, "read_mandates", conversation_id, caller)
+            found = await _mandates_of(tx, facts, self._clock.now()) if decision.allowed else []
+        return MandateList(decision=view, mandates=found)
+
+    async def revoke(self, mandate_id: str, request: RevocationRequest, caller: Caller) -> RevocationView:
+        """Raises NotFound for a mandate that is not this person's with this brand."""
+        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+            facts, decision, view = await self._decide(tx, "revoke_mandate", request.conversation_id, caller)
+            if decision.allowed:
+                await self._revoke(tx, facts, mandate_id)
+        return RevocationView(decision=view, revoked=decision.allowed)
+
+    async def _revoke(self, tx: AsyncConnection, facts: PersonFacts, mandate_id: str) -> None:
+        conversation, now = facts.conversation, self._clock.now()
+        if mandate_id not in {mandate.mandate_id for mandate in await _mandates_of(tx, facts, now)}:
+            raise NotFound
+        await revoke(
+            tx,
+            tenant_id=conversation.tenant_id,
+            subject_id=conversation.subject_id or "",
+            mandate_id=mandate_id,
+            revoked_at=now,
+        )
+        body = {"v": 1, "event": "mandate_revoked", "at": now.isoformat(), "mandate_id": mandate_id}
+        await self._record.append(tx, tenant_id=conversation.tenant_id, decision_id=new_id("evt"), body=body)
+
+    async def _decide(
+        self, tx: AsyncConnection, action: str, conversation_id: str | None, caller: Caller
+    ) -> tuple[PersonFacts, Decision, DecisionView]:
+        facts = await person_facts(tx, caller, conversation_id, self._clock)
+        decision = decide_about_person(self._cedar, action, facts, self._clock.now())
+        decision_id = new_id("dec")
+        receipt = await self._record.append(
+            tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
+        )
+        return facts, decision, decision.view(receipt)
+
+
+async def _mandates_of(tx: AsyncConnection, facts: PersonFacts, now: datetime) -> list[MandateView]:
+    conversation = facts.conversation
+    key = {
+        "tenant_id": conversation.tenant_id,
+        "subject_id": conversation.subject_id,
+        "brand_id": conversation.brand_id,
+        "day": day_of(now),
+        "now": now,
+    }
+    return [MandateView(**row) for row in (await tx.execute(_MANDATES_OF_SUBJECT, key)).mappings()]
 
 
 async def grant(
@@ -23,7 +95,7 @@ async def grant(
     expires_at: datetime,
     granted_in: str,
 ) -> str:
-    """The new mandate's id. An earlier one for the same subject, brand and any of the delegates is revoked with it.
+    """The new mandate's id. An earlier one for the same subject, brand and delegates is revoked with it.
 
     `delegates` are client ids of assistants and `agents:<brand_id>` for the brand's own agents; `granted_in` is the
     conversation in which the subject consented. What was spent today under the earlier mandate does not count here.
@@ -41,7 +113,7 @@ async def grant(
         "expires_at": expires_at,
         "granted_in": granted_in,
     }
-    await tx.execute(_REVOKE_OVERLAPPING, row)
+    await tx.execute(_REVOKE_SAME, row)
     await tx.execute(_NEW_MANDATE, row)
     return str(row["mandate_id"])
 
@@ -54,9 +126,10 @@ async def revoke(
     return (await tx.execute(_REVOKE, row)).scalar_one_or_none() is not None
 
 
-_REVOKE_OVERLAPPING = text(
+_REVOKE_SAME = text(
     "UPDATE mandates SET revoked_at = :granted_at WHERE tenant_id = :tenant_id AND subject_id = :subject_id"
-    " AND brand_id = :brand_id AND delegates && CAST(:delegates AS text[]) AND revoked_at IS NULL"
+    " AND brand_id = :brand_id AND delegates @> CAST(:delegates AS text[]) AND delegates <@ CAST(:delegates AS text[])"
+    " AND revoked_at IS NULL"
 )
 _NEW_MANDATE = text(
     "INSERT INTO mandates (tenant_id, mandate_id, subject_id, brand_id, currency, payment_cap_minor, day_cap_minor,"
@@ -66,4 +139,12 @@ _NEW_MANDATE = text(
 _REVOKE = text(
     "UPDATE mandates SET revoked_at = coalesce(revoked_at, :revoked_at) WHERE tenant_id = :tenant_id"
     " AND subject_id = :subject_id AND mandate_id = :mandate_id RETURNING mandate_id"
+)
+_MANDATES_OF_SUBJECT = text(
+    "SELECT m.mandate_id, m.brand_id, m.currency, m.payment_cap_minor, m.day_cap_minor, m.delegates, m.expires_at,"
+    " CASE WHEN m.revoked_at IS NOT NULL THEN 'revoked' WHEN m.expires_at <= :now THEN 'expired' ELSE 'active' END"
+    " AS state, (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM reservations r WHERE r.tenant_id = m.tenant_id"
+    " AND r.mandate_id = m.mandate_id AND r.day = :day AND r.state <> 'voided') AS spent_today_minor FROM mandates m"
+    " WHERE m.tenant_id = :tenant_id AND m.subject_id = :subject_id AND m.brand_id = :brand_id"
+    " ORDER BY m.granted_at DESC"
 )

@@ -1,0 +1,92 @@
+"""`python -m gateway` serves; with a command it does that one thing.
+
+migrate                  bring the database to the newest version, as its owner
+provision MANIFEST       make tenants, brands and callers known, as the owner
+record verify [--tenant TENANT]   recompute the record from what is stored; exits 1 on findings
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway import record_commands
+from gateway.app import build_gateway
+from gateway.provision import ManifestRefused, provision
+from gateway.settings import PREFIX, Keys, OwnerSettings, RecordSettings, Settings, load_keys
+from infra.chassis import logs
+from infra.chassis.clock import SystemClock
+from infra.chassis.http import Listener, serve
+from infra.chassis.migrate import upgrade
+from infra.chassis.settings import SettingsIncomplete, load
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+SETTINGS_EXIT = 2
+
+
+async def _serve(settings: Settings, keys: Keys) -> None:
+    gateway = build_gateway(settings, keys, SystemClock())
+    try:
+        await serve([Listener(gateway.api, settings.bind)], background=[gateway.sweeper.run, gateway.sealer.run])
+    finally:
+        await gateway.close()
+
+
+def _start() -> int:
+    settings = load(Settings, PREFIX, os.environ)
+    settings.refuse_plain_http()
+    keys = load_keys(settings.keys_folder)
+    logs.configure("gateway", settings.log_level)
+    asyncio.run(_serve(settings, keys))
+    return 0
+
+
+def _migrate() -> int:
+    asyncio.run(upgrade(MIGRATIONS, load(OwnerSettings, PREFIX, os.environ).owner_database_url))
+    return 0
+
+
+def _provision(manifest: Path) -> int:
+    owner = load(OwnerSettings, PREFIX, os.environ).owner_database_url
+    try:
+        done = asyncio.run(provision(owner, manifest.read_bytes(), SystemClock()))
+    except (ManifestRefused, OSError) as error:
+        sys.stderr.write(f"gateway: {manifest}: {error}\n")
+        return 1
+    sys.stdout.write(f"{done.tenants} tenants, {done.brands} brands, {done.clients} clients\n")
+    return 0
+
+
+def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m gateway", description="Decides, reserves, verifies, records.")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("migrate", help="bring the database to the newest version")
+    provisioning = commands.add_parser("provision", help="make tenants, brands and callers known")
+    provisioning.add_argument("manifest", type=Path)
+    record = commands.add_parser("record", help="the append-only record").add_subparsers(dest="verb", required=True)
+    verify = record.add_parser("verify", help="recompute the record from what is stored")
+    verify.add_argument("--tenant", help="only this tenant")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    chosen = _arguments(arguments)
+    try:
+        match chosen.command:
+            case "migrate":
+                return _migrate()
+            case "provision":
+                return _provision(chosen.manifest)
+            case "record":
+                return record_commands.verify(load(RecordSettings, PREFIX, os.environ), chosen.tenant)
+            case _:
+                return _start()
+    except SettingsIncomplete as incomplete:
+        sys.stderr.write(f"gateway: {incomplete}\n")
+        return SETTINGS_EXIT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

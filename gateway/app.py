@@ -1,0 +1,136 @@
+"""The gateway, built by hand: what decides, what keeps, who is called, and one app on one listener."""
+
+from dataclasses import dataclass
+
+from litestar.types import ASGIApp
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway import record_routes, routes
+from gateway.captures import Captures
+from gateway.cedar import Cedar
+from gateway.challenges import Codes
+from gateway.charging import Charging
+from gateway.contacts import Contacts
+from gateway.conversations import Conversations
+from gateway.disclosures import Disclosures
+from gateway.grants import GrantMint
+from gateway.identity import Identity, build_identity
+from gateway.mandates import Mandates
+from gateway.peers import Inbox, Memory, Vault
+from gateway.purchases import Purchases
+from gateway.quotes import Quotes
+from gateway.record import Record
+from gateway.refunds import Refunds
+from gateway.sealer import Sealer
+from gateway.settings import Keys, Settings
+from gateway.sweeper import Sweeper
+from infra.chassis.client import PeerClient
+from infra.chassis.clock import Clock
+from infra.chassis.engine import answers, create_engine
+from infra.chassis.http import build_app
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A built gateway, not yet listening."""
+
+    api: ASGIApp
+    sweeper: Sweeper
+    sealer: Sealer
+    engine: AsyncEngine
+    peers: tuple[PeerClient, ...]
+
+    async def close(self) -> None:
+        for peer in self.peers:
+            await peer.close()
+        await self.engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The verbs, ready to be mounted."""
+
+    conversations: Conversations
+    quotes: Quotes
+    purchases: Purchases
+    refunds: Refunds
+    disclosures: Disclosures
+    mandates: Mandates
+
+
+def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
+    """Raises PoliciesUnusable when the policies do not fit the schema or the contract."""
+    engine = create_engine(settings.database_url)
+    peers = {
+        name: PeerClient(name, url)
+        for name, url in (
+            ("vault", settings.vault_url),
+            ("memory", settings.memory_url),
+            ("inbox", settings.inbox_url),
+        )
+    }
+    mint = GrantMint(keys.grant, settings.public_url, clock)
+    record, cedar = Record(keys.record, clock), Cedar.load()
+    vault = Vault(peers["vault"], mint)
+    charging = Charging(engine, vault, record, clock)
+    contacts = Contacts(keys.contact, clock)
+    codes = Codes(engine, contacts, Inbox(peers["inbox"]), keys.contact, clock)
+    captures = Captures(engine, mint, settings.public_url)
+    core = Core(
+        conversations=Conversations(engine, contacts, codes, clock),
+        quotes=Quotes(engine, clock),
+        purchases=Purchases(
+            engine=engine,
+            cedar=cedar,
+            record=record,
+            vault=vault,
+            captures=captures,
+            charging=charging,
+            clock=clock,
+        ),
+        refunds=Refunds(engine=engine, cedar=cedar, record=record, vault=vault, clock=clock),
+        disclosures=Disclosures(engine, cedar, record, Memory(peers["memory"], mint), clock),
+        mandates=Mandates(engine, cedar, record, clock),
+    )
+    identity = build_identity(
+        engine=engine,
+        clock=clock,
+        bearer_key=keys.bearer,
+        public_url=settings.public_url,
+        vault_page_url=settings.vault_page_url,
+        contacts=contacts,
+        codes=codes,
+        conversations=core.conversations,
+        captures=captures,
+    )
+    return Gateway(
+        api=_api(engine, core, identity, record),
+        sweeper=Sweeper(engine=engine, charging=charging, refunding=core.refunds, record=record, clock=clock),
+        sealer=Sealer(engine, record),
+        engine=engine,
+        peers=tuple(peers.values()),
+    )
+
+
+def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record) -> ASGIApp:
+    async def database() -> bool:
+        return await answers(engine)
+
+    dependencies = {
+        "conversations": core.conversations,
+        "quotes": core.quotes,
+        "purchases": core.purchases,
+        "refunds": core.refunds,
+        "disclosures": core.disclosures,
+        "mandates": core.mandates,
+        "engine": engine,
+        "record": record,
+        **identity.dependencies,
+    }
+    return build_app(
+        service="gateway",
+        routes=[routes.ROUTER, *record_routes.ROUTES, *identity.routes],
+        ready={"database": database},
+        dependencies=dependencies,
+        docs=True,
+    )

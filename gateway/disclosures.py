@@ -1,0 +1,183 @@
+"""What is told about a person, and what is kept: recall, remember, forget. Each leaves one entry in the record."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway.assurance import name_of
+from gateway.callers import Caller, CallerKind
+from gateway.cedar import Cedar
+from gateway.contract import (
+    DecisionView,
+    ForgetRequest,
+    ForgetView,
+    RecalledMemory,
+    RecallRequest,
+    RecallView,
+    RememberedView,
+    RememberRequest,
+)
+from gateway.conversations import conversation_of, own_conversation
+from gateway.decide import Decision, decide_about_person, decide_recall
+from gateway.errors import MemoryRefused
+from gateway.facts import ConversationFacts, PersonFacts
+from gateway.peers import Behalf, Memory
+from gateway.record import Record
+from infra.chassis.client import PeerRefused
+from infra.chassis.clock import Clock
+from infra.chassis.engine import tenant_transaction
+from infra.chassis.ids import new_id
+from infra.chassis.problems import CardNumberRefused, PeerUnreachable
+from infra.chassis.screen import find_card_number
+from memory.contract import ForgetOrder, MemoryView, Provenance, RecallOrder, RememberOrder, Source, Tier
+
+SURE_PERCENT: Final = 80
+"""An agent or assistant states it itself: it was there, and may have misunderstood."""
+HEARSAY_PERCENT: Final = 60
+"""The caller says that the subject said so, which nobody can check."""
+RELAYED: Final = frozenset({409, 422})
+"""What the memory says about the text or about its room; everything else is a failure between us and it."""
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A recorded decision and the facts it was made from."""
+
+    facts: PersonFacts
+    decision: Decision
+    decision_id: str
+    view: DecisionView
+    tier_max: int
+
+    @property
+    def subject_id(self) -> str:
+        """Only after an allow, which no decision gives without a subject."""
+        subject_id = self.facts.conversation.subject_id
+        if subject_id is None:
+            msg = "a memory was allowed for nobody"
+            raise RuntimeError(msg)
+        return subject_id
+
+
+class Disclosures:
+    def __init__(self, engine: AsyncEngine, cedar: Cedar, record: Record, memory: Memory, clock: Clock) -> None:
+        self._engine = engine
+        self._cedar = cedar
+        self._record = record
+        self._memory = memory
+        self._clock = clock
+
+    async def recall(self, request: RecallRequest, caller: Caller) -> RecallView:
+        """What the present level may see, and which levels would see more: the same whether or not there is more."""
+        _screen(request.query)
+        told = await self._decide("recall", request.conversation_id, caller)
+        memories: list[RecalledMemory] = []
+        if told.decision.allowed:
+            order = RecallOrder(
+                tenant_id=caller.tenant_id,
+                brand_id=told.facts.conversation.brand_id,
+                subject_id=told.subject_id,
+                query=request.query,
+                tier_max=Tier(told.tier_max),
+                limit=request.limit,
+            )
+            found = await _answer(self._memory.recall(order, Behalf(caller.client_id, told.decision_id)))
+            memories = [_recalled(item) for item in found.memories if item.tier <= told.tier_max]
+        return RecallView(
+            assurance_level=name_of(told.facts.level),
+            tier_max=told.tier_max,
+            memories=memories,
+            decision=told.view,
+        )
+
+    async def remember(self, request: RememberRequest, caller: Caller) -> RememberedView:
+        """Keep a text, with the provenance that the gateway knows; the memory finds its tier."""
+        _screen(request.text)
+        told = await self._decide("remember", request.conversation_id, caller)
+        if not told.decision.allowed:
+            return RememberedView(decision=told.view)
+        order = RememberOrder(
+            tenant_id=caller.tenant_id,
+            brand_id=told.facts.conversation.brand_id,
+            subject_id=told.subject_id,
+            memory_id=new_id("mem"),
+            text=request.text,
+            provenance=_provenance(caller, told.facts.conversation, said_by_subject=request.said_by_subject),
+        )
+        kept = await _answer(self._memory.remember(order, Behalf(caller.client_id, told.decision_id)))
+        return RememberedView(decision=told.view, memory_id=kept.memory_id, tier=int(kept.tier))
+
+    async def forget(self, request: ForgetRequest, caller: Caller) -> ForgetView:
+        told = await self._decide("forget", request.conversation_id, caller)
+        if not told.decision.allowed:
+            return ForgetView(decision=told.view, forgotten=False)
+        order = ForgetOrder(
+            tenant_id=caller.tenant_id,
+            brand_id=told.facts.conversation.brand_id,
+            subject_id=told.subject_id,
+            memory_id=request.memory_id,
+        )
+        gone = await _answer(self._memory.forget(order, Behalf(caller.client_id, told.decision_id)))
+        return ForgetView(decision=told.view, forgotten=gone.forgotten)
+
+    async def _decide(self, action: str, named: str | None, caller: Caller) -> Told:
+        now = self._clock.now()
+        decision_id = new_id("dec")
+        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+            facts = await person_facts(tx, caller, named, self._clock)
+            if action == "recall":
+                decision, tier_max = decide_recall(self._cedar, facts, now)
+            else:
+                decision, tier_max = decide_about_person(self._cedar, action, facts, now), 0
+            receipt = await self._record.append(
+                tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
+            )
+        return Told(facts, decision, decision_id, decision.view(receipt), tier_max)
+
+
+async def person_facts(tx: AsyncConnection, caller: Caller, named: str | None, clock: Clock) -> PersonFacts:
+    """Of the caller's own conversation. Raises NotFound, ConversationMissing."""
+    conversation = await own_conversation(tx, caller, conversation_of(caller, named))
+    return PersonFacts(caller=caller, conversation=conversation, level=conversation.assurance(clock.now()).level)
+
+
+def _screen(text: str) -> None:
+    if find_card_number(text) is not None:
+        raise CardNumberRefused
+
+
+def _provenance(caller: Caller, conversation: ConversationFacts, *, said_by_subject: bool) -> Provenance:
+    """Who, where and how sure: from the bearer and the conversation. That the subject said it is the caller's word."""
+    source = Source.ASSISTANT if caller.kind is CallerKind.ASSISTANT else Source.AGENT
+    return Provenance(
+        source=Source.SUBJECT if said_by_subject else source,
+        channel=conversation.channel,
+        conversation_id=conversation.conversation_id,
+        client_id=caller.client_id,
+        confidence_percent=HEARSAY_PERCENT if said_by_subject else SURE_PERCENT,
+    )
+
+
+def _recalled(item: MemoryView) -> RecalledMemory:
+    return RecalledMemory(
+        memory_id=item.memory_id,
+        text=item.text,
+        tier=int(item.tier),
+        source=item.provenance.source.value,
+        channel=item.provenance.channel,
+        confidence_percent=item.provenance.confidence_percent,
+        remembered_at=item.remembered_at,
+    )
+
+
+async def _answer(call: Awaitable[V]) -> V:
+    """The memory's answer. Raises MemoryRefused with the memory's own status and code, or PeerUnreachable."""
+    try:
+        return await call
+    except PeerRefused as refused:
+        if refused.status in RELAYED:
+            raise MemoryRefused(status=refused.status, code=refused.code) from None
+        raise PeerUnreachable(code="memory_unreachable") from refused

@@ -1,0 +1,280 @@
+"""Paying for a checkout: decide, reserve and record in one transaction; then card, charge and outcome."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway import ledger
+from gateway.callers import Caller, CallerKind
+from gateway.captures import Captures
+from gateway.cedar import Cedar
+from gateway.charging import Charging, note
+from gateway.contract import (
+    CardOnFile,
+    DecisionView,
+    PurchasePage,
+    PurchaseRequest,
+    PurchaseState,
+    PurchaseView,
+)
+from gateway.conversations import conversation_of, require_own
+from gateway.decide import decide_purchase
+from gateway.errors import PurchaseUnderWay
+from gateway.facts import PurchaseFacts, delegate_names
+from gateway.peers import Behalf, Vault
+from gateway.record import Record
+from gateway.store import (
+    Card,
+    Purchase,
+    PurchaseLookup,
+    lock_money,
+    paid_purchases,
+    purchase_for_update,
+    purchase_lookup,
+    tenant_of_brand,
+)
+from infra.chassis.client import PeerRefused
+from infra.chassis.clock import Clock
+from infra.chassis.engine import directory_transaction, tenant_transaction
+from infra.chassis.ids import new_id
+from infra.chassis.problems import FieldsInvalid, NotFound, PeerUnreachable
+from vault.contract import CaptureOrder, CaptureState, CaptureView, ChargeReason
+
+PAGE: Final = 100
+CURSOR_DIGITS_MAX: Final = 18
+"""Of a position, which is a 64-bit integer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where one transaction left a request: the purchase, if there is one, and the decision, if one was made."""
+
+    amount_minor: int
+    currency: str
+    purchase: Purchase | None
+    decision: DecisionView | None
+    denied: bool
+
+
+class Purchases:
+    def __init__(
+        self,
+        *,
+        engine: AsyncEngine,
+        cedar: Cedar,
+        record: Record,
+        vault: Vault,
+        captures: Captures,
+        charging: Charging,
+        clock: Clock,
+    ) -> None:
+        self._engine = engine
+        self._cedar = cedar
+        self._record = record
+        self._vault = vault
+        self._captures = captures
+        self._charging = charging
+        self._clock = clock
+
+    async def buy(self, request: PurchaseRequest, caller: Caller) -> PurchaseView:
+        """Pay, or go on paying: one purchase for one checkout, however often and from wherever this is called.
+
+        A request that is not under way yet is decided again each time. Raises NotFound, ConversationMissing,
+        PurchaseUnderWay and the vault's PeerUnreachable.
+        """
+        step = await self._decide(request, caller)
+        if step.denied or step.purchase is None:
+            return self._denied(request, step)
+        purchase = await self._go_on(step.purchase, begun=step.decision is not None)
+        if purchase.reason == ChargeReason.VERIFICATION_CODE_MISSING:
+            step = await self._decide(request, caller)
+            if step.denied or step.purchase is None:
+                return self._denied(request, step)
+            purchase = await self._go_on(step.purchase, begun=step.decision is not None)
+        return self._view(purchase, step.decision)
+
+    async def paid(self, caller: Caller, *, state: str, brand_id: str, after: str) -> PurchasePage:
+        """Paid purchases of one of the mcp_server's brands, in the order they were paid; nothing is ever skipped."""
+        caller.require_kind(CallerKind.MCP_SERVER)
+        caller.require_scope("purchase.read")
+        caller.require_brand(brand_id)
+        if state != PurchaseState.PAID or not (after.isascii() and after.isdigit() and len(after) <= CURSOR_DIGITS_MAX):
+            raise FieldsInvalid(fields=["state" if state != PurchaseState.PAID else "after"])
+        async with directory_transaction(self._engine) as tx:
+            tenant_id = await tenant_of_brand(tx, brand_id)
+        async with tenant_transaction(self._engine, tenant_id) as tx:
+            found = await paid_purchases(tx, tenant_id=tenant_id, brand_id=brand_id, after=int(after), limit=PAGE)
+        last = str(found[-1].paid_position) if found else after
+        return PurchasePage(purchases=[self._view(purchase, None) for purchase in found], next_after=last)
+
+    async def _decide(self, request: PurchaseRequest, caller: Caller) -> Step:
+        conversation_id = conversation_of(caller, request.conversation_id)
+        now = self._clock.now()
+        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+            await lock_money(
+                tx, tenant_id=caller.tenant_id, checkout_id=request.checkout_id, conversation_id=conversation_id
+            )
+            lookup, purchase = await purchase_lookup(
+                tx,
+                tenant_id=caller.tenant_id,
+                checkout_id=request.checkout_id,
+                conversation_id=conversation_id,
+                delegates=delegate_names(caller),
+                now=now,
+            )
+            require_own(caller, lookup.conversation)
+            mine = _only_mine(purchase, lookup)
+            if mine is not None and mine.state in ledger.UNDER_WAY | {PurchaseState.PAID}:
+                return Step(mine.amount_minor, mine.currency, mine, None, denied=False)
+            return await self._decided(tx, request, caller, lookup, mine)
+
+    async def _decided(
+        self,
+        tx: AsyncConnection,
+        request: PurchaseRequest,
+        caller: Caller,
+        lookup: PurchaseLookup,
+        earlier: Purchase | None,
+    ) -> Step:
+        now = self._clock.now()
+        facts = PurchaseFacts(
+            caller=caller,
+            conversation=lookup.conversation,
+            level=lookup.conversation.assurance(now).level,
+            cart_sha256=request.cart_sha256,
+            quote=lookup.quote,
+            mandate=lookup.mandate,
+        )
+        decision = decide_purchase(self._cedar, facts, now)
+        decision_id = new_id("dec")
+        receipt = await self._record.append(
+            tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
+        )
+        view = decision.view(receipt)
+        subject_id, mandate = lookup.conversation.subject_id, lookup.mandate
+        if not decision.allowed or subject_id is None or mandate is None:
+            return Step(lookup.quote.amount_minor, lookup.quote.currency, earlier, view, denied=True)
+        attempt = ledger.Attempt(
+            lookup=lookup,
+            subject_id=subject_id,
+            mandate_id=mandate.mandate_id,
+            client_id=caller.client_id,
+            decision_id=decision_id,
+            now=now,
+        )
+        purchase = await ledger.reserve(tx, attempt, earlier)
+        return Step(purchase.amount_minor, purchase.currency, purchase, view, denied=False)
+
+    async def _go_on(self, purchase: Purchase, *, begun: bool) -> Purchase:
+        """`begun`: this very request wrote the purchase's present state, so nobody has called the vault for it yet."""
+        if purchase.state is PurchaseState.NEEDS_CARD:
+            purchase, begun = await self._take_card(purchase)
+        if purchase.state not in ledger.UNDER_WAY:
+            return purchase
+        if begun:
+            return await self._charging.finish(purchase)
+        return await self._charging.resume(purchase.tenant_id, purchase.purchase_id)
+
+    async def _take_card(self, purchase: Purchase) -> tuple[Purchase, bool]:
+        """Ask the vault about the card page. A typed card begins the charge (then True); a page that ended is replaced.
+
+        Whoever asked at the same moment may have taken the purchase further; then theirs is the answer.
+        """
+        capture = await self._capture(purchase)
+        if capture.state is CaptureState.EXPIRED:
+            async with tenant_transaction(self._engine, purchase.tenant_id) as tx:
+                present = await self._present(tx, purchase)
+                if present.state is not PurchaseState.NEEDS_CARD:
+                    return present, False
+                await ledger.note_capture(tx, present, capture.state.value)
+                purchase = await ledger.new_capture(tx, present, self._clock.now())
+            capture = await self._capture(purchase)
+        if capture.token_id is None or capture.card_brand is None or capture.last4 is None:
+            return purchase, False
+        card = Card(token_id=capture.token_id, card_brand=capture.card_brand, last4=capture.last4)
+        async with tenant_transaction(self._engine, purchase.tenant_id) as tx:
+            present = await self._present(tx, purchase)
+            if present.state is not PurchaseState.NEEDS_CARD:
+                return present, False
+            await ledger.note_capture(tx, present, capture.state.value)
+            return await ledger.begin_charge(tx, present, card, self._clock.now()), True
+
+    async def _present(self, tx: AsyncConnection, purchase: Purchase) -> Purchase:
+        """The purchase as it is now, locked. Raises PurchaseUnderWay when it waits, but not for this card page."""
+        present = await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
+        changed = present.capture_id != purchase.capture_id or not present.reservation_held
+        if present.state is PurchaseState.NEEDS_CARD and changed:
+            raise PurchaseUnderWay
+        return present
+
+    async def _capture(self, purchase: Purchase) -> CaptureView:
+        order = CaptureOrder(
+            tenant_id=purchase.tenant_id,
+            brand_id=purchase.brand_id,
+            subject_id=purchase.subject_id,
+            capture_id=purchase.capture_id or "",
+            purchase_id=purchase.purchase_id,
+            brand_name=purchase.brand_name,
+            amount_minor=purchase.amount_minor,
+            currency=purchase.currency,
+        )
+        try:
+            return await self._vault.capture(order, Behalf(purchase.client_id, purchase.decision_id))
+        except (PeerUnreachable, PeerRefused) as error:
+            await self._release(purchase)
+            if isinstance(error, PeerUnreachable):
+                raise
+            raise PeerUnreachable(code="vault_unreachable") from error
+
+    async def _release(self, purchase: Purchase) -> None:
+        async with tenant_transaction(self._engine, purchase.tenant_id) as tx:
+            present = await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
+            if present.state is PurchaseState.NEEDS_CARD and present.reservation_id == purchase.reservation_id:
+                now = self._clock.now()
+                await ledger.release(tx, present, now)
+                await note(self._record, tx, present, "voided", now, reason="vault_unreachable")
+
+    def _denied(self, request: PurchaseRequest, step: Step) -> PurchaseView:
+        return PurchaseView(
+            checkout_id=request.checkout_id,
+            state=PurchaseState.DENIED,
+            amount_minor=step.amount_minor,
+            currency=step.currency,
+            cart_sha256=request.cart_sha256,
+            purchase_id=step.purchase.purchase_id if step.purchase else None,
+            decision=step.decision,
+        )
+
+    def _view(self, purchase: Purchase, decision: DecisionView | None) -> PurchaseView:
+        waits = purchase.state is PurchaseState.NEEDS_CARD and purchase.capture_id is not None
+        card = None
+        if purchase.card_brand is not None and purchase.card_last4 is not None and not waits:
+            card = CardOnFile(card_brand=purchase.card_brand, last4=purchase.card_last4)
+        return PurchaseView(
+            checkout_id=purchase.checkout_id,
+            state=purchase.state,
+            amount_minor=purchase.amount_minor,
+            currency=purchase.currency,
+            cart_sha256=purchase.cart_sha256,
+            purchase_id=purchase.purchase_id,
+            brand_id=purchase.brand_id,
+            subject_id=purchase.subject_id,
+            decision=decision,
+            card_url=self._captures.door_url(purchase.capture_id or "") if waits else None,
+            capture_id=purchase.capture_id if waits else None,
+            card=card,
+            reason=purchase.reason,
+            refunded_minor=purchase.refunded_minor,
+            paid_at=purchase.paid_at,
+        )
+
+
+def _only_mine(purchase: Purchase | None, lookup: PurchaseLookup) -> Purchase | None:
+    """Nobody's purchase for a conversation whose subject is not known yet; NotFound for another person's."""
+    subject_id = lookup.conversation.subject_id
+    if purchase is None or subject_id is None:
+        return None
+    if purchase.subject_id != subject_id:
+        raise NotFound
+    return purchase

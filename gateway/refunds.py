@@ -1,0 +1,233 @@
+"""Giving money back: decided, written down, then asked of the vault under an id of its own."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+import vault.contract
+from gateway.callers import Caller, CallerKind
+from gateway.cedar import Cedar
+from gateway.contract import DecisionView, PurchaseState, RefundRequest, RefundState, RefundView
+from gateway.conversations import own_conversation
+from gateway.decide import decide_refund
+from gateway.errors import RequestKeyReused
+from gateway.facts import RefundFacts
+from gateway.peers import Behalf, Vault
+from gateway.record import Record
+from gateway.store import Purchase, purchase_for_update
+from infra.chassis import logs
+from infra.chassis.client import PeerRefused
+from infra.chassis.clock import Clock
+from infra.chassis.engine import tenant_transaction
+from infra.chassis.ids import new_id
+from infra.chassis.problems import CardNumberRefused, NotFound, PeerUnreachable
+from infra.chassis.screen import find_card_number
+
+log = logs.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    tenant_id: str
+    refund_id: str
+    purchase_id: str
+    amount_minor: int
+    state: str
+    """`refunding` while the vault is asked; then a member of vault.contract.RefundState."""
+    decision_id: str
+    client_id: str
+    called_at: datetime
+
+
+class Refunds:
+    def __init__(self, *, engine: AsyncEngine, cedar: Cedar, record: Record, vault: Vault, clock: Clock) -> None:
+        self._engine = engine
+        self._cedar = cedar
+        self._record = record
+        self._vault = vault
+        self._clock = clock
+
+    async def give_back(self, purchase_id: str, request: RefundRequest, caller: Caller) -> RefundView:
+        """One refund for one request key. Raises NotFound, RequestKeyReused; a denial is an answer, not an error."""
+        caller.require_kind(CallerKind.AGENT)
+        if find_card_number(request.request_key) is not None:
+            raise CardNumberRefused
+        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+            purchase = await purchase_for_update(tx, caller.tenant_id, purchase_id)
+            caller.require_brand(purchase.brand_id)
+            await _require_conversation(tx, caller, request, purchase)
+            refund = await _refund_by_key(tx, purchase, request.request_key)
+            if refund is not None:
+                if refund.amount_minor != request.amount_minor:
+                    raise RequestKeyReused
+                decision = None
+            else:
+                refund, decision = await self._decided(tx, purchase, request, caller)
+        if refund is None:
+            return _view(purchase, RefundState.DENIED, request.amount_minor, decision=decision)
+        if refund.state in {"refunding", "unknown"}:
+            return await self._ask(purchase, refund, decision)
+        return _view(purchase, RefundState(refund.state), refund.amount_minor, decision, refund.refund_id)
+
+    async def resume(self, tenant_id: str, refund_id: str) -> None:
+        """Ask the vault again about a refund whose end is not known."""
+        async with tenant_transaction(self._engine, tenant_id) as tx:
+            key = {"tenant_id": tenant_id, "refund_id": refund_id, "now": self._clock.now()}
+            row = (await tx.execute(_CALL_AGAIN, key)).mappings().one_or_none()
+            if row is None:
+                return
+            purchase = await purchase_for_update(tx, tenant_id, row["purchase_id"])
+        await self._ask(purchase, Refund(**row), None)
+
+    async def _decided(
+        self, tx: AsyncConnection, purchase: Purchase, request: RefundRequest, caller: Caller
+    ) -> tuple[Refund | None, DecisionView]:
+        now = self._clock.now()
+        taken = await tx.execute(_TAKEN_BACK, {"tenant_id": purchase.tenant_id, "purchase_id": purchase.purchase_id})
+        facts = RefundFacts(
+            caller=caller,
+            purchase_id=purchase.purchase_id,
+            brand_id=purchase.brand_id,
+            subject_id=purchase.subject_id,
+            paid=purchase.state is PurchaseState.PAID,
+            refundable_minor=purchase.amount_minor - int(taken.scalar_one()),
+            amount_minor=request.amount_minor,
+        )
+        decision = decide_refund(self._cedar, facts, now)
+        decision_id = new_id("dec")
+        receipt = await self._record.append(
+            tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
+        )
+        if not decision.allowed:
+            return None, decision.view(receipt)
+        row = {
+            "tenant_id": purchase.tenant_id,
+            "refund_id": new_id("ref"),
+            "purchase_id": purchase.purchase_id,
+            "request_key": request.request_key,
+            "amount_minor": request.amount_minor,
+            "decision_id": decision_id,
+            "client_id": caller.client_id,
+            "now": now,
+        }
+        written = (await tx.execute(_NEW_REFUND, row)).mappings().one()
+        return Refund(**written), decision.view(receipt)
+
+    async def _ask(self, purchase: Purchase, refund: Refund, decision: DecisionView | None) -> RefundView:
+        order = vault.contract.RefundOrder(
+            tenant_id=purchase.tenant_id,
+            brand_id=purchase.brand_id,
+            subject_id=purchase.subject_id,
+            refund_id=refund.refund_id,
+            charge_id=purchase.charge_id or "",
+            amount_minor=refund.amount_minor,
+            currency=purchase.currency,
+        )
+        try:
+            answer = await self._vault.refund(order, Behalf(refund.client_id, refund.decision_id))
+            state = RefundState(answer.state.value)
+        except PeerUnreachable:
+            state = RefundState.UNKNOWN
+        except PeerRefused as refused:
+            log.warning("refund_refused", status=refused.status, code=refused.code, refund_id=refund.refund_id)
+            state = RefundState.UNKNOWN
+        return await self._settle(purchase, refund, state, decision)
+
+    async def _settle(
+        self, purchase: Purchase, refund: Refund, state: RefundState, decision: DecisionView | None
+    ) -> RefundView:
+        async with tenant_transaction(self._engine, purchase.tenant_id) as tx:
+            present = await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
+            key = {"tenant_id": refund.tenant_id, "refund_id": refund.refund_id, "state": state.value}
+            changed = (await tx.execute(_SETTLE, key)).scalar_one_or_none() is not None
+            if changed and state is not RefundState.UNKNOWN:
+                await self._note(tx, present, refund, state)
+            kept = str((await tx.execute(_STATE, key)).scalar_one())
+            present = await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
+        return _view(present, RefundState(kept), refund.amount_minor, decision, refund.refund_id)
+
+    async def _note(self, tx: AsyncConnection, purchase: Purchase, refund: Refund, state: RefundState) -> None:
+        body = {
+            "v": 1,
+            "event": "refunded" if state is RefundState.REFUNDED else "refund_failed",
+            "at": self._clock.now().isoformat(),
+            "decision_id": refund.decision_id,
+            "purchase_id": purchase.purchase_id,
+            "refund_id": refund.refund_id,
+            "amount_minor": refund.amount_minor,
+            "currency": purchase.currency,
+        }
+        await self._record.append(tx, tenant_id=purchase.tenant_id, decision_id=new_id("evt"), body=body)
+
+
+async def unfinished(tx: AsyncConnection, tenant_id: str, *, called_before: datetime) -> list[str]:
+    """Refunds whose end is not known, not asked about since."""
+    key = {"tenant_id": tenant_id, "called_before": called_before}
+    return [str(refund_id) for refund_id in (await tx.execute(_UNFINISHED, key)).scalars()]
+
+
+async def _require_conversation(
+    tx: AsyncConnection, caller: Caller, request: RefundRequest, purchase: Purchase
+) -> None:
+    """A named conversation must be the caller's own and with the person who bought. Raises NotFound."""
+    if request.conversation_id is None:
+        return
+    conversation = await own_conversation(tx, caller, request.conversation_id)
+    if conversation.subject_id != purchase.subject_id:
+        raise NotFound
+
+
+async def _refund_by_key(tx: AsyncConnection, purchase: Purchase, request_key: str) -> Refund | None:
+    key = {"tenant_id": purchase.tenant_id, "purchase_id": purchase.purchase_id, "request_key": request_key}
+    row = (await tx.execute(_BY_KEY, key)).mappings().one_or_none()
+    return None if row is None else Refund(**row)
+
+
+def _view(
+    purchase: Purchase,
+    state: RefundState,
+    amount_minor: int,
+    decision: DecisionView | None = None,
+    refund_id: str | None = None,
+) -> RefundView:
+    return RefundView(
+        state=state,
+        amount_minor=amount_minor,
+        currency=purchase.currency,
+        refund_id=refund_id,
+        refunded_minor=purchase.refunded_minor,
+        decision=decision,
+    )
+
+
+_BY_KEY = text(
+    "SELECT tenant_id, refund_id, purchase_id, amount_minor, state, decision_id, client_id, called_at FROM refunds"
+    " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id"
+    " AND request_key = :request_key"
+)
+_TAKEN_BACK = text(
+    "SELECT coalesce(sum(amount_minor), 0)::bigint FROM refunds WHERE tenant_id = :tenant_id"
+    " AND purchase_id = :purchase_id AND state <> 'failed'"
+)
+_NEW_REFUND = text(
+    "INSERT INTO refunds (tenant_id, refund_id, purchase_id, request_key, amount_minor, state, decision_id, client_id,"
+    " created_at, called_at) VALUES (:tenant_id, :refund_id, :purchase_id, :request_key, :amount_minor, 'refunding',"
+    " :decision_id, :client_id, :now, :now)"
+    " RETURNING tenant_id, refund_id, purchase_id, amount_minor, state, decision_id, client_id, called_at"
+)
+_CALL_AGAIN = text(
+    "UPDATE refunds SET called_at = :now WHERE tenant_id = :tenant_id AND refund_id = :refund_id"
+    " AND state IN ('refunding', 'unknown')"
+    " RETURNING tenant_id, refund_id, purchase_id, amount_minor, state, decision_id, client_id, called_at"
+)
+_SETTLE = text(
+    "UPDATE refunds SET state = :state WHERE tenant_id = :tenant_id AND refund_id = :refund_id"
+    " AND state IN ('refunding', 'unknown') RETURNING refund_id"
+)
+_STATE = text("SELECT state FROM refunds WHERE tenant_id = :tenant_id AND refund_id = :refund_id")
+_UNFINISHED = text(
+    "SELECT refund_id FROM refunds WHERE tenant_id = :tenant_id AND state IN ('refunding', 'unknown')"
+    " AND called_at < :called_before ORDER BY called_at LIMIT 50"
+)

@@ -1,0 +1,208 @@
+"""The API: a handler parses, calls one verb, answers. Every route takes a caller; see callers.py for who that is."""
+
+import re
+from typing import Final
+
+from litestar import Router, delete, get, post, put
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from gateway.callers import Caller, authenticate
+from gateway.contract import (
+    AnswerRequest,
+    ChallengeRequest,
+    ChallengeView,
+    ConversationRequest,
+    ConversationView,
+    ForgetRequest,
+    ForgetView,
+    MandateList,
+    PurchasePage,
+    PurchaseRequest,
+    PurchaseView,
+    QuoteRequest,
+    QuoteView,
+    RecallRequest,
+    RecallView,
+    RefundRequest,
+    RefundView,
+    RememberedView,
+    RememberRequest,
+    RevocationRequest,
+    RevocationView,
+)
+from gateway.conversations import Conversations
+from gateway.disclosures import Disclosures
+from gateway.mandates import Mandates
+from gateway.purchases import Purchases
+from gateway.quotes import Quotes
+from gateway.refunds import Refunds
+from infra.chassis.problems import FieldsInvalid, NotFound
+from infra.chassis.screen import find_card_number
+
+IDENTIFIER: Final = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")
+"""As contract.Identifier, for ids that stand in a path."""
+
+
+def checked(identifier: str) -> str:
+    """Raises NotFound: what is no id names nothing."""
+    if IDENTIFIER.fullmatch(identifier) is None:
+        raise NotFound
+    return identifier
+
+
+@post("/conversations")
+async def open_conversation(
+    data: JSONBody[ConversationRequest], caller: NamedDependency[Caller], conversations: NamedDependency[Conversations]
+) -> ConversationView:
+    """Begin a dialogue with nobody in particular."""
+    return await conversations.open(data, caller)
+
+
+@get("/conversations/{conversation_id:str}")
+async def read_conversation(
+    conversation_id: FromPath[str], caller: NamedDependency[Caller], conversations: NamedDependency[Conversations]
+) -> ConversationView:
+    """How sure the gateway is, at this moment, of who is on the other side."""
+    return await conversations.read(checked(conversation_id), caller)
+
+
+@delete("/conversations/{conversation_id:str}")
+async def close_conversation(
+    conversation_id: FromPath[str], caller: NamedDependency[Caller], conversations: NamedDependency[Conversations]
+) -> None:
+    """End a dialogue; its evidence is of no use afterwards."""
+    await conversations.close(checked(conversation_id), caller)
+
+
+@post("/conversations/{conversation_id:str}/challenges")
+async def send_challenge(
+    conversation_id: FromPath[str],
+    data: JSONBody[ChallengeRequest],  # noqa: ARG001 - there is one method yet, and it was validated
+    caller: NamedDependency[Caller],
+    conversations: NamedDependency[Conversations],
+) -> ChallengeView:
+    """Send the person a one-time code."""
+    return await conversations.challenge(checked(conversation_id), caller)
+
+
+@post("/challenges/{challenge_id:str}/answers", status_code=200)
+async def answer_challenge(
+    challenge_id: FromPath[str],
+    data: JSONBody[AnswerRequest],
+    caller: NamedDependency[Caller],
+    conversations: NamedDependency[Conversations],
+) -> ConversationView:
+    """Hand in the code that the person read out."""
+    return await conversations.answer(checked(challenge_id), data, caller)
+
+
+@put("/quotes/{checkout_id:str}")
+async def put_quote(
+    checkout_id: FromPath[str],
+    data: JSONBody[QuoteRequest],
+    caller: NamedDependency[Caller],
+    quotes: NamedDependency[Quotes],
+) -> QuoteView:
+    """Say what a checkout costs, as the brand's mcp_server. This id is the caller's choice, so it is screened."""
+    if IDENTIFIER.fullmatch(checkout_id) is None or find_card_number(checkout_id) is not None:
+        raise FieldsInvalid(fields=["checkout_id"])
+    return await quotes.put(checkout_id, data, caller)
+
+
+@post("/purchases", status_code=200)
+async def create_purchase(
+    data: JSONBody[PurchaseRequest], caller: NamedDependency[Caller], purchases: NamedDependency[Purchases]
+) -> PurchaseView:
+    """Decide whether a purchase is allowed, record the decision either way, and carry it as far as it goes."""
+    return await purchases.buy(data, caller)
+
+
+@get("/purchases")
+async def list_purchases(
+    state: FromQuery[str],
+    brand_id: FromQuery[str],
+    caller: NamedDependency[Caller],
+    purchases: NamedDependency[Purchases],
+    after: FromQuery[str] = "0",
+) -> PurchasePage:
+    """Paid purchases of one brand, in the order they were paid."""
+    return await purchases.paid(caller, state=state, brand_id=brand_id, after=after)
+
+
+@post("/purchases/{purchase_id:str}/refunds", status_code=200)
+async def create_refund(
+    purchase_id: FromPath[str],
+    data: JSONBody[RefundRequest],
+    caller: NamedDependency[Caller],
+    refunds: NamedDependency[Refunds],
+) -> RefundView:
+    """Decide whether money goes back, and give it back."""
+    return await refunds.give_back(checked(purchase_id), data, caller)
+
+
+@post("/memories", status_code=200)
+async def remember(
+    data: JSONBody[RememberRequest], caller: NamedDependency[Caller], disclosures: NamedDependency[Disclosures]
+) -> RememberedView:
+    """Keep something about the person."""
+    return await disclosures.remember(data, caller)
+
+
+@post("/recalls", status_code=200)
+async def recall(
+    data: JSONBody[RecallRequest], caller: NamedDependency[Caller], disclosures: NamedDependency[Disclosures]
+) -> RecallView:
+    """What is remembered of the person, as far as the present level may see."""
+    return await disclosures.recall(data, caller)
+
+
+@post("/erasures", status_code=200)
+async def forget(
+    data: JSONBody[ForgetRequest], caller: NamedDependency[Caller], disclosures: NamedDependency[Disclosures]
+) -> ForgetView:
+    """Forget one memory, or everything about the person."""
+    return await disclosures.forget(data, caller)
+
+
+@get("/mandates")
+async def list_mandates(
+    caller: NamedDependency[Caller],
+    mandates: NamedDependency[Mandates],
+    conversation_id: FromQuery[str | None] = None,
+) -> MandateList:
+    """What the person consented to with this brand."""
+    return await mandates.read(conversation_id, caller)
+
+
+@post("/mandates/{mandate_id:str}/revocations", status_code=200)
+async def revoke_mandate(
+    mandate_id: FromPath[str],
+    data: JSONBody[RevocationRequest],
+    caller: NamedDependency[Caller],
+    mandates: NamedDependency[Mandates],
+) -> RevocationView:
+    """Take a consent back."""
+    return await mandates.revoke(checked(mandate_id), data, caller)
+
+
+ROUTER = Router(
+    path="/v1",
+    dependencies={"caller": Provide(authenticate)},
+    route_handlers=[
+        open_conversation,
+        read_conversation,
+        close_conversation,
+        send_challenge,
+        answer_challenge,
+        put_quote,
+        create_purchase,
+        list_purchases,
+        create_refund,
+        remember,
+        recall,
+        forget,
+        list_mandates,
+        revoke_mandate,
+    ],
+)

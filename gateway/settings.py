@@ -1,0 +1,81 @@
+"""Everything the gateway is told at start, and the keys it signs and seals with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gateway.bearers import signing_key
+from infra.chassis.secret import Secret
+from infra.chassis.settings import Bind, SettingsIncomplete
+
+PREFIX = "gateway"
+CONTACT_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`keys_folder` holds bearer.pem, grant.pem and record.pem (Ed25519, PKCS #8) and contact.key (32 bytes)."""
+
+    bind: Bind
+    public_url: str
+    database_url: Secret[str]
+    vault_url: str
+    vault_page_url: str
+    memory_url: str
+    inbox_url: str
+    keys_folder: Path
+    log_level: str = "INFO"
+    sandbox: bool = False
+
+    def refuse_plain_http(self) -> None:
+        """People's browsers meet us over plain HTTP in the sandbox only. Raises SettingsIncomplete."""
+        addresses = {"PUBLIC_URL": self.public_url, "VAULT_PAGE_URL": self.vault_page_url}
+        plain = [name for name, url in addresses.items() if not url.startswith("https://")]
+        if plain and not self.sandbox:
+            raise SettingsIncomplete("; ".join(f"UNDERCROFT_GATEWAY_{name} must be https" for name in plain))
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerSettings:
+    """What migrating and provisioning need; the serving process is never given this."""
+
+    owner_database_url: Secret[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """What `python -m gateway record` needs."""
+
+    database_url: Secret[str]
+    keys_folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """One key for one purpose: who steals one cannot do what another is for."""
+
+    bearer: Ed25519PrivateKey
+    grant: Ed25519PrivateKey
+    record: Ed25519PrivateKey
+    contact: Secret[bytes]
+
+
+def load_keys(folder: Path) -> Keys:
+    """Raises SettingsIncomplete, naming every file that is missing or of the wrong kind."""
+    wrong: list[str] = []
+    signing: dict[str, Ed25519PrivateKey] = {}
+    for name in ("bearer.pem", "grant.pem", "record.pem"):
+        try:
+            signing[name] = signing_key(Secret((folder / name).read_bytes()))
+        except (OSError, ValueError) as error:
+            wrong.append(f"{name} in UNDERCROFT_GATEWAY_KEYS_FOLDER cannot be used ({type(error).__name__})")
+    try:
+        contact = (folder / "contact.key").read_bytes()
+    except OSError:
+        contact = b""
+    if len(contact) != CONTACT_KEY_BYTES:
+        wrong.append("contact.key in UNDERCROFT_GATEWAY_KEYS_FOLDER must hold 32 bytes")
+    if wrong:
+        raise SettingsIncomplete("; ".join(wrong))
+    return Keys(signing["bearer.pem"], signing["grant.pem"], signing["record.pem"], Secret(contact))

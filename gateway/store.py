@@ -1,0 +1,275 @@
+"""Facts, looked up: each query is one statement, scoped by tenant, named for what it returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.assurance import Evidence
+from gateway.contract import PurchaseState
+from gateway.facts import ConversationFacts, MandateFacts, QuoteFacts
+from infra.chassis.problems import NotFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    token_id: str
+    card_brand: str
+    last4: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """The stored purchase. `refunded_minor` is what went back for certain."""
+
+    tenant_id: str
+    purchase_id: str
+    checkout_id: str
+    brand_id: str
+    brand_name: str
+    subject_id: str
+    conversation_id: str
+    client_id: str
+    cart_sha256: str
+    amount_minor: int
+    currency: str
+    state: PurchaseState
+    decision_id: str
+    reservation_id: str
+    reservation_held: bool
+    capture_id: str | None
+    token_id: str | None
+    charge_id: str | None
+    charge_calls: int
+    called_at: datetime | None
+    card_brand: str | None
+    card_last4: str | None
+    card_refused: bool
+    reason: str | None
+    refunded_minor: int
+    paid_at: datetime | None
+    paid_position: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurchaseLookup:
+    """Everything known about one request to pay: read in one statement."""
+
+    quote: QuoteFacts
+    conversation: ConversationFacts
+    mandate: MandateFacts | None
+    card: Card | None
+
+
+async def conversation_facts(tx: AsyncConnection, tenant_id: str, conversation_id: str) -> ConversationFacts:
+    """The conversation with all its evidence. Raises NotFound."""
+    key = {"tenant_id": tenant_id, "conversation_id": conversation_id}
+    row = (await tx.execute(_CONVERSATION, key)).mappings().one_or_none()
+    if row is None:
+        raise NotFound
+    return _conversation(row)
+
+
+async def lock_money(tx: AsyncConnection, *, tenant_id: str, checkout_id: str, conversation_id: str) -> None:
+    """Queue behind others who pay for this checkout or from this person's mandates, until the transaction ends.
+
+    A statement of its own: what is read next must see what those others committed while this one waited.
+    """
+    key = {"tenant_id": tenant_id, "checkout_id": checkout_id, "conversation_id": conversation_id}
+    await tx.execute(_LOCK_MONEY, key)
+
+
+async def purchase_lookup(
+    tx: AsyncConnection,
+    *,
+    tenant_id: str,
+    checkout_id: str,
+    conversation_id: str,
+    delegates: tuple[str, ...],
+    now: datetime,
+) -> tuple[PurchaseLookup, Purchase | None]:
+    """What a purchase is decided from, and the purchase itself if there is one. Raises NotFound."""
+    key = {
+        "tenant_id": tenant_id,
+        "checkout_id": checkout_id,
+        "conversation_id": conversation_id,
+        "delegates": list(delegates),
+        "day": day_of(now),
+        "now": now,
+    }
+    row = (await tx.execute(_PURCHASE_LOOKUP, key)).mappings().one_or_none()
+    if row is None:
+        raise NotFound
+    quote = QuoteFacts(
+        checkout_id=checkout_id,
+        brand_id=row["brand_id"],
+        cart_sha256=row["cart_sha256"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        expires_at=row["quote_expires_at"],
+    )
+    lookup = PurchaseLookup(
+        quote=quote, conversation=_conversation(row), mandate=_mandate(row["mandate"]), card=_card(row["card"])
+    )
+    return lookup, None if row["purchase"] is None else _purchase(row["purchase"])
+
+
+async def purchase_for_update(tx: AsyncConnection, tenant_id: str, purchase_id: str) -> Purchase:
+    """Locked until the transaction ends. Raises NotFound."""
+    key = {"tenant_id": tenant_id, "purchase_id": purchase_id}
+    if (await tx.execute(_LOCK_PURCHASE, key)).scalar_one_or_none() is None:
+        raise NotFound
+    row = (await tx.execute(_PURCHASE, key)).mappings().one()
+    return _purchase(row)
+
+
+async def paid_purchases(
+    tx: AsyncConnection, *, tenant_id: str, brand_id: str, after: int, limit: int
+) -> list[Purchase]:
+    """In the order they were paid, beginning after position `after`."""
+    key = {"tenant_id": tenant_id, "brand_id": brand_id, "after": after, "limit": limit}
+    return [_purchase(row) for row in (await tx.execute(_PAID_PURCHASES, key)).mappings()]
+
+
+async def tenant_of_brand(tx: AsyncConnection, brand_id: str) -> str:
+    """From the directory, before a tenant is known. Raises NotFound."""
+    tenant_id = (await tx.execute(_TENANT_OF_BRAND, {"brand_id": brand_id})).scalar_one_or_none()
+    if tenant_id is None:
+        raise NotFound
+    return str(tenant_id)
+
+
+async def all_tenants(tx: AsyncConnection) -> list[str]:
+    return [str(tenant_id) for tenant_id in (await tx.execute(_ALL_TENANTS)).scalars()]
+
+
+def day_of(now: datetime) -> date:
+    """The day that a day cap counts: by UTC, for everybody the same."""
+    return now.date()
+
+
+def _conversation(row: Mapping[Any, Any]) -> ConversationFacts:
+    return ConversationFacts(
+        tenant_id=row["tenant_id"],
+        conversation_id=row["conversation_id"],
+        brand_id=row["conversation_brand_id"],
+        brand_name=row["brand_name"],
+        channel=row["channel"],
+        client_id=row["conversation_client_id"],
+        subject_id=row["subject_id"],
+        claimed_kind=row["claimed_contact_kind"],
+        claimed_sealed=row["claimed_contact_sealed"],
+        closed=row["closed"],
+        evidence=tuple(
+            Evidence(
+                subject_id=item["subject_id"],
+                kind=item["kind"],
+                obtained_at=datetime.fromisoformat(item["obtained_at"]),
+                expires_at=datetime.fromisoformat(item["expires_at"]),
+            )
+            for item in row["evidence"]
+        ),
+    )
+
+
+def _mandate(row: Mapping[Any, Any] | None) -> MandateFacts | None:
+    if row is None:
+        return None
+    expires_at = datetime.fromisoformat(row["expires_at"])
+    return MandateFacts(**{**row, "delegates": tuple(row["delegates"]), "expires_at": expires_at})
+
+
+def _card(row: Mapping[Any, Any] | None) -> Card | None:
+    return None if row is None else Card(**row)
+
+
+def _purchase(row: Mapping[Any, Any]) -> Purchase:
+    """From a row, or from a row as JSON, in which times are text."""
+    times = {name: _moment(row[name]) for name in ("called_at", "paid_at")}
+    return Purchase(**{**row, **times, "state": PurchaseState(row["state"])})
+
+
+def _moment(value: str | datetime | None) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+_EVIDENCE = (
+    "(SELECT coalesce(json_agg(json_build_object('subject_id', e.subject_id, 'kind', e.kind, 'obtained_at',"
+    " e.obtained_at, 'expires_at', e.expires_at)), '[]') FROM evidence e"
+    " WHERE e.tenant_id = c.tenant_id AND e.conversation_id = c.conversation_id) AS evidence"
+)
+_CONVERSATION_COLUMNS = (
+    "c.tenant_id, c.conversation_id, c.brand_id AS conversation_brand_id, b.name AS brand_name, c.channel,"
+    " c.client_id AS conversation_client_id, c.subject_id, c.claimed_contact_kind, c.claimed_contact_sealed,"
+    f" c.closed_at IS NOT NULL AS closed, {_EVIDENCE}"
+)
+_PURCHASE_COLUMNS = (
+    "p.tenant_id, p.purchase_id, p.checkout_id, p.brand_id, b.name AS brand_name, p.subject_id, p.conversation_id,"
+    " p.client_id, p.cart_sha256, p.amount_minor, p.currency, p.state, p.decision_id, p.reservation_id,"
+    " EXISTS (SELECT FROM reservations r WHERE r.tenant_id = p.tenant_id AND r.reservation_id = p.reservation_id"
+    " AND r.state = 'held') AS reservation_held, p.capture_id, p.token_id, p.charge_id, p.charge_calls, p.called_at,"
+    " p.card_brand, p.card_last4, p.card_refused, p.reason,"
+    " (SELECT coalesce(sum(f.amount_minor), 0)::bigint FROM refunds f WHERE f.tenant_id = p.tenant_id AND f.purchase_id = p.purchase_id"
+    " AND f.state = 'refunded') AS refunded_minor, p.paid_at, p.paid_position"
+)
+_BRAND_OF_PURCHASE = "JOIN brands b ON b.tenant_id = p.tenant_id AND b.brand_id = p.brand_id"
+
+_CONVERSATION = text(
+    f"SELECT {_CONVERSATION_COLUMNS} FROM conversations c JOIN brands b USING (tenant_id, brand_id)"  # noqa: S608 - constants only
+    " WHERE c.tenant_id = :tenant_id AND c.conversation_id = :conversation_id"
+)
+_LOCK_MONEY = text(
+    "WITH q AS (SELECT 1 FROM quotes WHERE tenant_id = :tenant_id AND checkout_id = :checkout_id FOR NO KEY UPDATE),"
+    " m AS (SELECT 1 FROM mandates WHERE tenant_id = :tenant_id AND subject_id = (SELECT subject_id FROM conversations"
+    " WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id) ORDER BY mandate_id FOR NO KEY UPDATE)"
+    " SELECT (SELECT count(*) FROM q), (SELECT count(*) FROM m)"
+)
+_PURCHASE_LOOKUP = text(
+    f"""
+    SELECT {_CONVERSATION_COLUMNS}, q.brand_id, q.cart_sha256, q.amount_minor, q.currency,
+        q.expires_at AS quote_expires_at, row_to_json(m) AS mandate, row_to_json(k) AS card, row_to_json(s) AS purchase
+    FROM quotes q
+    JOIN conversations c
+        ON c.tenant_id = q.tenant_id AND c.conversation_id = :conversation_id AND c.brand_id = q.brand_id
+    JOIN brands b ON b.tenant_id = q.tenant_id AND b.brand_id = q.brand_id
+    LEFT JOIN LATERAL (
+        SELECT {_PURCHASE_COLUMNS} FROM purchases p
+        WHERE p.tenant_id = q.tenant_id AND p.checkout_id = q.checkout_id
+    ) s ON true
+    LEFT JOIN LATERAL (
+        SELECT token_id, card_brand, last4 FROM cards
+        WHERE tenant_id = q.tenant_id AND subject_id = c.subject_id AND brand_id = q.brand_id
+    ) k ON true
+    LEFT JOIN LATERAL (
+        SELECT mandate_id, subject_id, brand_id, currency, payment_cap_minor, day_cap_minor, delegates, expires_at,
+            revoked_at IS NOT NULL AS revoked,
+            (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM reservations r
+                WHERE r.tenant_id = mandates.tenant_id AND r.mandate_id = mandates.mandate_id AND r.day = :day
+                AND r.state <> 'voided' AND r.purchase_id IS DISTINCT FROM s.purchase_id) AS taken_today_minor
+        FROM mandates
+        WHERE tenant_id = q.tenant_id AND subject_id = c.subject_id
+        ORDER BY (brand_id = q.brand_id AND delegates && CAST(:delegates AS text[])
+                AND revoked_at IS NULL AND expires_at > :now AND currency = q.currency) DESC,
+            brand_id = q.brand_id DESC, delegates && CAST(:delegates AS text[]) DESC, granted_at DESC
+        LIMIT 1
+    ) m ON true
+    WHERE q.tenant_id = :tenant_id AND q.checkout_id = :checkout_id
+    """  # noqa: S608 - constants only
+)
+_LOCK_PURCHASE = text(
+    "SELECT purchase_id FROM purchases WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id FOR UPDATE"
+)
+_PURCHASE = text(
+    f"SELECT {_PURCHASE_COLUMNS} FROM purchases p {_BRAND_OF_PURCHASE}"  # noqa: S608 - constants only
+    " WHERE p.tenant_id = :tenant_id AND p.purchase_id = :purchase_id"
+)
+_PAID_PURCHASES = text(
+    f"SELECT {_PURCHASE_COLUMNS} FROM purchases p {_BRAND_OF_PURCHASE}"  # noqa: S608 - constants only
+    " WHERE p.tenant_id = :tenant_id AND p.brand_id = :brand_id AND p.state = 'paid' AND p.paid_position > :after"
+    " ORDER BY p.paid_position LIMIT :limit"
+)
+_TENANT_OF_BRAND = text("SELECT tenant_id FROM brand_directory WHERE brand_id = :brand_id")
+_ALL_TENANTS = text("SELECT tenant_id FROM tenants ORDER BY tenant_id")

@@ -1,0 +1,86 @@
+"""What requests leave behind: reservations nobody came back for, charges and refunds whose end is not known.
+
+Works tenant by tenant and may run in any number of processes: each step is guarded where it writes.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway import ledger, refunds
+from gateway.charging import Charging, note
+from gateway.record import Record
+from gateway.refunds import Refunds
+from gateway.store import all_tenants, purchase_for_update
+from infra.chassis import logs
+from infra.chassis.clock import Clock
+from infra.chassis.engine import directory_transaction, tenant_transaction
+from infra.chassis.problems import Problem
+
+INTERVAL_SECONDS: Final = 2
+CALL_TIME: Final = timedelta(seconds=15)
+"""A call of the vault ends within 10 s; whatever is `charging` for longer has lost its process."""
+UNKNOWN_TIME: Final = timedelta(seconds=5)
+"""Between two questions about the same unknown charge or refund."""
+log = logs.get_logger()
+
+
+class Sweeper:
+    def __init__(
+        self, *, engine: AsyncEngine, charging: Charging, refunding: Refunds, record: Record, clock: Clock
+    ) -> None:
+        self._engine = engine
+        self._charging = charging
+        self._refunding = refunding
+        self._record = record
+        self._clock = clock
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. A round that fails is logged and the next one comes; the database may be away for a while."""
+        while not stop.is_set():
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - a background task must outlive what it depends on
+                log.warning("sweep_failed", error=type(error).__name__)
+            try:
+                await asyncio.wait_for(stop.wait(), INTERVAL_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def sweep(self) -> None:
+        """One round over all tenants, by the clock's time."""
+        async with directory_transaction(self._engine) as tx:
+            tenants = await all_tenants(tx)
+        for tenant_id in tenants:
+            await self._void_stale(tenant_id)
+            await self._resume_charges(tenant_id)
+            await self._resume_refunds(tenant_id)
+
+    async def _void_stale(self, tenant_id: str) -> None:
+        now = self._clock.now()
+        async with tenant_transaction(self._engine, tenant_id) as tx:
+            for purchase_id in await ledger.void_stale(tx, tenant_id, now):
+                purchase = await purchase_for_update(tx, tenant_id, purchase_id)
+                await note(self._record, tx, purchase, "voided", now, reason="reservation_expired")
+
+    async def _resume_charges(self, tenant_id: str) -> None:
+        now = self._clock.now()
+        async with tenant_transaction(self._engine, tenant_id) as tx:
+            waiting = await ledger.unfinished(
+                tx, tenant_id, charging_before=now - CALL_TIME, unknown_before=now - UNKNOWN_TIME
+            )
+        for purchase_id in waiting:
+            try:
+                purchase = await self._charging.resume(tenant_id, purchase_id, called_before=now - UNKNOWN_TIME)
+                log.info("charge_resumed", purchase_id=purchase_id, state=purchase.state.value)
+            except Problem as problem:
+                log.warning("charge_waits", purchase_id=purchase_id, code=problem.code)
+
+    async def _resume_refunds(self, tenant_id: str) -> None:
+        before = self._clock.now() - CALL_TIME
+        async with tenant_transaction(self._engine, tenant_id) as tx:
+            waiting = await refunds.unfinished(tx, tenant_id, called_before=before)
+        for refund_id in waiting:
+            await self._refunding.resume(tenant_id, refund_id)
