@@ -45,8 +45,8 @@ Connect an assistant
                    then: Streamable HTTP, the URL above, Connect. It will open our login page; any e-mail address will
                    do, its code arrives in the inbox.
   Claude, ChatGPT  call from their own servers and only over https with a public name: they cannot reach this machine.
-                   Put a tunnel or a reverse proxy with a certificate in front of the gateway, mcp_server and vault_page,
-                   and set their PUBLIC_URL and PAGE_URL settings to those names. `up` itself serves loopback only.
+                   `up` serves loopback only. A deployment gives gateway, mcp_server and the vault's page https names
+                   in their settings PUBLIC_URL and PAGE_URL.
 
 Pay with a test card (any future date, any three digits)
 {cards}
