@@ -18,7 +18,7 @@ from infra.sandbox.desk import Desk
 from infra.sandbox.documents import Documents
 from infra.sandbox.faults import Faults, WaitingRoom
 from infra.sandbox.inbox import Inbox, build_inbox
-from infra.sandbox.ledger import Ledger
+from infra.sandbox.ledger import Ledger, StateUnreadable
 from infra.sandbox.operations import OPERATIONS
 from infra.sandbox.settings import Address, Settings, SettingsIncomplete, load
 
@@ -31,8 +31,16 @@ def main() -> int:
     except SettingsIncomplete as problem:
         sys.stderr.write(f"sandbox: {problem}\n")
         return 2
+    for address in (settings.bind, settings.inbox_bind):
+        if not address.is_free():
+            sys.stderr.write(f"sandbox: {address.url} is taken or cannot be bound\n")
+            return 1
     logs.configure(settings.log_level)
-    asyncio.run(_serve(settings))
+    try:
+        asyncio.run(_serve(settings))
+    except StateUnreadable as problem:
+        sys.stderr.write(f"sandbox: {problem}\n")
+        return 1
     return 0
 
 

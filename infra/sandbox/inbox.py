@@ -21,6 +21,7 @@ from infra.sandbox.pages import page, style_sheet
 MESSAGES_MAX = 1_000  # the oldest are dropped
 BODY_BYTES_MAX = 64 * 1024
 _PAGE_MESSAGES_MAX = 100
+_STATE_VERSION = 1
 _CODE = re.compile(r"(?<!\d)\d{6}(?!\d)")  # one-time codes have six digits
 
 _SCHEMA = """
@@ -60,7 +61,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 class Inbox:
     def __init__(self, path: Path) -> None:
-        self._database: sqlite3.Connection = open_database(path, _SCHEMA)
+        self._database: sqlite3.Connection = open_database(path, _SCHEMA, version=_STATE_VERSION)
 
     def close(self) -> None:
         self._database.close()

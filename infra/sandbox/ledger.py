@@ -16,6 +16,7 @@ from infra.sandbox.resources import Resource
 
 R = TypeVar("R", bound=Resource)
 
+_STATE_VERSION = 1  # raised whenever a stored resource changes its shape
 KEY_LIFETIME_SECONDS = 24 * 60 * 60  # https://docs.stripe.com/api/idempotent_requests
 
 _SCHEMA = """
@@ -86,18 +87,31 @@ class Page:
     before: str | None = None
 
 
-def open_database(path: Path, schema: str) -> sqlite3.Connection:
-    """A connection in autocommit mode with a write-ahead log, so that a killed process leaves a clean file."""
+class StateUnreadable(Exception):
+    """The state folder was written by another version. Its text says what to do."""
+
+
+def open_database(path: Path, schema: str, *, version: int) -> sqlite3.Connection:
+    """A connection in autocommit mode with a write-ahead log.
+
+    A killed process loses nothing; a power cut may lose the last moments (`synchronous=NORMAL`), which is enough for
+    a sandbox and spares a disk flush per call.
+    """
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found not in {0, version}:
+        connection.close()
+        raise StateUnreadable(f"{path.name} was written by another version; remove the state folder to start afresh")
     connection.executescript(schema)
+    connection.execute(f"PRAGMA user_version = {version:d}")
     return connection
 
 
 class Ledger:
     def __init__(self, path: Path) -> None:
-        self._database = open_database(path, _SCHEMA)
+        self._database = open_database(path, _SCHEMA, version=_STATE_VERSION)
 
     def close(self) -> None:
         self._database.close()

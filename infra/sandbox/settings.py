@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,18 @@ class Address:
         if not loopback:
             raise ValueError("must be a loopback address: the sandbox never listens to another machine")
         return cls(host=host, port=int(port))
+
+    def is_free(self) -> bool:
+        """Whether nobody listens here. Asked first because the server would share a taken port without a word."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that just closed do not count
+            try:
+                probe.bind((self.host, self.port))
+                probe.listen()
+            except OSError:
+                return False
+        return True
 
     @property
     def url(self) -> str:

@@ -1,9 +1,11 @@
 """A killed sandbox forgets nothing, a stopped one stops, and neither ever wrote a card number down."""
 
 import base64
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 import stripe
@@ -109,3 +111,23 @@ def test_every_missing_setting_is_named_at_once(tmp_path_factory: pytest.TempPat
     assert ended.returncode == 2
     for name in ("BIND", "STATE_FOLDER", "API_KEY_FILE", "WEBHOOK_SECRET_FILE"):
         assert f"UNDERCROFT_SANDBOX_{name}" in ended.stderr
+
+
+def test_a_taken_port_is_named_instead_of_shared(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory):
+    late = make_sandbox(tmp_path_factory.mktemp("late"))
+
+    ended = start_with(late, INBOX_BIND=sandbox.environment["UNDERCROFT_SANDBOX_INBOX_BIND"])
+
+    assert ended.returncode == 1
+    assert sandbox.inbox_url in ended.stderr
+
+
+def test_state_of_another_version_is_refused_with_what_to_do(own_sandbox: Sandbox):
+    own_sandbox.stop()
+    with closing(sqlite3.connect(own_sandbox.folder / "state" / "processor.sqlite")) as database:
+        database.execute("PRAGMA user_version = 99")
+
+    ended = start_with(own_sandbox)
+
+    assert ended.returncode == 1
+    assert "remove the state folder" in ended.stderr
