@@ -37,8 +37,8 @@ ADVICE = {
         "A downloaded package is not the one that was locked: a damaged download, or somebody put another in its "
         "place. `python3 -m pip cache purge` and a second try rule out the first."
     ),
-    r"NewConnectionError|NameResolutionError|Failed to establish|ConnectTimeout|ProxyError|SSLError": (
-        "The package index could not be reached. Check the network; behind a proxy or with a mirror set HTTPS_PROXY, "
+    r"NewConnectionError|NameResolutionError|Failed to establish|ConnectTimeout|ProxyError|SSLError|versions: none": (
+        "The package index could not be reached, or lacks what was asked. Check the network; behind a proxy or with a mirror set HTTPS_PROXY, "
         "PIP_INDEX_URL, PIP_CERT or PIP_FIND_LINKS, which are passed on."
     ),
     r"No matching distribution|not a supported wheel|Could not find a version": (
@@ -144,9 +144,6 @@ def _make_venv() -> None:
 def _pip(what: str, options: Sequence[str]) -> None:
     """Run pip, show how far it is, keep what it says in a file. The caller's PIP_* settings are passed on."""
     command = [str(PYTHON), *PIP_INSTALL]
-    total = (
-        len(re.findall(r"^[A-Za-z0-9].*==", LOCK.read_text(encoding="utf-8"), re.MULTILINE)) if "-r" in options else 0
-    )
     lines: deque[str] = deque(maxlen=200)
     with Progress(what) as progress, INSTALL_LOG.open("a", encoding="utf-8") as log:
         pip = subprocess.Popen(  # noqa: S603 - our own interpreter and fixed arguments, no shell
@@ -161,15 +158,9 @@ def _pip(what: str, options: Sequence[str]) -> None:
             log.write(line)
             lines.append(line)
             collected += line.startswith("Collecting ")
-            progress.show(_stage(line, collected, total))
+            progress.show("unpacking" if line.startswith("Installing") else f"{collected} so far")
         if pip.wait() != 0:
             raise CannotInstall(_explain("".join(lines)))
-
-
-def _stage(line: str, collected: int, total: int) -> str:
-    if line.startswith("Installing collected"):
-        return "unpacking"
-    return f"{collected} of {total}" if total else ""
 
 
 def _explain(output: str) -> str:
