@@ -38,8 +38,8 @@ ADVICE = {
         "place. `python3 -m pip cache purge` and a second try rule out the first."
     ),
     r"NewConnectionError|NameResolutionError|Failed to establish|ConnectTimeout|ProxyError|SSLError|versions: none": (
-        "The package index could not be reached, or lacks what was asked. Check the network; behind a proxy or with a mirror set HTTPS_PROXY, "
-        "PIP_INDEX_URL, PIP_CERT or PIP_FIND_LINKS, which are passed on."
+        "The package index could not be reached, or lacks what was asked. Check the network; behind a proxy or with "
+        "a mirror set HTTPS_PROXY, PIP_INDEX_URL, PIP_CERT or PIP_FIND_LINKS, which are passed on."
     ),
     r"No matching distribution|not a supported wheel|Could not find a version": (
         "There is no ready-made package for this machine and this Python. Python 3.11 to 3.13 on Linux or macOS works."
