@@ -11,7 +11,7 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from infra.sandbox.challenge import challenge_routes
+from infra.sandbox.bank import bank_routes
 from infra.sandbox.control import control_routes
 from infra.sandbox.desk import Answer, Call, Desk
 from infra.sandbox.errors import BadParameter, StripeError, server_error
@@ -34,7 +34,7 @@ def build_app(desk: Desk, *, api_key: str, operations: tuple[Operation, ...]) ->
         [
             *(_route(desk, operation, api_key) for operation in operations),
             *control_routes(desk),
-            *challenge_routes(desk),
+            *bank_routes(desk),
             style_sheet,
         ],
         before_request=refuse_strangers,

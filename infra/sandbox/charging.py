@@ -172,3 +172,5 @@ def _open_dispute(exchange: Exchange, made: Charge, reason: str, status: str) ->
     exchange.ledger.save(dispute)
     exchange.ledger.save(msgspec.structs.replace(made, disputed=True))
     exchange.announce("charge.dispute.created", dispute)
+    if not status.startswith("warning_"):
+        exchange.announce("charge.dispute.funds_withdrawn", dispute)

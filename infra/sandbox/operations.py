@@ -1,10 +1,10 @@
 """Every route of the Stripe API that the sandbox speaks."""
 
-from infra.sandbox import payment_intents, payment_methods, refunds
+from infra.sandbox import disputes, payment_intents, payment_methods, refunds
 from infra.sandbox.errors import Document
 from infra.sandbox.exchange import Exchange, Operation
 from infra.sandbox.lists import page_of
-from infra.sandbox.resources import Charge, Dispute, Event
+from infra.sandbox.resources import Charge, Event
 
 
 def _retrieve_charge(exchange: Exchange) -> Document:
@@ -14,15 +14,6 @@ def _retrieve_charge(exchange: Exchange) -> Document:
 
 def _list_charges(exchange: Exchange) -> Document:
     return page_of(exchange, Charge, "/v1/charges", parent_key="payment_intent")
-
-
-def _retrieve_dispute(exchange: Exchange) -> Document:
-    exchange.finish_parameters()
-    return exchange.documents.show(exchange.get(Dispute, exchange.target, param="dispute"))
-
-
-def _list_disputes(exchange: Exchange) -> Document:
-    return page_of(exchange, Dispute, "/v1/disputes", parent_key="charge")
 
 
 def _retrieve_event(exchange: Exchange) -> Document:
@@ -76,8 +67,8 @@ OPERATIONS = (
     Operation(name="refunds.create", method="POST", path="/v1/refunds", run=refunds.create),
     Operation(name="refunds.list", method="GET", path="/v1/refunds", run=refunds.listed),
     Operation(name="refunds.retrieve", method="GET", path="/v1/refunds/{target:str}", run=refunds.retrieve),
-    Operation(name="disputes.list", method="GET", path="/v1/disputes", run=_list_disputes),
-    Operation(name="disputes.retrieve", method="GET", path="/v1/disputes/{target:str}", run=_retrieve_dispute),
+    Operation(name="disputes.list", method="GET", path="/v1/disputes", run=disputes.listed),
+    Operation(name="disputes.retrieve", method="GET", path="/v1/disputes/{target:str}", run=disputes.retrieve),
     Operation(name="events.list", method="GET", path="/v1/events", run=_list_events),
     Operation(name="events.retrieve", method="GET", path="/v1/events/{target:str}", run=_retrieve_event),
 )

@@ -2,12 +2,13 @@
 
 import msgspec
 
+from infra.sandbox.disputes import blocks_refunds
 from infra.sandbox.errors import BadParameter, Document, StripeError
 from infra.sandbox.exchange import Exchange
 from infra.sandbox.ids import new_id
 from infra.sandbox.lists import page_of
 from infra.sandbox.money import shown
-from infra.sandbox.resources import Charge, Dispute, PaymentIntent, Refund
+from infra.sandbox.resources import Charge, PaymentIntent, Refund
 
 _REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -70,7 +71,7 @@ def _amount_to_refund(exchange: Exchange, charge: Charge, asked: int | None) -> 
         raise StripeError(f"Charge {charge.id} was not captured, so there is nothing to refund.", param="charge")
     if charge.refundable == 0:
         raise StripeError(f"Charge {charge.id} has already been refunded.", code="charge_already_refunded")
-    if charge.disputed and not _is_inquiry(exchange, charge):
+    if blocks_refunds(exchange, charge):
         raise StripeError(f"Charge {charge.id} has been charged back; cannot issue a refund.", code="charge_disputed")
     amount = charge.refundable if asked is None else asked
     if amount < 1:
@@ -82,8 +83,3 @@ def _amount_to_refund(exchange: Exchange, charge: Charge, asked: int | None) -> 
             param="amount",
         )
     return amount
-
-
-def _is_inquiry(exchange: Exchange, charge: Charge) -> bool:
-    """An inquiry takes no money yet, so giving it back settles the matter."""
-    return all(one.status.startswith("warning_") for one in exchange.ledger.all_of(Dispute, parent=charge.id))

@@ -3,7 +3,7 @@
 import pytest
 import stripe
 
-from tests.sandbox.running import charge_of, open_intent, pay
+from tests.sandbox.running import Sandbox, charge_of, open_intent, pay
 
 
 def test_a_whole_payment_is_refunded_once(client: stripe.StripeClient):
@@ -85,3 +85,24 @@ def test_a_refund_names_its_charge_or_its_intent_but_not_both_or_neither(client:
 
     assert missing.value.code == "resource_missing"
     assert missing.value.http_status == 404
+
+
+@pytest.mark.parametrize(("ending", "refundable"), [("won", True), ("lost", False)])
+def test_a_dispute_ends_and_only_won_money_can_be_refunded(
+    sandbox: Sandbox, client: stripe.StripeClient, ending: str, refundable: bool
+):
+    paid = pay(client, "4000000000000259")
+    dispute = client.v1.disputes.list({"charge": charge_of(paid)}).data[0]
+
+    with sandbox.http() as http:
+        closed = http.post(f"/_sandbox/disputes/{dispute.id}/close", json={"status": ending})
+        again = http.post(f"/_sandbox/disputes/{dispute.id}/close", json={"status": ending})
+
+    assert closed.json()["status"] == client.v1.disputes.retrieve(dispute.id).status == ending
+    assert again.status_code == 400
+    assert client.v1.events.list({"type": "charge.dispute.closed"}).data[0].data.object["id"] == dispute.id
+    if refundable:
+        assert client.v1.refunds.create({"payment_intent": paid.id}).status == "succeeded"
+    else:
+        with pytest.raises(stripe.InvalidRequestError):
+            client.v1.refunds.create({"payment_intent": paid.id})

@@ -1,4 +1,4 @@
-"""The bank's 3-D Secure page of the sandbox: a person clicks, or a test posts, whether the challenge was passed."""
+"""What banks do, by hand: the answer to a 3-D Secure challenge (a page, or JSON), and the end of a dispute."""
 
 from typing import Any, Literal
 
@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from infra.sandbox import charging
+from infra.sandbox import charging, disputes
 from infra.sandbox.control import json_response, read_json
 from infra.sandbox.desk import Desk
 from infra.sandbox.errors import StripeError, missing
@@ -20,11 +20,15 @@ from infra.sandbox.resources import PaymentIntent
 AnyRequest = Request[Any, Any, Any]
 
 
+class Ended(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    status: disputes.Ending
+
+
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     outcome: Literal["pass", "fail"]
 
 
-def challenge_routes(desk: Desk) -> list[HTTPRouteHandler]:
+def bank_routes(desk: Desk) -> list[HTTPRouteHandler]:
     @get("/_sandbox/authenticate/{intent_id:str}")
     async def ask(intent_id: FromPath[str]) -> Response[str]:
         intent = desk.ledger.find(PaymentIntent, intent_id)
@@ -42,7 +46,13 @@ def challenge_routes(desk: Desk) -> list[HTTPRouteHandler]:
         outcome = read_json(msgspec.json.encode(dict(read_pairs(body))), Outcome)
         return _page(_finish(desk, intent_id, outcome))
 
-    return [ask, answer]
+    @post("/_sandbox/disputes/{dispute_id:str}/close", status_code=200)
+    async def close(dispute_id: FromPath[str], request: AnyRequest) -> Response[bytes]:
+        ended = read_json(await request.body(), Ended)
+        dispute = desk.by_hand(dispute_id, lambda exchange: disputes.end(exchange, ended.status))
+        return json_response(desk.documents.show(dispute))
+
+    return [ask, answer, close]
 
 
 def _finish(desk: Desk, intent_id: str, outcome: Outcome) -> PaymentIntent:
