@@ -5,7 +5,6 @@ counting pids in a file, and makes all parent directories of the data readable t
 PostgreSQL refuses to run as root, so a root runner starts it as the operating-system user the wheel also uses.
 """
 
-import getpass
 import hashlib
 import importlib.util
 import os
@@ -224,7 +223,7 @@ class Cluster:
         if initdb.process.wait() != 0:
             raise PostgresFailed(f"cluster {self.name} could not be created; the reason is at the end of {self.log}")
         (fresh / "pg_hba.conf").write_text(ACCESS, encoding="utf-8")
-        (fresh / "pg_ident.conf").write_text(f"runner {getpass.getuser()} {SUPERUSER}\n", encoding="utf-8")
+        (fresh / "pg_ident.conf").write_text(f"runner {pwd.getpwuid(os.geteuid()).pw_name} {SUPERUSER}\n", encoding="utf-8")
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write("\ninclude 'undercroft.conf'\n")
         fresh.rename(self.data)
