@@ -192,10 +192,10 @@ async def _or_unavailable(answer: Awaitable[Page]) -> Page:
 def _entry_grant(body: bytes) -> str:
     """The form's only field; empty when it is any other form."""
     try:
-        fields = parse_qsl(body.decode("ascii"), strict_parsing=True, max_num_fields=1)
+        fields = parse_qsl(body.decode("ascii"), strict_parsing=True, keep_blank_values=True, max_num_fields=1)
     except ValueError:
         return ""
-    return fields[0][1] if fields[0][0] == "grant" else ""
+    return dict(fields).get("grant", "")
 
 
 def _claimed_subject(compact: str) -> str:

@@ -163,8 +163,9 @@ class _Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = [(b"x-request-id", here.request_id.encode()), (b"x-content-type-options", b"nosniff")]
-                message["headers"] = [*message["headers"], *extra]
+                extra = {b"x-request-id": here.request_id.encode(), b"x-content-type-options": b"nosniff"}
+                given = [(name, value) for name, value in message["headers"] if name.lower() not in extra]
+                message["headers"] = [*given, *extra.items()]
             await send(message)
 
         try:
