@@ -223,7 +223,8 @@ class Cluster:
         if initdb.process.wait() != 0:
             raise PostgresFailed(f"cluster {self.name} could not be created; the reason is at the end of {self.log}")
         (fresh / "pg_hba.conf").write_text(ACCESS, encoding="utf-8")
-        (fresh / "pg_ident.conf").write_text(f"runner {pwd.getpwuid(os.geteuid()).pw_name} {SUPERUSER}\n", encoding="utf-8")
+        runner = pwd.getpwuid(os.geteuid()).pw_name
+        (fresh / "pg_ident.conf").write_text(f"runner {runner} {SUPERUSER}\n", encoding="utf-8")
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write("\ninclude 'undercroft.conf'\n")
         fresh.rename(self.data)
