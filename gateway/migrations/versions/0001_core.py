@@ -4,7 +4,7 @@ Every tenant table leads with `tenant_id` and shows only the rows of the transac
 directories have no row-level security: they only say which tenant an unguessable or public id belongs to.
 """
 
-from alembic import op
+from infra.chassis.migrate import run_script, wall_by_tenant
 
 revision = "0001"
 down_revision = None
@@ -257,14 +257,6 @@ GRANT DELETE ON cards TO gateway_app;
 
 
 def upgrade() -> None:
-    for block in (DIRECTORIES, PEOPLE, MONEY, GRANTS):
-        for statement in block.split(";\n"):
-            if statement.strip():
-                op.execute(statement)
+    run_script(DIRECTORIES + PEOPLE + MONEY + GRANTS)
     for table in TENANT_TABLES:
-        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-        op.execute(
-            f"CREATE POLICY tenant ON {table} USING (tenant_id = current_setting('undercroft.tenant', true)) "
-            "WITH CHECK (tenant_id = current_setting('undercroft.tenant', true))"
-        )
+        wall_by_tenant(table)

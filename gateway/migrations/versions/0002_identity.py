@@ -4,7 +4,7 @@ Only hashes of codes, refresh bearers and cookies are stored. Tables without a t
 is known: the client directory (read only for the application), assistants' registrations, spent assertions.
 """
 
-from alembic import op
+from infra.chassis.migrate import run_script, wall_by_tenant
 
 revision = "0002"
 down_revision = "0001"
@@ -132,20 +132,8 @@ GRANT SELECT, INSERT, UPDATE ON consents TO gateway_app;
 
 
 def upgrade() -> None:
-    _execute(DIRECTORIES)
-    _execute(TENANT_TABLES)
+    run_script(DIRECTORIES)
+    run_script(TENANT_TABLES)
     for table in WALLED:
-        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-        op.execute(
-            f"CREATE POLICY one_tenant ON {table} USING (tenant_id = current_setting('undercroft.tenant', true)) "
-            "WITH CHECK (tenant_id = current_setting('undercroft.tenant', true))"
-        )
-    _execute(GRANTS)
-
-
-def _execute(script: str) -> None:
-    """One by one: the driver prepares statements, and prepares only one at a time."""
-    for statement in script.split(";"):
-        if statement.strip():
-            op.execute(statement)
+        wall_by_tenant(table)
+    run_script(GRANTS)

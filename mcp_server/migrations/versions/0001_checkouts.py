@@ -1,6 +1,6 @@
 """Checkouts, the carts they had, stock held for them, orders, and what makes a paused call single-use."""
 
-from alembic import op
+from infra.chassis.migrate import run_script, wall_by_tenant
 
 revision = "0001"
 down_revision = None
@@ -97,13 +97,6 @@ TENANT_TABLES = ("checkouts", "carts", "stock_holds", "orders", "paused_calls", 
 
 
 def upgrade() -> None:
-    for statement in f"{TABLES}{GRANTS}".split(";\n"):
-        if statement.strip():
-            op.execute(statement)
+    run_script(TABLES + GRANTS)
     for table in TENANT_TABLES:
-        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-        op.execute(
-            f"CREATE POLICY own_tenant ON {table} USING (tenant_id = current_setting('undercroft.tenant', true)) "
-            "WITH CHECK (tenant_id = current_setting('undercroft.tenant', true))"
-        )
+        wall_by_tenant(table)

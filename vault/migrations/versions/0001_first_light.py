@@ -4,7 +4,7 @@ Every tenant table leads with tenant_id and shows a transaction only the rows of
 app role may change is listed column by column; it alters no table, and what is written once it cannot rewrite.
 """
 
-from alembic import op
+from infra.chassis.migrate import run_script, wall_by_tenant
 
 revision = "0001"
 down_revision = None
@@ -141,7 +141,7 @@ GRANT SELECT, INSERT ON inbox_events TO vault_app;
 """
 
 GRANTS_STAY_AN_HOUR = """
-DROP POLICY of_tenant ON redeemed_grants;
+DROP POLICY own_tenant ON redeemed_grants;
 CREATE POLICY of_tenant_read ON redeemed_grants FOR SELECT
     USING (tenant_id = current_setting('undercroft.tenant', true));
 CREATE POLICY of_tenant_redeem ON redeemed_grants FOR INSERT
@@ -153,19 +153,8 @@ CREATE POLICY of_tenant_purge ON redeemed_grants FOR DELETE
 
 
 def upgrade() -> None:
-    _run(TABLES)
+    run_script(TABLES)
     for table in TENANT_TABLES:
-        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-        op.execute(
-            f"CREATE POLICY of_tenant ON {table} USING (tenant_id = current_setting('undercroft.tenant', true)) "
-            "WITH CHECK (tenant_id = current_setting('undercroft.tenant', true))"
-        )
-    _run(GRANTS_STAY_AN_HOUR)
-    _run(RIGHTS)
-
-
-def _run(statements: str) -> None:
-    """One by one: asyncpg prepares each statement, and a prepared statement is a single one."""
-    for statement in statements.strip().removesuffix(";").split(";\n"):
-        op.execute(statement)
+        wall_by_tenant(table)
+    run_script(GRANTS_STAY_AN_HOUR)
+    run_script(RIGHTS)
