@@ -5,7 +5,10 @@ StripeError                 what the caller did cannot be done; carries status, 
 └── CardError               402, the card's bank (or the test-card table) says no; a declined charge leaves a trace
 """
 
+import re
 from collections.abc import Mapping
+
+_ID = re.compile(r"[a-z]{2,6}_[A-Za-z_]{1,40}")
 
 Document = dict[str, object]
 
@@ -68,6 +71,9 @@ class NotArrived(StripeError):
 
 
 def missing(noun: str, identifier: str, param: str) -> StripeError:
+    """What is no id of ours is neither repeated nor remembered: it may be a card number in the wrong place."""
+    if _ID.fullmatch(identifier) is None:
+        return BadParameter(f"No such {noun}", status=404, code="resource_missing", param=param)
     return StripeError(f"No such {noun}: '{identifier}'", status=404, code="resource_missing", param=param)
 
 

@@ -44,7 +44,7 @@ class Exchange:
     def get(self, kind: type[R], identifier: str, *, param: str) -> R:
         found = self.ledger.find(kind, identifier)
         if found is None:
-            raise missing(kind.kind, identifier[:100] if identifier.isascii() else "", param)
+            raise missing(kind.kind, identifier, param)
         return found
 
     def announce(self, event_type: str, subject: Resource) -> None:

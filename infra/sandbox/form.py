@@ -15,6 +15,7 @@ _METADATA_KEY_LENGTH_MAX = 40
 _METADATA_VALUE_LENGTH_MAX = 500
 _TEXT_LENGTH_MAX = 5_000
 _WHOLE_DIGITS_MAX = 12
+_ECHOED_DIGITS_MAX = 8
 
 Pair = tuple[str, str]
 Tree = dict[str, "str | Tree"]
@@ -196,5 +197,6 @@ def _plant(tree: Tree, name: str, value: str) -> None:
 
 
 def _shown(name: str) -> str:
-    """A name as it may be echoed: one that hides a card number is not repeated."""
-    return "(withheld)" if find_card_number(name) else name[:100]
+    """A name as it may be echoed: one with many digits may hide a card number."""
+    digits = sum(character.isdigit() for character in name)
+    return "(withheld)" if digits > _ECHOED_DIGITS_MAX else name[:100]

@@ -2,8 +2,9 @@
 
 import re
 
-# 13 to 19 digits, single spaces or dashes between them allowed.
-_RUN = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+# 13 to 19 digits, single spaces or dashes between them allowed. They must stand alone: the digits inside a UUID or a
+# hexadecimal hash pass the check now and then, and the SDK makes such keys for every call.
+_RUN = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 

@@ -59,6 +59,8 @@ def test_no_card_number_or_code_is_ever_written_down(own_sandbox: Sandbox):
     with own_sandbox.http() as http:
         http.post("/v1/payment_intents", data={"amount": "1000", "currency": "usd", f"x{number}": number})
         http.get(f"/v1/payment_intents/{number}", params={"client_secret": number})
+        http.post(f"/v1/payment_intents/{number}/confirm", headers={"Idempotency-Key": "path"})
+        http.post("/v1/refunds", data={"charge": number}, headers={"Idempotency-Key": "parameter"})
     own_sandbox.kill()
 
     written = b"".join(path.read_bytes() for path in own_sandbox.folder.rglob("*") if path.is_file())

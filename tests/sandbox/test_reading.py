@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -41,6 +42,7 @@ def test_a_card_number_is_found_inside_text_however_it_is_spaced(digits: str, se
 
     assert luhn.find_card_number(f"please charge {spaced}, thanks")
     assert not luhn.find_card_number(f"order 9{number}9 of {number[:12]}")
+    assert not luhn.find_card_number(f"7e3a-{spaced}")
 
 
 @steady
@@ -66,6 +68,12 @@ def test_no_body_makes_the_reader_fail_in_another_way_than_refusing(body: bytes)
         parameters.texts("expand")
         parameters.child("card").text("number")
         parameters.finish()
+
+
+@steady
+@given(key=st.uuids())
+def test_a_key_the_sdk_makes_is_no_card_number(key: UUID):
+    assert not luhn.find_card_number(str(key))
 
 
 def test_what_nobody_reads_is_refused_by_name():
