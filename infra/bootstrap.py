@@ -1,12 +1,13 @@
 """From a bare Python to our own: makes `.venv`, installs the hash-pinned lock, and starts again inside it.
 
-Standard library only. It installs again when the lock or pyproject.toml changed, which a stamp in `.venv` remembers.
+Standard library only. It installs again when the lock or the project changed, which a stamp in `.venv` remembers.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,8 +74,10 @@ def _up_to_date() -> bool:
 
 
 def _wanted() -> str:
-    content = LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + os.fsencode(ROOT)
-    return hashlib.sha256(content).hexdigest()
+    """Digest what an installation is made of: the lock, the project's own tables (not its tools'), its place."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    own = [project.get("build-system"), project["project"], project.get("tool", {}).get("setuptools"), str(ROOT)]
+    return hashlib.sha256(LOCK.read_bytes() + json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
 @contextlib.contextmanager
