@@ -1,0 +1,191 @@
+"""What the database itself refuses, whatever the code does."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+import sqlalchemy
+
+from infra.dev.postgres import Cluster
+from tests.vault.bench import Bench, Person, connected, rows
+
+APP_RIGHTS = {
+    "tenants": {"SELECT", "INSERT"},
+    "redeemed_grants": {"INSERT", "DELETE"},
+    "tenant_keys": {"SELECT", "INSERT"},
+    "cards": {"SELECT", "INSERT"},
+    "captures": {"SELECT", "INSERT"},
+    "charges": {"SELECT", "INSERT"},
+    "refunds": {"SELECT", "INSERT"},
+    "inbox_events": {"SELECT", "INSERT"},
+    "alembic_version": set(),
+}
+APP_COLUMNS = {
+    ("redeemed_grants", "SELECT"): {"tenant_id", "expires_at"},
+    ("cards", "UPDATE"): {"on_file_since"},
+    ("captures", "UPDATE"): {"attempts", "browser_hash", "token_id"},
+    ("charges", "UPDATE"): {"state", "reason", "processor_ref", "refunded_minor", "updated_at", "worked_until"},
+    ("refunds", "UPDATE"): {"state", "processor_ref", "updated_at", "worked_until"},
+}
+
+
+async def test_the_app_role_may_do_exactly_what_is_listed_here(bench: Bench):
+    tables = await rows(
+        bench.databases.owner_dsn,
+        """SELECT c.relname AS name, p.right FROM pg_class c
+            CROSS JOIN unnest(ARRAY['SELECT','INSERT','UPDATE','DELETE','TRUNCATE','REFERENCES','TRIGGER']) p("right")
+            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+                AND has_table_privilege('vault_app', c.oid, p.right)""",
+    )
+    columns = await rows(
+        bench.databases.owner_dsn,
+        """SELECT table_name, privilege_type, column_name FROM information_schema.column_privileges
+            WHERE grantee = 'vault_app' AND privilege_type IN ('SELECT', 'UPDATE')""",
+    )
+
+    found: dict[str, set[str]] = {name: set() for name in APP_RIGHTS}
+    for row in tables:
+        found.setdefault(row["name"], set()).add(row["right"])
+    single: dict[tuple[str, str], set[str]] = {}
+    for row in columns:
+        if row["privilege_type"] not in found[row["table_name"]]:
+            single.setdefault((row["table_name"], row["privilege_type"]), set()).add(row["column_name"])
+    assert found == APP_RIGHTS
+    assert single == APP_COLUMNS
+
+
+async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
+    tables = await rows(
+        bench.databases.owner_dsn,
+        """SELECT c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS guarded,
+                (SELECT a.attname FROM pg_attribute a JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+                    WHERE a.attrelid = c.oid AND a.attnum = i.indkey[0]) AS leads
+            FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+                AND c.relname NOT IN ('alembic_version', 'tenants')""",
+    )
+
+    assert len(tables) == 7
+    assert all(table["guarded"] and table["leads"] == "tenant_id" for table in tables), tables
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE cards DISABLE ROW LEVEL SECURITY",
+        "DROP TABLE inbox_events",
+        "CREATE TABLE loot (x text)",
+        "TRUNCATE inbox_events",
+        "DELETE FROM charges",
+        "DELETE FROM cards",
+        "UPDATE cards SET sealed_number = ''",
+        "UPDATE charges SET amount_minor = 1",
+        "UPDATE inbox_events SET kind = ''",
+        "UPDATE redeemed_grants SET expires_at = now()",
+        "SELECT jti FROM redeemed_grants",
+        "SET ROLE vault_owner",
+        "SET row_security = off; SELECT * FROM cards",
+    ],
+)
+async def test_the_app_role_is_refused(bench: Bench, ada: Person, statement: str):
+    await bench.paid_charge(ada)
+
+    with pytest.raises((sqlalchemy.exc.DBAPIError, asyncpg.PostgresError)):
+        await hostile(bench, ada.tenant_id, statement)
+
+
+async def hostile(bench: Bench, tenant_id: str, script: str) -> list[Any]:
+    """A script run by whoever holds the app role's password."""
+    dsn = bench.databases.app_dsn.replace("+asyncpg", "")
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("SELECT set_config('undercroft.tenant', $1, false)", tenant_id)
+        answer: list[Any] = []
+        for statement in script.split(";"):
+            answer = await connection.fetch(statement)
+        return answer
+    finally:
+        await connection.close()
+
+
+async def test_a_hostile_query_sees_and_touches_one_tenant_only(bench: Bench, ada: Person):
+    bob = Person()
+    await bench.paid_charge(ada)
+    theirs = await bench.paid_charge(bob)
+    tables = [name for name in APP_RIGHTS if name not in {"tenants", "alembic_version", "redeemed_grants"}]
+
+    seen = {
+        name: await hostile(bench, ada.tenant_id, f"SELECT DISTINCT tenant_id FROM {name} WHERE 1 = 1 OR true")
+        for name in tables
+    }
+    nothing = [await hostile(bench, "", f"SELECT * FROM {name}") for name in tables]
+    await hostile(bench, ada.tenant_id, "UPDATE charges SET refunded_minor = amount_minor WHERE true")
+    await hostile(bench, ada.tenant_id, "DELETE FROM redeemed_grants WHERE true")
+    untouched = (await bench.charge(theirs)).json()
+
+    assert all(found in ([], [(ada.tenant_id,)]) for found in seen.values()), seen
+    assert nothing == [[]] * len(tables)
+    assert untouched["refunded_minor"] == 0
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await hostile(
+            bench,
+            ada.tenant_id,
+            f"INSERT INTO inbox_events VALUES ('{bob.tenant_id}', 'evt_planted', 'x', now())",
+        )
+
+
+async def test_a_redeemed_grant_cannot_be_deleted_while_it_could_be_replayed(bench: Bench, ada: Person):
+    order = ada.capture()
+    grant = bench.mint.grant("capture_card", order)
+    await bench.order_capture(order, grant)
+
+    await hostile(bench, ada.tenant_id, "DELETE FROM redeemed_grants")
+
+    assert (await bench.order_capture(order, grant)).status_code == 409
+
+
+async def test_no_other_service_has_a_role_or_a_way_in(bench: Bench, clusters: dict[str, Cluster]):
+    vault, house = clusters["vault"], clusters["house"]
+
+    roles = set(vault.sql("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'").split())
+    public = vault.sql(
+        f"SELECT count(*) FROM pg_database d, aclexplode(d.datacl) a"
+        f" WHERE d.datname = '{bench.databases.name}' AND a.grantee = 0"
+    )
+
+    assert roles == {"postgres", "vault_owner", "vault_app"}
+    assert public.strip() == "0"
+    assert vault.socket_folder != house.socket_folder
+
+
+async def test_a_swapped_card_does_not_open_and_nothing_is_charged(bench: Bench, ada: Person):
+    mine, theirs = await bench.new_token(ada), await bench.new_token(ada, "5555555555554444")
+    swap = """UPDATE cards c SET sealed_number = o.sealed_number, sealed_details = o.sealed_details,
+            wrapped_key = o.wrapped_key FROM cards o WHERE c.token_id = :mine AND o.token_id = :theirs"""
+    async with connected(bench.databases.owner_dsn) as engine, engine.begin() as connection:
+        await connection.execute(
+            sqlalchemy.text("SELECT set_config('undercroft.tenant', :t, true)"), {"t": ada.tenant_id}
+        )
+        await connection.execute(sqlalchemy.text(swap), {"mine": mine, "theirs": theirs})
+    order = ada.charge(mine)
+
+    answer = await bench.charge(order)
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert bench.processor_charges(order.charge_id) == []
+
+
+async def test_one_card_of_one_tenant_has_one_fingerprint_and_another_elsewhere(bench: Bench, ada: Person):
+    bob = Person()
+    for person in (ada, ada, bob):
+        await bench.new_token(person)
+
+    found = {
+        person.tenant_id: await rows(
+            bench.databases.owner_dsn, "SELECT fingerprint, sealed_number FROM cards", person.tenant_id
+        )
+        for person in (ada, bob)
+    }
+
+    mine, theirs = found[ada.tenant_id], found[bob.tenant_id]
+    assert mine[0]["fingerprint"] == mine[1]["fingerprint"] != theirs[0]["fingerprint"]
+    assert mine[0]["sealed_number"] != mine[1]["sealed_number"]

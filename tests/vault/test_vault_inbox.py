@@ -1,0 +1,81 @@
+"""The processor's events: signed, once each, and only a reason to look."""
+
+import json
+import time
+from typing import Any
+
+import httpx2
+import pytest
+import stripe
+
+from infra.chassis.ids import new_id
+from tests.sandbox.running import WEBHOOK_SECRET
+from tests.vault.bench import Bench, Person, rows
+
+
+def event(person: Person, kind: str = "payment_intent.succeeded", **changes: Any) -> bytes:
+    values: dict[str, Any] = {"id": f"evt_{new_id('evt')[4:]}", "object": "event", "type": kind}
+    values["data"] = {"object": {"object": "payment_intent", "metadata": {"tenant_id": person.tenant_id}}}
+    return json.dumps(values | changes).encode()
+
+
+async def post(bench: Bench, body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> httpx2.Response:
+    signature = stripe.WebhookSignature.generate_signature_header(body.decode(), secret, int(time.time()) - age)
+    return await bench.webhooks.post("/webhooks/stripe", content=body, headers={"Stripe-Signature": signature})
+
+
+async def taken(bench: Bench, person: Person) -> list[dict[str, Any]]:
+    return await rows(bench.databases.app_dsn, "SELECT kind FROM inbox_events", person.tenant_id)
+
+
+async def test_an_event_is_taken_once_however_often_it_comes(bench: Bench, ada: Person):
+    await bench.order_capture(ada.capture())
+    body = event(ada)
+
+    answers = [await post(bench, body) for _ in range(3)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert await taken(bench, ada) == [{"kind": "payment_intent.succeeded"}]
+
+
+async def test_an_event_that_is_not_the_processors_is_refused(bench: Bench, ada: Person):
+    await bench.order_capture(ada.capture())
+    body = event(ada)
+    signature = stripe.WebhookSignature.generate_signature_header(body.decode(), WEBHOOK_SECRET)
+    tampered = body.replace(b"succeeded", b"canceled")
+
+    answers = [
+        await post(bench, body, secret="whsec_other"),
+        await post(bench, body, age=301),
+        await bench.webhooks.post("/webhooks/stripe", content=body),
+        await bench.webhooks.post("/webhooks/stripe", content=tampered, headers={"Stripe-Signature": signature}),
+        await post(bench, b"not json"),
+        await post(bench, event(ada, id="evt_4242424242424242")),
+        await post(bench, event(ada, kind="4242 4242 4242 4242")),
+    ]
+
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(400, "webhook_refused")}
+    assert await taken(bench, ada) == []
+
+
+async def test_an_event_about_nobody_we_know_is_thanked_for_and_left(bench: Bench, ada: Person):
+    nobody = await post(bench, event(ada, data={"object": {"object": "payout"}}))
+    stranger = await post(bench, event(Person()))
+
+    assert (nobody.status_code, stranger.status_code) == (200, 200)
+    assert await rows(bench.databases.app_dsn, "SELECT * FROM tenants") == []
+
+
+@pytest.mark.parametrize("kind", ["payment_intent.payment_failed", "payment_intent.canceled", "charge.failed"])
+async def test_a_late_or_lying_event_changes_no_outcome(bench: Bench, ada: Person, kind: str):
+    """What an event says of a charge is not believed; the processor is asked, and a final outcome stands."""
+    paid = await bench.paid_charge(ada)
+    bench.processor.fault("timeout_after_charge")
+    open_one = ada.charge(paid.token_id, amount_minor=100)
+    assert (await bench.charge(open_one)).json()["state"] == "unknown"
+
+    await post(bench, event(ada, kind))
+    await bench.vault.reconciler.run_once()
+
+    assert (await bench.charge(paid)).json()["state"] == "approved"
+    assert (await bench.charge(open_one)).json()["state"] == "approved"
