@@ -2,7 +2,7 @@
 
 migrate                  bring the database to the newest version, as its owner
 provision MANIFEST       make tenants, brands and callers known, as the owner
-record verify [--tenant TENANT]   recompute the record from what is stored; exits 1 on findings
+record verify [--tenant TENANT [--checkpoint FILE]]   recompute the record from what is stored; exits 1 on findings
 """
 
 import argparse
@@ -68,6 +68,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     record = commands.add_parser("record", help="the append-only record").add_subparsers(dest="verb", required=True)
     verify = record.add_parser("verify", help="recompute the record from what is stored")
     verify.add_argument("--tenant", help="only this tenant")
+    verify.add_argument("--checkpoint", type=Path, help="a note of this tenant's record that was kept elsewhere")
     return parser.parse_args(arguments)
 
 
@@ -80,7 +81,8 @@ def main(arguments: Sequence[str]) -> int:
             case "provision":
                 return _provision(chosen.manifest)
             case "record":
-                return record_commands.verify(load(RecordSettings, PREFIX, os.environ), chosen.tenant)
+                settings = load(RecordSettings, PREFIX, os.environ)
+                return record_commands.verify(settings, chosen.tenant, chosen.checkpoint)
             case _:
                 return _start()
     except SettingsIncomplete as incomplete:

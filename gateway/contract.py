@@ -1,6 +1,7 @@
 """What the gateway's API takes and answers.
 
-Bearer in `Authorization`; an agent names its conversation, an assistant's bearer carries it. Nothing here lets a caller state an owner, a price, a level or a tier.
+Bearer in `Authorization`; an agent names its conversation, an assistant's bearer carries it. Nothing here lets a caller
+state an owner, a price, a level or a tier.
 """
 
 from datetime import datetime
@@ -178,7 +179,7 @@ class QuoteView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PurchaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/purchases`: pay for this checkout as quoted. One purchase per checkout; repeating it goes on with it."""
+    """`POST /v1/purchases`: pay for this checkout as quoted. One purchase a checkout; repeating it goes on with it."""
 
     checkout_id: Identifier
     cart_sha256: Sha256
@@ -254,7 +255,7 @@ class RefundView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RememberRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/memories`. `said_by_subject` is the caller's word and lands in provenance as that, with less confidence."""
+    """`POST /v1/memories`. `said_by_subject` is the caller's word; provenance keeps it so, with less confidence."""
 
     text: ChatText
     said_by_subject: bool = False
@@ -342,6 +343,26 @@ class RecordCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     tree_size: int
     root_sha256: str
     note: str
+    verifier_key: str
+    """`name+key id+key` as verifiers of notes take it. Trust it from a place of your own, not from beside the note."""
+
+
+class RecordInclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """RFC 9162 section 2.1.3: the hashes beside the way from leaf to root, lowest first."""
+
+    tree_index: int
+    path_sha256: list[str]
+    checkpoint: RecordCheckpoint
+
+
+class RecordEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/record/entries/{decision_id}`. Its leaf is SHA-256 of a zero byte and `canonical` in UTF-8."""
+
+    decision_id: str
+    canonical: str
+    leaf_sha256: str
+    inclusion: RecordInclusion | None
+    """None in the second before it is sealed."""
 
 
 class RecordVerification(msgspec.Struct, frozen=True, kw_only=True):

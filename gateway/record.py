@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.bearers import public_jwk, thumbprint
 from gateway.contract import Receipt
 from gateway.merkle import leaf_hash
+from gateway.notes import Checkpoint, NoteRefused, checkpoint_of, open_note, sign_note
 from infra.chassis.canonical import canonical_json
 from infra.chassis.clock import Clock
 
@@ -43,6 +44,9 @@ class Record:
     def public_key(self) -> Ed25519PublicKey:
         return self._key.public_key()
 
+    def now(self) -> datetime:
+        return self._clock.now().astimezone(UTC)
+
     async def append(
         self, tx: AsyncConnection, *, tenant_id: str, decision_id: str, body: Mapping[str, Any]
     ) -> Receipt:
@@ -51,7 +55,7 @@ class Record:
         `decision_id` names the entry; the same one twice is an IntegrityError. Raises `rfc8785.CanonicalizationError`
         for a body that JSON cannot say exactly.
         """
-        now = self._clock.now().astimezone(UTC)
+        now = self.now()
         canonical = entry_bytes(tenant_id=tenant_id, decision_id=decision_id, recorded_at=now, body=body)
         leaf = leaf_hash(canonical)
         await tx.execute(
@@ -67,11 +71,19 @@ class Record:
         self.touched[tenant_id] = now
         return self._receipt(tenant_id=tenant_id, decision_id=decision_id, leaf=leaf, now=now)
 
-    def sign(self, message: bytes) -> bytes:
-        """For checkpoints, whose text begins with their origin. A receipt's bytes begin with `{`: neither can pass
-        for the other.
-        """
-        return self._key.sign(message)
+    def sign_checkpoint(self, tenant_id: str, *, size: int, root: bytes) -> str:
+        """A signed note. Its text begins with the origin, a receipt's bytes with `{`: none can pass for the other."""
+        origin = origin_of(tenant_id)
+        text = Checkpoint(origin=origin, size=size, root=root).text
+        return sign_note(text, name=origin, key=self.public_key, sign=self._key.sign)
+
+    def open_checkpoint(self, tenant_id: str, note: str) -> Checkpoint:
+        """Raises NoteRefused unless this key signed it for this tenant."""
+        origin = origin_of(tenant_id)
+        checkpoint = checkpoint_of(open_note(note, name=origin, key=self.public_key))
+        if checkpoint.origin != origin:
+            raise NoteRefused
+        return checkpoint
 
     def _receipt(self, *, tenant_id: str, decision_id: str, leaf: bytes, now: datetime) -> Receipt:
         unsigned = Receipt(
@@ -80,6 +92,11 @@ class Record:
         signature = self._key.sign(_receipt_bytes(unsigned, tenant_id))
         encoded = base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
         return msgspec.structs.replace(unsigned, signature=encoded)
+
+
+def origin_of(tenant_id: str) -> str:
+    """The name of a tenant's record in its checkpoints; the key tells apart two houses with equal names."""
+    return f"undercroft/record/{tenant_id}"
 
 
 def entry_bytes(*, tenant_id: str, decision_id: str, recorded_at: datetime, body: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,63 @@
+"""`python -m gateway record verify`: an operator's look at the record, needing nothing but database and key."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.bearers import signing_key
+from gateway.contract import RecordVerification
+from gateway.record import Record
+from gateway.record_verify import verify as verify_record
+from gateway.settings import RecordSettings
+from gateway.store import all_tenants
+from infra.chassis.clock import SystemClock
+from infra.chassis.engine import create_engine, directory_transaction
+from infra.chassis.secret import Secret
+
+INTACT, DAMAGED, UNUSABLE = 0, 1, 2
+"""Exit codes."""
+
+
+def verify(settings: RecordSettings, tenant_id: str | None, checkpoint: Path | None = None) -> int:
+    """Reports on one tenant or on all. `checkpoint` is a file with a note kept elsewhere, for `tenant_id`."""
+    if checkpoint is not None and tenant_id is None:
+        sys.stderr.write("gateway: a checkpoint belongs to one tenant; name it with --tenant\n")
+        return UNUSABLE
+    try:
+        key = signing_key(Secret((settings.keys_folder / "record.pem").read_bytes()))
+        note = None if checkpoint is None else checkpoint.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"gateway: cannot read what is needed ({type(error).__name__})\n")
+        return UNUSABLE
+    return asyncio.run(_verify(settings, Record(key, SystemClock()), tenant_id, note))
+
+
+async def _verify(settings: RecordSettings, record: Record, tenant_id: str | None, note: str | None) -> int:
+    engine = create_engine(settings.database_url)
+    try:
+        return await report(engine, record, tenant_id, note)
+    finally:
+        await engine.dispose()
+
+
+async def report(engine: AsyncEngine, record: Record, tenant_id: str | None, note: str | None) -> int:
+    """Writes a line for each tenant and each finding. Returns the exit code."""
+    async with directory_transaction(engine) as tx:
+        known = await all_tenants(tx)
+    if tenant_id is not None and tenant_id not in known:
+        sys.stderr.write(f"gateway: no tenant {tenant_id}\n")
+        return UNUSABLE
+    intact = True
+    for each in [tenant_id] if tenant_id else known:
+        found = await verify_record(engine, record, each, kept_elsewhere=note)
+        sys.stdout.write(_lines(each, found))
+        intact = intact and found.intact
+    return INTACT if intact else DAMAGED
+
+
+def _lines(tenant_id: str, found: RecordVerification) -> str:
+    state = "intact" if found.intact else "DAMAGED"
+    head = f"{tenant_id}: {state}, {found.tree_size} sealed, {found.unsealed} not yet\n"
+    return head + "".join(f"  {finding}\n" for finding in found.findings)

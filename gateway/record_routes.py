@@ -1,0 +1,96 @@
+"""The record's API, for the tenant's own agents with the scope `record`. Other tenants' entries are not found."""
+
+import asyncio
+from typing import Final
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ControllerRouterHandler
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway import record_store as store
+from gateway.callers import Caller, CallerKind
+from gateway.contract import RecordCheckpoint, RecordEntry, RecordInclusion, RecordVerification
+from gateway.notes import verifier_key
+from gateway.record import Record, origin_of
+from gateway.record_proofs import Inclusion, inclusion_proof
+from gateway.record_store import CheckpointRow
+from gateway.record_verify import verify
+from infra.chassis.engine import tenant_transaction
+from infra.chassis.problems import NotFound
+
+SCOPE: Final = "record"
+_one_verification = asyncio.Semaphore(1)
+"""A process recomputes one record at a time: it is the one call whose cost the caller's history sets."""
+
+
+@get("/v1/record/checkpoint")
+async def newest_checkpoint(
+    caller: NamedDependency[Caller], engine: NamedDependency[AsyncEngine], record: NamedDependency[Record]
+) -> RecordCheckpoint:
+    """The newest signed tree head. Keep it somewhere else: it shows later whether anything before it was touched."""
+    _require_reader(caller)
+    async with tenant_transaction(engine, caller.tenant_id) as tx:
+        checkpoint = await store.newest_checkpoint(tx, caller.tenant_id)
+    if checkpoint is None:
+        raise NotFound
+    return _view(checkpoint, caller.tenant_id, record)
+
+
+@get("/v1/record/entries/{decision_id:str}")
+async def entry_of_decision(
+    decision_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    engine: NamedDependency[AsyncEngine],
+    record: NamedDependency[Record],
+) -> RecordEntry:
+    """The entry as it was hashed; once sealed, with its place and the proof that the checkpoint covers it."""
+    _require_reader(caller)
+    async with tenant_transaction(engine, caller.tenant_id) as tx:
+        entry = await store.entry_of_decision(tx, caller.tenant_id, decision_id)
+        if entry is None or entry.canonical is None or entry.leaf is None:
+            raise NotFound
+        sealed = entry.tree_index
+        proof = None if sealed is None else await inclusion_proof(tx, caller.tenant_id, sealed)
+    return RecordEntry(
+        decision_id=decision_id,
+        canonical=entry.canonical.decode(),
+        leaf_sha256=entry.leaf.hex(),
+        inclusion=None if proof is None else _proven(proof, caller.tenant_id, record),
+    )
+
+
+@post("/v1/record/verifications", status_code=200)
+async def verification(
+    caller: NamedDependency[Caller], engine: NamedDependency[AsyncEngine], record: NamedDependency[Record]
+) -> RecordVerification:
+    """Everything recomputed from the stored entries. We say so ourselves; the proofs let others check it."""
+    _require_reader(caller)
+    async with _one_verification:
+        return await verify(engine, record, caller.tenant_id)
+
+
+def _require_reader(caller: Caller) -> None:
+    caller.require_kind(CallerKind.AGENT)
+    caller.require_scope(SCOPE)
+
+
+def _proven(proof: Inclusion, tenant_id: str, record: Record) -> RecordInclusion:
+    return RecordInclusion(
+        tree_index=proof.tree_index,
+        path_sha256=[beside.hex() for beside in proof.path],
+        checkpoint=_view(proof.checkpoint, tenant_id, record),
+    )
+
+
+def _view(checkpoint: CheckpointRow, tenant_id: str, record: Record) -> RecordCheckpoint:
+    return RecordCheckpoint(
+        tree_size=checkpoint.size,
+        root_sha256=checkpoint.root.hex(),
+        note=checkpoint.note,
+        verifier_key=verifier_key(origin_of(tenant_id), record.public_key),
+    )
+
+
+ROUTES: list[ControllerRouterHandler] = [newest_checkpoint, entry_of_decision, verification]
