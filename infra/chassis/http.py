@@ -3,6 +3,7 @@
 import asyncio
 import re
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,6 +222,14 @@ async def _send_problem(problem: problems.Problem, send: Send) -> None:
     await send(cast("Message", {"type": "http.response.body", "body": problems.body_of(problem), "more_body": False}))
 
 
+def require_free(bind: Bind) -> None:
+    """Raises OSError when somebody listens there: granian shares a taken port instead of refusing it."""
+    family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((bind.host, bind.port))
+
+
 Background = Callable[[asyncio.Event], Awaitable[None]]
 
 
@@ -230,6 +239,8 @@ async def serve(listeners: Sequence[Listener], background: Sequence[Background] 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    for item in listeners:
+        require_free(item.bind)
     servers = [
         Server(item.app, address=item.bind.host, port=item.bind.port, interface=Interfaces.ASGINL, log_enabled=False)
         for item in listeners

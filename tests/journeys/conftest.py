@@ -111,7 +111,7 @@ class Street:
         """All that succeeded at the processor."""
         async with self.http.get(f"{self.processor}/_sandbox/charges") as answer:
             found: list[dict[str, Any]] = (await answer.json())["charges"]
-            return found
+            return [charge for charge in found if charge["status"] == "settled"]
 
     @property
     def processor(self) -> str:

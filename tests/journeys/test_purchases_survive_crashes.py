@@ -28,7 +28,7 @@ async def pay_until_settled(shopper: Shopper, checkout: dict[str, Any]) -> dict[
 
 async def ours(street: Street, amount_minor: int, before: int) -> list[dict[str, Any]]:
     charges = await street.charges()
-    return [charge for charge in charges[: len(charges) - before] if charge["amount"] == amount_minor]
+    return [charge for charge in charges[: len(charges) - before] if charge["amount_minor"] == amount_minor]
 
 
 @pytest.mark.control("UC-C.1")

@@ -118,7 +118,7 @@ async def _pay(stage: Stage, client: Client, checkout: dict[str, Any], shown: li
     async with stage.story.step("sandbox processor", "its own list of charges") as step:
         charges = await sandbox_charges(stage)
         require(len(charges) == 1, f"the processor has {len(charges)} charges, not one")
-        require(charges[0]["amount"] == checkout["total_minor"], "the amount at the processor is another one")
+        require(charges[0]["amount_minor"] == checkout["total_minor"], "the amount at the processor is another one")
         step.decided("processor", f"{charges[0]['amount']} {charges[0]['currency']}, card ending {CARD_NUMBER[-4:]}")
 
 
