@@ -102,6 +102,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         codes=codes,
         conversations=core.conversations,
         captures=captures,
+        record=record,
     )
     return Gateway(
         api=_api(engine, core, identity, record),

@@ -23,6 +23,7 @@ from gateway.oauth.machines import Machines
 from gateway.oauth.routes import AuthorizationServer
 from gateway.oauth.routes import routes as oauth_routes
 from gateway.oauth.server import Parts
+from gateway.record import Record
 from infra.chassis.clock import Clock
 
 
@@ -45,6 +46,7 @@ def build_identity(
     codes: Codes,
     conversations: Conversations,
     captures: Captures,
+    record: Record,
 ) -> Identity:
     """`public_url` is the issuer, byte for byte. Raises ValueError when it cannot be one (RFC 8414 section 2)."""
     bearers = Bearers(key=bearer_key, issuer=public_url, clock=clock)
@@ -54,7 +56,7 @@ def build_identity(
         "callers": Callers(bearers=bearers, machines=Machines(engine=engine, clock=clock)),
         "authorization_server": AuthorizationServer(engine=engine, parts=parts),
         "logins": logins,
-        "consenting": Consenting(engine=engine, parts=parts, conversations=conversations),
+        "consenting": Consenting(engine=engine, parts=parts, conversations=conversations, record=record),
         "doors": Doors(captures=captures, logins=logins, vault_page_url=vault_page_url),
         "jar": Jar(public_url),
     }

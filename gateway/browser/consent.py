@@ -21,6 +21,7 @@ from gateway.conversations import Conversations
 from gateway.oauth.authorize import Asked, answered, checked
 from gateway.oauth.consents import CONSENT_TTL, Consent
 from gateway.oauth.server import Answer, Parts
+from gateway.record import Record
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 
@@ -62,10 +63,11 @@ class CapsRefused(Exception):
 
 
 class Consenting:
-    def __init__(self, *, engine: AsyncEngine, parts: Parts, conversations: Conversations) -> None:
+    def __init__(self, *, engine: AsyncEngine, parts: Parts, conversations: Conversations, record: Record) -> None:
         self._engine = engine
         self._parts = parts
         self._conversations = conversations
+        self._record = record
 
     async def view(self, visit: Visit, caps: Caps | None = None, flaws: Mapping[str, str] | None = None) -> ConsentView:
         """Raises VisitOver when the request is no longer sound (its client was forgotten, its brand is gone)."""
@@ -101,6 +103,7 @@ class Consenting:
             consent = await self._consented(tx, asked, held.subject_id, held.proven_at)
             mandate_id = await self._mandate(tx, consent, limits) if limits else None
             await _save(tx, consent, mandate_id, now)
+            await self._keep_on_record(tx, consent, mandate_id, limits)
             answer = await tx.run_sync(answered, self._parts, asked.parameters, consent)
             await visits.end(tx, held)
         return answer
@@ -148,6 +151,27 @@ class Consenting:
             expires_at=consent.expires_at,
             granted_in=consent.conversation_id,
         )
+
+    async def _keep_on_record(
+        self, tx: AsyncConnection, consent: Consent, mandate_id: str | None, limits: Limits | None
+    ) -> None:
+        """What was consented to, by whom and for whom; no record, no consent."""
+        body = {
+            "v": 1,
+            "event": "consent_given",
+            "at": self._parts.clock.now().isoformat(),
+            "consent_id": consent.consent_id,
+            "client_id": consent.client_id,
+            "subject_id": consent.subject_id,
+            "brand_id": consent.brand_id,
+            "conversation_id": consent.conversation_id,
+            "scopes": sorted(consent.scopes),
+            "expires_at": consent.expires_at.isoformat(),
+            "mandate_id": mandate_id,
+            "payment_cap_minor": limits.payment_cap_minor if limits else None,
+            "day_cap_minor": limits.day_cap_minor if limits else None,
+        }
+        await self._record.append(tx, tenant_id=consent.tenant_id, decision_id=new_id("evt"), body=body)
 
 
 def _suggested(currency: str) -> Caps:

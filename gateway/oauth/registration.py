@@ -17,6 +17,7 @@ from gateway.oauth import redirects
 from gateway.oauth.clients import ASSISTANT_PREFIX
 from gateway.oauth.scopes import SCOPES
 from gateway.oauth.server import Answer
+from infra.chassis import strict_json
 from infra.chassis.clock import Clock
 from infra.chassis.ids import new_id
 from infra.chassis.screen import find_card_number
@@ -41,8 +42,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
 
 async def register(tx: AsyncConnection, body: bytes, clock: Clock) -> Answer:
     try:
-        asked = msgspec.json.decode(body, type=Registration)
-    except msgspec.MsgspecError:
+        asked = msgspec.convert(strict_json.decode(body, floats=True), type=Registration)
+    except (msgspec.MsgspecError, strict_json.NotStrictJson):
         return _refused("invalid_client_metadata", "The metadata is not what RFC 7591 describes.")
     if not all(redirects.registrable(uri) for uri in asked.redirect_uris):
         return _refused("invalid_redirect_uri", "Redirect URIs are https, loopback http, or a reversed-domain scheme.")
