@@ -49,7 +49,7 @@ def _watch(house: House) -> int:
     while True:
         time.sleep(WATCH_SECONDS)
         for name, code in house.ended().items():
-            if name.startswith("postgres-"):
+            if name.startswith(state.CLUSTER_PREFIX):
                 complain(f"{name} stopped by itself ({code}); see {house.logs / name}.log. Stopping the rest")
                 return 1
             if restarts[name] < RESTARTS_MAX:

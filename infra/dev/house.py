@@ -20,7 +20,7 @@ from infra.dev.ports import Ports, free_ports, require_free
 from infra.dev.postgres import Cluster, ServiceDatabase, create_service_database
 from infra.dev.processes import Child, identify, spawn
 from infra.dev.settings import ROOT, TAPPED, Environment, addresses, basic
-from infra.dev.state import CLUSTERS, Lock, State, sweep
+from infra.dev.state import CLUSTER_PREFIX, CLUSTERS, Lock, State, sweep
 from infra.dev.wiretap import Tap
 
 SERVICES = ("sandbox", "vault", "memory", "gateway", "mcp_server")
@@ -88,7 +88,7 @@ class House:
             name: Cluster(
                 self.folder / "postgres",
                 name,
-                log=self.logs / f"postgres-{name}.log",
+                log=self.logs / f"{CLUSTER_PREFIX}{name}.log",
                 durable=self.options.durable,
             )
             for name in CLUSTERS
@@ -166,7 +166,7 @@ class House:
         return "\n".join(f"    {line}" for line in lines[-LOG_TAIL_LINES:])
 
     def _all_children(self) -> dict[str, Child]:
-        clusters = {f"postgres-{name}": cluster.server for name, cluster in self.clusters.items() if cluster.started}
+        clusters = {CLUSTER_PREFIX + name: cluster.server for name, cluster in self.clusters.items() if cluster.started}
         return {**self._children, **clusters}
 
     def _require_room(self) -> None:
@@ -258,7 +258,7 @@ class House:
         raise HouseFailed(f"{name} {what}. The end of {self.logs / name}.log:\n{self.log_tail(name)}")
 
     def _write_state(self) -> None:
-        processes = {name: child.identity for name, child in self._children.items()}
+        processes = {name: child.identity for name, child in self._all_children().items()}
         State(runner=identify(os.getpid()), processes=processes, urls=self.urls).write(self.folder)
 
     @contextmanager

@@ -14,6 +14,7 @@ from infra.dev.postgres import stop_left_over
 from infra.dev.processes import Identity, identify, stop, wait_for
 
 CLUSTERS = ("vault", "house")
+CLUSTER_PREFIX = "postgres-"
 DOWN_SECONDS_MAX = 60.0
 
 
@@ -100,8 +101,9 @@ def bring_down(folder: Path) -> bool:
 
 def sweep(folder: Path, state: State | None) -> None:
     """Stop what a runner that is gone left behind."""
-    for identity in (state.processes if state else {}).values():
-        stop(identity, seconds=5.0)
+    for process, identity in (state.processes if state else {}).items():
+        if not process.startswith(CLUSTER_PREFIX):  # PostgreSQL is told to stop in its own way, below
+            stop(identity, seconds=5.0)
     for name in CLUSTERS:
         stop_left_over(folder / "postgres" / name / "data")
     with contextlib.suppress(FileNotFoundError):

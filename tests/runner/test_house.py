@@ -11,7 +11,7 @@ import pytest
 from infra.dev import readiness
 from infra.dev.house import House, HouseFailed, Options
 from infra.dev.ports import Ports, PortTaken
-from infra.dev.processes import Identity, identify
+from infra.dev.processes import Identity
 from infra.dev.state import HouseBusy, State, bring_down, is_running, remove
 from tests.support.house import throwaway_house
 from tests.support.waiting import wait_until
@@ -43,10 +43,7 @@ def keeper(folder: Path) -> subprocess.Popen[str]:
 def everything_of(folder: Path) -> list[Identity]:
     state = State.read(folder)
     assert state is not None
-    clusters = [
-        int((folder / f"postgres/{name}/data/postmaster.pid").read_text().split()[0]) for name in ("vault", "house")
-    ]
-    return [*state.processes.values(), *map(identify, clusters)]
+    return list(state.processes.values())
 
 
 def test_each_part_is_a_process_of_its_own_in_its_own_group(small_house: House) -> None:
@@ -148,7 +145,7 @@ def test_data_and_keys_survive_a_stop(tmp_path: Path) -> None:
 async def test_a_killed_runner_leaves_no_orphans(tmp_path: Path) -> None:
     runner = keeper(tmp_path)
     started = everything_of(tmp_path)
-    assert len(started) == 3
+    assert len(started) == 4
     assert all(identity.alive for identity in started)
 
     runner.kill()
