@@ -20,7 +20,7 @@ KEEPER = """
 import sys, time
 from pathlib import Path
 from tests.support.house import throwaway_house
-house = throwaway_house(Path(sys.argv[1]), ["sandbox"], wiretap=True)
+house = throwaway_house(Path(sys.argv[1]), ["sandbox"])
 house.start()
 print("up", flush=True)
 time.sleep(600)
@@ -145,7 +145,7 @@ def test_data_and_keys_survive_a_stop(tmp_path: Path) -> None:
 async def test_a_killed_runner_leaves_no_orphans(tmp_path: Path) -> None:
     runner = keeper(tmp_path)
     started = everything_of(tmp_path)
-    assert len(started) == 4
+    assert len(started) == 3
     assert all(identity.alive for identity in started)
 
     runner.kill()
