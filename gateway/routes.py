@@ -1,11 +1,11 @@
 """The API: a handler parses, calls one verb, answers. Every route takes a caller; see callers.py for who that is."""
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
 from litestar import Router, delete, get, post, put
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from gateway.callers import Caller, authenticate
 from gateway.contract import (
@@ -120,14 +120,14 @@ async def create_purchase(
 
 @get("/purchases")
 async def list_purchases(
-    state: FromQuery[str],
+    paid_state: Annotated[str, QueryParameter(name="state")],
     brand_id: FromQuery[str],
     caller: NamedDependency[Caller],
     purchases: NamedDependency[Purchases],
     after: FromQuery[str] = "0",
 ) -> PurchasePage:
     """Paid purchases of one brand, in the order they were paid."""
-    return await purchases.paid(caller, state=state, brand_id=brand_id, after=after)
+    return await purchases.paid(caller, state=paid_state, brand_id=brand_id, after=after)
 
 
 @post("/purchases/{purchase_id:str}/refunds", status_code=200)

@@ -212,7 +212,8 @@ _PURCHASE_COLUMNS = (
     " EXISTS (SELECT FROM reservations r WHERE r.tenant_id = p.tenant_id AND r.reservation_id = p.reservation_id"
     " AND r.state = 'held') AS reservation_held, p.capture_id, p.token_id, p.charge_id, p.charge_calls, p.called_at,"
     " p.card_brand, p.card_last4, p.card_refused, p.reason,"
-    " (SELECT coalesce(sum(f.amount_minor), 0)::bigint FROM refunds f WHERE f.tenant_id = p.tenant_id AND f.purchase_id = p.purchase_id"
+    " (SELECT coalesce(sum(f.amount_minor), 0)::bigint FROM refunds f WHERE f.tenant_id = p.tenant_id"
+    " AND f.purchase_id = p.purchase_id"
     " AND f.state = 'refunded') AS refunded_minor, p.paid_at, p.paid_position"
 )
 _BRAND_OF_PURCHASE = "JOIN brands b ON b.tenant_id = p.tenant_id AND b.brand_id = p.brand_id"

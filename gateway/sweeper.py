@@ -4,7 +4,7 @@ Works tenant by tenant and may run in any number of processes: each step is guar
 """
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -41,7 +41,7 @@ class Sweeper:
         """Until `stop`. A round that fails is logged and the next one comes; the database may be away for a while."""
         while not stop.is_set():
             try:
-                await self.sweep()
+                await self.sweep(self._clock.now())
             except Exception as error:  # noqa: BLE001 - a background task must outlive what it depends on
                 log.warning("sweep_failed", error=type(error).__name__)
             try:
@@ -49,24 +49,22 @@ class Sweeper:
             except TimeoutError:
                 continue
 
-    async def sweep(self) -> None:
-        """One round over all tenants, by the clock's time."""
+    async def sweep(self, now: datetime) -> None:
+        """One round over all tenants, as of `now`."""
         async with directory_transaction(self._engine) as tx:
             tenants = await all_tenants(tx)
         for tenant_id in tenants:
-            await self._void_stale(tenant_id)
-            await self._resume_charges(tenant_id)
-            await self._resume_refunds(tenant_id)
+            await self._void_stale(tenant_id, now)
+            await self._resume_charges(tenant_id, now)
+            await self._resume_refunds(tenant_id, now)
 
-    async def _void_stale(self, tenant_id: str) -> None:
-        now = self._clock.now()
+    async def _void_stale(self, tenant_id: str, now: datetime) -> None:
         async with tenant_transaction(self._engine, tenant_id) as tx:
             for purchase_id in await ledger.void_stale(tx, tenant_id, now):
                 purchase = await purchase_for_update(tx, tenant_id, purchase_id)
                 await note(self._record, tx, purchase, "voided", now, reason="reservation_expired")
 
-    async def _resume_charges(self, tenant_id: str) -> None:
-        now = self._clock.now()
+    async def _resume_charges(self, tenant_id: str, now: datetime) -> None:
         async with tenant_transaction(self._engine, tenant_id) as tx:
             waiting = await ledger.unfinished(
                 tx, tenant_id, charging_before=now - CALL_TIME, unknown_before=now - UNKNOWN_TIME
@@ -78,8 +76,8 @@ class Sweeper:
             except Problem as problem:
                 log.warning("charge_waits", purchase_id=purchase_id, code=problem.code)
 
-    async def _resume_refunds(self, tenant_id: str) -> None:
-        before = self._clock.now() - CALL_TIME
+    async def _resume_refunds(self, tenant_id: str, now: datetime) -> None:
+        before = now - CALL_TIME
         async with tenant_transaction(self._engine, tenant_id) as tx:
             waiting = await refunds.unfinished(tx, tenant_id, called_before=before)
         for refund_id in waiting:
