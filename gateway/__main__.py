@@ -69,7 +69,6 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     verify = record.add_parser("verify", help="recompute the record from what is stored")
     verify.add_argument("--tenant", help="only this tenant")
     verify.add_argument("--checkpoint", type=Path, help="a checkpoint of this tenant that was kept elsewhere")
-    verify.add_argument("--checkpoint", type=Path, help="a note of this tenant's record that was kept elsewhere")
     return parser.parse_args(arguments)
 
 
