@@ -89,7 +89,7 @@ def _signature(line: str) -> tuple[str, bytes, bytes]:
         decoded = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise NoteRefused from None
-    if len(decoded) <= KEY_ID_BYTES:
+    if len(decoded) <= KEY_ID_BYTES or base64.b64encode(decoded).decode() != encoded:
         raise NoteRefused
     return name, decoded[:KEY_ID_BYTES], decoded[KEY_ID_BYTES:]
 

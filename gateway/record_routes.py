@@ -3,20 +3,21 @@
 import asyncio
 from typing import Final
 
-from litestar import get, post
-from litestar.di import NamedDependency
+from litestar import Router, get, post
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway import record_store as store
-from gateway.callers import Caller, CallerKind
+from gateway.callers import Caller, CallerKind, authenticate
 from gateway.contract import RecordCheckpoint, RecordEntry, RecordInclusion, RecordVerification
 from gateway.notes import verifier_key
 from gateway.record import Record, origin_of
 from gateway.record_proofs import Inclusion, inclusion_proof
 from gateway.record_store import CheckpointRow
 from gateway.record_verify import verify
+from gateway.routes import checked
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.problems import NotFound
 
@@ -25,7 +26,7 @@ _one_verification = asyncio.Semaphore(1)
 """A process recomputes one record at a time: it is the one call whose cost the caller's history sets."""
 
 
-@get("/v1/record/checkpoint")
+@get("/checkpoint")
 async def newest_checkpoint(
     caller: NamedDependency[Caller], engine: NamedDependency[AsyncEngine], record: NamedDependency[Record]
 ) -> RecordCheckpoint:
@@ -38,7 +39,7 @@ async def newest_checkpoint(
     return _view(checkpoint, caller.tenant_id, record)
 
 
-@get("/v1/record/entries/{decision_id:str}")
+@get("/entries/{decision_id:str}")
 async def entry_of_decision(
     decision_id: FromPath[str],
     caller: NamedDependency[Caller],
@@ -48,7 +49,7 @@ async def entry_of_decision(
     """The entry as it was hashed; once sealed, with its place and the proof that the checkpoint covers it."""
     _require_reader(caller)
     async with tenant_transaction(engine, caller.tenant_id) as tx:
-        entry = await store.entry_of_decision(tx, caller.tenant_id, decision_id)
+        entry = await store.entry_of_decision(tx, caller.tenant_id, checked(decision_id))
         if entry is None or entry.canonical is None or entry.leaf is None:
             raise NotFound
         sealed = entry.tree_index
@@ -61,7 +62,7 @@ async def entry_of_decision(
     )
 
 
-@post("/v1/record/verifications", status_code=200)
+@post("/verifications", status_code=200)
 async def verification(
     caller: NamedDependency[Caller], engine: NamedDependency[AsyncEngine], record: NamedDependency[Record]
 ) -> RecordVerification:
@@ -93,4 +94,10 @@ def _view(checkpoint: CheckpointRow, tenant_id: str, record: Record) -> RecordCh
     )
 
 
-ROUTES: list[ControllerRouterHandler] = [newest_checkpoint, entry_of_decision, verification]
+ROUTES: list[ControllerRouterHandler] = [
+    Router(
+        path="/v1/record",
+        dependencies={"caller": Provide(authenticate)},
+        route_handlers=[newest_checkpoint, entry_of_decision, verification],
+    )
+]
