@@ -64,7 +64,7 @@ class Person:
         values: dict[str, Any] = {"refund_id": new_id("ref"), "currency": "USD"}
         return RefundOrder(**self._whose(), charge_id=charge_id, amount_minor=amount_minor, **(values | changes))
 
-    def _whose(self) -> dict[str, str]:
+    def _whose(self) -> dict[str, Any]:
         return {"tenant_id": self.tenant_id, "brand_id": self.brand_id, "subject_id": self.subject_id}
 
 
@@ -99,9 +99,7 @@ class Doors:
         parameters = {"capture_id": order.capture_id, "subject_id": order.subject_id}
         return self.mint.grant("open_capture", order, parameters, **changes)
 
-    async def enter(
-        self, order: CaptureOrder, grant: str | None = None, origin: str = DOOR_ORIGIN
-    ) -> httpx2.Response:
+    async def enter(self, order: CaptureOrder, grant: str | None = None, origin: str = DOOR_ORIGIN) -> httpx2.Response:
         """What the gateway's door page makes the browser do."""
         compact = self.entry_grant(order) if grant is None else grant
         return await self.browser.post(

@@ -151,9 +151,7 @@ async def test_a_browser_from_another_site_is_told_to_come_again_by_itself(bench
     bench.browser.cookies.clear()
 
     redirected = await bench.browser.get(path, headers={"sec-fetch-site": "cross-site"})
-    by_itself = await bench.browser.get(
-        path, headers={"sec-fetch-site": "same-origin", "cookie": f"capture={cookie}"}
-    )
+    by_itself = await bench.browser.get(path, headers={"sec-fetch-site": "same-origin", "cookie": f"capture={cookie}"})
 
     assert redirected.headers["refresh"] == f"0; url={path}"
     assert order.brand_name not in redirected.text
@@ -293,9 +291,7 @@ async def test_the_listeners_share_no_route(bench: Bench):
         bench.api: [("POST", "/captures/cap_abc"), ("POST", "/webhooks/stripe")],
     }
 
-    answers = [
-        await client.request(method, path) for client, requests in tries.items() for method, path in requests
-    ]
+    answers = [await client.request(method, path) for client, requests in tries.items() for method, path in requests]
 
     assert {answer.status_code for answer in answers} == {404}
 

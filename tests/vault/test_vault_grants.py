@@ -52,8 +52,7 @@ async def test_a_grant_encoded_in_another_way_is_still_the_same_grant(bench: Ben
         f"{head}.{signature[:-1]}{letter}"
         for letter in alphabet
         if letter != signature[-1]
-        and base64.urlsafe_b64decode(signature[:-1] + letter + "==")
-        == base64.urlsafe_b64decode(signature + "==")
+        and base64.urlsafe_b64decode(signature[:-1] + letter + "==") == base64.urlsafe_b64decode(signature + "==")
     )
 
     first = await bench.order_capture(order, grant)
@@ -112,9 +111,7 @@ async def test_a_grant_signed_by_somebody_else_is_refused(bench: Bench, ada: Per
 
 
 @pytest.mark.parametrize("change", [{"amount_minor": 1}, {"brand_name": "Larkspur & Vale "}, {"currency": "EUR"}])
-async def test_a_grant_holds_for_exactly_the_order_it_was_minted_for(
-    bench: Bench, ada: Person, change: dict[str, Any]
-):
+async def test_a_grant_holds_for_exactly_the_order_it_was_minted_for(bench: Bench, ada: Person, change: dict[str, Any]):
     capture_id, purchase_id = new_id("cap"), new_id("pur")
     granted = ada.capture(capture_id=capture_id, purchase_id=purchase_id)
     sent = ada.capture(**{"capture_id": capture_id, "purchase_id": purchase_id, **change})

@@ -91,7 +91,7 @@ async def test_a_refund_id_with_other_parameters_is_refused(bench: Bench, ada: P
     paid = await bench.paid_charge(ada)
     order = ada.refund(paid.charge_id, 1000)
     await bench.refund(order)
-    values = {"charge_id": paid.charge_id, "amount_minor": 1000, "refund_id": order.refund_id}
+    values: dict[str, Any] = {"charge_id": paid.charge_id, "amount_minor": 1000, "refund_id": order.refund_id}
 
     answer = await bench.refund(ada.refund(**(values | change)))
 

@@ -84,7 +84,7 @@ def test_a_code_is_taken_once():
 
     assert codes.holds("tnt_a", "tok_a")
     assert not codes.holds("tnt_b", "tok_a")
-    assert codes.take("tnt_a", "tok_a") == b"123"
+    assert bytes(codes.take("tnt_a", "tok_a") or b"") == b"123"
     assert codes.take("tnt_a", "tok_a") is None
 
 
@@ -107,7 +107,7 @@ def test_codes_do_not_fill_the_memory():
         codes.keep("tnt_a", f"tok_{number}", CODE)
 
     assert codes.take("tnt_a", "tok_0") is None
-    assert codes.take("tnt_a", f"tok_{CODES_MAX}") == b"123"
+    assert bytes(codes.take("tnt_a", f"tok_{CODES_MAX}") or b"") == b"123"
 
 
 def test_a_fingerprint_needs_its_key():

@@ -1,0 +1,119 @@
+"""The vault as a process of its own on free ports, to be killed, started again and searched."""
+
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import httpx2
+
+from infra.chassis.clock import SystemClock
+from infra.dev.postgres import ServiceDatabase
+from tests.sandbox.running import API_KEY, NO_TLS, ROOT, WEBHOOK_SECRET, Sandbox, free_port
+from tests.support.grants import TestMint
+from tests.support.waiting import wait_until
+from tests.vault.bench import DOOR_ORIGIN, Doors
+
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 15.0
+
+
+@dataclass(slots=True)
+class VaultProcess(Doors):
+    log: Path = Path()
+    environment: dict[str, str] | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        self._spawn()
+        await wait_until(self._ready, START_SECONDS_MAX)
+
+    def _spawn(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vault"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+
+    async def _ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return (await self.api.get("/ready")).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def kill(self) -> None:
+        """As a crash would: no warning, nothing written."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(STOP_SECONDS_MAX)
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(STOP_SECONDS_MAX)
+
+
+@asynccontextmanager
+async def vault_process(
+    folder: Path,
+    databases: ServiceDatabase,
+    processor: Sandbox,
+    *,
+    timeout_seconds: int,
+    webhook_port: int | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncIterator[VaultProcess]:
+    """A started vault and its callers. Whatever happens, no process is left."""
+    mint = TestMint(SystemClock(), "vault")
+    port, page_port = free_port(), free_port()
+    page_url = f"http://127.0.0.1:{page_port}"
+    settings = {
+        "BIND": f"127.0.0.1:{port}",
+        "PAGE_BIND": f"127.0.0.1:{page_port}",
+        "WEBHOOK_BIND": f"127.0.0.1:{webhook_port or free_port()}",
+        "PAGE_URL": page_url,
+        "DATABASE_URL_FILE": _file(folder / "database.url", databases.app_dsn.encode()),
+        "GRANT_JWKS_FILE": str(mint.write_jwks(folder / "grant.jwks")),
+        "GRANT_ISSUER": mint.issuer,
+        "DOOR_ORIGIN": DOOR_ORIGIN,
+        "ROOT_KEY_FILE": _file(folder / "root.key", secrets.token_bytes(32)),
+        "FINGERPRINT_KEY_FILE": _file(folder / "fingerprint.key", secrets.token_bytes(32)),
+        "PROCESSOR_URL": processor.url,
+        "PROCESSOR_KEY_FILE": _file(folder / "processor.key", API_KEY.encode()),
+        "WEBHOOK_SECRET_FILE": _file(folder / "webhook.secret", WEBHOOK_SECRET.encode()),
+        "PROCESSOR_TIMEOUT_SECONDS": str(timeout_seconds),
+        "SANDBOX": "true",
+    }
+    async with _client(f"http://127.0.0.1:{port}") as api, _client(page_url) as browser:
+        vault = VaultProcess(
+            mint=mint,
+            api=api,
+            browser=browser,
+            page_url=page_url,
+            log=folder / "vault.log",
+            environment={
+                "PATH": "/usr/bin:/bin",
+                **{f"UNDERCROFT_VAULT_{name}": value for name, value in settings.items()},
+                **environment,
+            },
+        )
+        await vault.start()
+        try:
+            yield vault
+        finally:
+            vault.kill()
+
+
+def _client(base_url: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=base_url, verify=NO_TLS, timeout=30.0)
+
+
+def _file(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return str(path)
