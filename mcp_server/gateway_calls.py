@@ -74,7 +74,10 @@ class GatewayCalls:
             return await self._send(bearer, method, path, answer, body)
         except SignInEnded:
             self._exchange.forget(bearer)
-        return await self._send(await self._bearer(caller), method, path, answer, body)
+        try:
+            return await self._send(await self._bearer(caller), method, path, answer, body)
+        except SignInEnded:
+            raise SignInEnded if caller is not None else Unavailable from None
 
     async def _bearer(self, caller: Caller | None) -> Secret[str]:
         try:

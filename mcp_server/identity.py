@@ -37,6 +37,8 @@ EARLY = timedelta(seconds=30)
 KEPT_MAX = 10_000
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name from RFC 8693
+SUBJECT_REFUSED = 400
+"""RFC 8693 section 2.2.2. A 401 would be about ourselves (RFC 6749 section 5.2)."""
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 log = logs.get_logger()
@@ -222,7 +224,7 @@ class Exchange:
         )
         if answer.status != 200:  # noqa: PLR2004 - RFC 6749: any other status is a refusal
             log.warning("bearer_not_issued", status=answer.status, grant_type=fields["grant_type"])
-            raise (SignInEnded if "subject_token" in fields and answer.status < 500 else Unavailable)  # noqa: PLR2004
+            raise SignInEnded if answer.status == SUBJECT_REFUSED and "subject_token" in fields else Unavailable
         try:
             return msgspec.json.decode(answer.body, type=Issued)
         except msgspec.DecodeError:

@@ -69,7 +69,7 @@ class BrandServer:
         code = "internal_error"
         try:
             answer = await tool.call(call, params.arguments or {})
-            code = "ok"
+            code = "paused" if isinstance(answer, Pause) else "ok"
         except ToolRefused as refusal:
             code = refusal.code
             return _refused(refusal)

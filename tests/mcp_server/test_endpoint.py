@@ -1,8 +1,10 @@
 """The door of a brand: who may come in, and what a malformed knock gets. Against the real process over real HTTP."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -105,6 +107,7 @@ async def test_the_metadata_names_exactly_this_endpoint_and_its_authorization_se
     ],
     ids=str,
 )
+@pytest.mark.control("UC-8.1")
 async def test_a_bearer_that_is_wrong_in_any_one_way_is_refused_alike(
     http: httpx2.AsyncClient, endpoint: str, mint: Mint, changes: dict[str, Any]
 ):
@@ -121,7 +124,7 @@ async def test_an_audience_list_that_holds_this_endpoint_among_others_is_refused
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize("value", ["Basic abc", "Bearer", "Bearer  ", "bearer x.y.z", "Bearer " + "a" * 5000, "x"])
+@pytest.mark.parametrize("value", ["Basic abc", "Bearer", "bearer x.y.z", "Bearer " + "a" * 5000, "x"])
 async def test_what_is_no_bearer_at_all_is_refused(http: httpx2.AsyncClient, endpoint: str, value: str):
     answer = await http.post(endpoint, json=call(), headers={"Authorization": value})
     assert answer.status_code == 401
@@ -178,6 +181,7 @@ async def test_only_post_is_answered(http: httpx2.AsyncClient, endpoint: str, mi
         (b'{"jsonrpc":"2.0","id":1,"method":"ping","' + PAN.encode() + b'":1}', -32600),
     ],
 )
+@pytest.mark.control("UC-E.1")
 async def test_a_message_that_is_not_one_plain_request_is_refused_without_an_echo(
     http: httpx2.AsyncClient, endpoint: str, mint: Mint, body: bytes, code: int
 ):
@@ -186,11 +190,22 @@ async def test_a_message_that_is_not_one_plain_request_is_refused_without_an_ech
     assert PAN not in answer.text
 
 
-async def test_five_megabytes_are_refused_before_anything_reads_them(
-    http: httpx2.AsyncClient, endpoint: str, mint: Mint
-):
-    answer = await http.post(endpoint, content=b" " * 5_000_000, headers=bearing(mint()))
-    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+async def test_five_megabytes_are_refused_before_anything_reads_them(house: House, mint: Mint):
+    address = urlsplit(house.urls["mcp_server"])
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    lines = [
+        "POST /brands/lumen-and-loom/mcp HTTP/1.1",
+        f"Host: {address.netloc}",
+        "Content-Type: application/json",
+        "Content-Length: 5000000",
+        f"Authorization: Bearer {mint()}",
+    ]
+    writer.write("\r\n".join([*lines, "", "{"]).encode())
+    answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    body = await asyncio.wait_for(reader.read(4_000), 10)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b'"code":"body_too_large"' in body
 
 
 async def test_another_content_type_is_refused(http: httpx2.AsyncClient, endpoint: str, mint: Mint):
