@@ -5,6 +5,7 @@ counting pids in a file, and makes all parent directories of the data readable t
 PostgreSQL refuses to run as root, so a root runner starts it as the operating-system user the wheel also uses.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -273,11 +274,13 @@ def create_service_database(
 def stop_left_over(data: Path) -> None:
     """Stop the server that a killed runner left on this data folder, and remove a pid file nobody stands behind."""
     file = data / "postmaster.pid"
-    if not file.exists():
+    try:
+        first = file.read_text(encoding="utf-8").partition("\n")[0]
+    except FileNotFoundError:  # none ran, or it is removing the file itself at this moment
         return
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
     if first.isdigit() and _serves(int(first), data):
-        stop(identify(int(first)), signal.SIGINT, seconds=STOP_SECONDS_MAX)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            stop(identify(int(first)), signal.SIGINT, seconds=STOP_SECONDS_MAX)
     file.unlink(missing_ok=True)
 
 
