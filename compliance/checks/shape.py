@@ -98,9 +98,9 @@ def contract_frameworks(file: Source) -> Iterator[Finding]:
 
 
 def readme_headings(file: Text) -> Iterator[Finding]:
-    """The five things a service's README answers, in bold or as headings."""
+    """The five things a service's README answers: as headings, in a table, or in bold at the start of a line."""
     for heading in README_HEADINGS:
-        if re.search(rf"^(#+ |\*\*){re.escape(heading)}\b", file.text, re.MULTILINE) is None:
+        if re.search(rf"^[-#|* ]+{re.escape(heading)}\b", file.text, re.MULTILINE) is None:
             yield Finding(file.path, 1, f"does not say: {heading}")
 
 

@@ -63,6 +63,7 @@ async def test_a_good_body_is_answered(client: httpx2.AsyncClient):
         (b'{"name":"' + b"x" * 5_000_000 + b'"}', 413, "body_too_large"),
     ],
 )
+@pytest.mark.control("UC-E.1", "UC-L.1")
 async def test_a_bad_body_gets_a_problem_that_repeats_nothing(
     client: httpx2.AsyncClient, body: bytes, status: int, code: str
 ):
@@ -77,6 +78,7 @@ async def test_a_bad_body_gets_a_problem_that_repeats_nothing(
     assert "4242" not in answer.text
 
 
+@pytest.mark.control("UC-L.1")
 async def test_an_unexpected_error_is_a_bare_500(client: httpx2.AsyncClient, capsys: pytest.CaptureFixture[str]):
     answer = await client.get("/v1/breaks")
 
@@ -112,6 +114,7 @@ async def test_metrics_count_by_route_template_and_hold_no_path(client: httpx2.A
         (None, False),
     ],
 )
+@pytest.mark.control("UC-L.1")
 def test_a_trace_is_continued_unless_it_is_malformed_or_card_like(sent: str | None, kept: bool):
     here = trace.begin(sent)
 
@@ -119,6 +122,7 @@ def test_a_trace_is_continued_unless_it_is_malformed_or_card_like(sent: str | No
     assert trace.TRACEPARENT.match(here.traceparent)
 
 
+@pytest.mark.control("UC-7.3")
 async def test_problem_bodies_of_missing_things_differ_only_in_the_request_id(client: httpx2.AsyncClient):
     def stripped(answer: httpx2.Response) -> dict[str, Any]:
         body: dict[str, Any] = json.loads(answer.text)

@@ -12,6 +12,7 @@ from infra.chassis.secret import Secret
 @pytest.mark.parametrize(
     "act", [pickle.dumps, copy.copy, copy.deepcopy, hash, json.dumps, lambda secret: secret == Secret("hunter2")]
 )
+@pytest.mark.control("UC-3.6")
 def test_a_secret_refuses_to_leave_by_accident(act: Any):
     with pytest.raises(TypeError):
         act(Secret("hunter2"))
@@ -23,6 +24,7 @@ def test_a_secret_prints_nothing_of_itself():
     assert "hunter2" not in f"{secret} {secret!r} {[secret]}"
 
 
+@pytest.mark.control("UC-L.1")
 def test_logs_keep_no_card_number_no_secret_and_no_exception_text(capsys: pytest.CaptureFixture[str]):
     logs.configure("test")
 

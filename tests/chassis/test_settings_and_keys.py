@@ -35,6 +35,7 @@ def test_settings_are_read_once_and_whole(tmp_path: Path):
     )
 
 
+@pytest.mark.control("UC-3.6")
 def test_incomplete_settings_name_every_missing_variable_and_no_value(tmp_path: Path):
     environ = {"UNDERCROFT_X_BIND": "hunter2", "UNDERCROFT_X_KEY_FILE": str(tmp_path / "absent")}
 
@@ -48,6 +49,7 @@ def test_incomplete_settings_name_every_missing_variable_and_no_value(tmp_path: 
     assert "hunter2" not in text
 
 
+@pytest.mark.control("UC-3.5")
 async def test_a_wrapped_key_opens_only_under_its_root_and_context():
     service, other = SoftwareKeyService(new_key()), SoftwareKeyService(new_key())
     key = new_key()

@@ -28,11 +28,13 @@ from infra.chassis.strict_json import DEPTH_MAX, NotStrictJson, decode
         b"{} {}",
     ],
 )
+@pytest.mark.control("UC-E.1")
 def test_a_body_with_two_meanings_or_none_is_refused(body: bytes):
     with pytest.raises(NotStrictJson):
         decode(body)
 
 
+@pytest.mark.control("UC-L.1")
 def test_the_refusal_never_repeats_the_input():
     with pytest.raises(NotStrictJson) as refused:
         decode(b'{"4242424242424242":1,"4242424242424242":2}')

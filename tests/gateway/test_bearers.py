@@ -87,6 +87,7 @@ def test_the_helper_of_these_tests_makes_a_good_bearer(bearers: Bearers):
         {"nbf": int(START.timestamp()) + 10**9},
     ],
 )
+@pytest.mark.control("UC-8.2")
 def test_a_claim_that_is_missing_or_wrong_refuses(bearers: Bearers, changes: dict[str, Any]):
     with pytest.raises(BearerRefused):
         bearers.check(signed(**changes), audience=RESOURCE)
@@ -107,6 +108,7 @@ def test_another_type_or_key_id_refuses(bearers: Bearers, header: dict[str, Any]
         bearers.check(signed(header=header), audience=RESOURCE)
 
 
+@pytest.mark.control("UC-8.2")
 def test_the_header_does_not_choose_the_algorithm(bearers: Bearers):
     raw = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     confused = signed(key=raw * 2, algorithm="HS256")
@@ -134,6 +136,7 @@ def test_a_changed_claim_refuses(bearers: Bearers):
         bearers.check(f"{header}.{changed}.{signature}", audience=RESOURCE)
 
 
+@pytest.mark.control("UC-8.2")
 def test_a_bearer_ends_to_the_second(bearers: Bearers, clock: FixedClock):
     compact = bearers.mint(ASSISTANT, ttl_seconds=60)
 

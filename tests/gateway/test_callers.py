@@ -101,12 +101,14 @@ async def test_a_machine_may_ask_for_less_and_not_for_more(house: IdentityHouse)
         {"iat": "now"},
     ],
 )
+@pytest.mark.control("UC-8.2")
 async def test_an_assertion_with_a_missing_or_wrong_claim_is_refused(house: IdentityHouse, changes: dict[str, Any]):
     answer = await house.machine("agt_chat", house.assertion("agt_chat", **changes))
 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client")
 
 
+@pytest.mark.control("UC-8.2")
 async def test_an_assertion_by_another_key_or_of_another_type_is_refused(house: IdentityHouse):
     other_key = house.assertion("agt_chat", key=Ed25519PrivateKey.generate())
     bearer_type = house.assertion("agt_chat", header={"typ": "at+jwt"})
@@ -118,6 +120,7 @@ async def test_an_assertion_by_another_key_or_of_another_type_is_refused(house: 
         assert (await house.machine("agt_chat", forged)).json()["error"] == "invalid_client"
 
 
+@pytest.mark.control("UC-8.2")
 async def test_an_assertion_works_once(house: IdentityHouse):
     assertion = house.assertion("agt_chat")
 
@@ -167,6 +170,7 @@ async def test_a_missing_scope_names_every_scope_of_the_operation(house: Identit
     assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="purchase refund"'
 
 
+@pytest.mark.control("UC-8.2")
 async def test_a_withdrawn_client_is_out_before_its_bearer_ends(house: IdentityHouse):
     bearer = (await house.machine("agt_chat")).json()["access_token"]
     assert (await house.whoami(bearer)).status_code == 200
@@ -178,6 +182,7 @@ async def test_a_withdrawn_client_is_out_before_its_bearer_ends(house: IdentityH
     assert (await house.machine("agt_chat")).json()["error"] == "invalid_client"
 
 
+@pytest.mark.control("UC-8.1")
 async def test_an_assistants_bearer_is_for_the_brands_endpoint_and_not_for_the_gateway(house: IdentityHouse):
     _, given = await house.connected()
 
@@ -214,6 +219,7 @@ async def test_an_exchanged_bearer_never_outlives_the_one_it_came_from(house: Id
     assert claims_of(exchanged["access_token"])["exp"] == claims_of(given["access_token"])["exp"]
 
 
+@pytest.mark.control("UC-8.1")
 async def test_an_exchange_narrows_and_never_widens(house: IdentityHouse):
     _, given = await house.connected(scope="catalog memory")
 

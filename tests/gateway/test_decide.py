@@ -77,6 +77,7 @@ def test_a_denial_names_every_objection_at_once():
 
 
 @pytest.mark.parametrize("amount_minor", [0, -1, -4_000, -(2**62)])
+@pytest.mark.control("UC-D.1")
 def test_zero_and_negative_amounts_are_never_allowed(amount_minor):
     decision = decide_purchase(CEDAR, given.purchase(quote=given.quote(amount_minor=amount_minor)), NOW)
 
@@ -157,6 +158,7 @@ AMOUNTS = st.integers(min_value=-10, max_value=20_000)
     same_cart=st.booleans(),
     scoped=st.booleans(),
 )
+@pytest.mark.control("UC-D.1")
 def test_the_policies_agree_with_the_rule_said_in_python(  # noqa: PLR0913 - one argument for each fact
     amount,
     payment_cap,
@@ -212,6 +214,7 @@ TIER_MAX = {
 
 
 @pytest.mark.parametrize("level", AssuranceLevel)
+@pytest.mark.control("UC-M.1")
 def test_each_level_recalls_its_tier_and_names_the_levels_that_recall_more(level):
     decision, tier_max = decide_recall(CEDAR, given.person(level), NOW)
 
@@ -221,6 +224,7 @@ def test_each_level_recalls_its_tier_and_names_the_levels_that_recall_more(level
     assert [remedy.level for remedy in decision.remedies] == higher
 
 
+@pytest.mark.control("UC-M.1")
 def test_nobody_known_recalls_nothing_and_learns_how_to_become_known():
     decision, tier_max = decide_recall(CEDAR, given.person(AssuranceLevel.ANONYMOUS, None), NOW)
 
@@ -312,6 +316,7 @@ def test_the_unbroken_question_is_allowed():
 
 
 @pytest.mark.parametrize("question", BROKEN.values(), ids=BROKEN)
+@pytest.mark.control("UC-D.1")
 def test_whatever_is_broken_about_a_question_is_a_deny(question):
     verdict = CEDAR.answer(question)
 
@@ -319,6 +324,7 @@ def test_whatever_is_broken_about_a_question_is_a_deny(question):
     assert verdict.reasons == (Reason.EVALUATION_ERROR,)
 
 
+@pytest.mark.control("UC-10.3")
 def test_the_recorded_question_decides_the_same_again():
     decision = decide_purchase(CEDAR, given.purchase(quote=given.quote(amount_minor=8_000)), NOW)
     body = decision.body("dec_one")
@@ -354,6 +360,7 @@ def copied_policies(folder: Path) -> Path:
     ],
     ids=["does not parse", "does not fit the schema", "unknown reason", "no reason"],
 )
+@pytest.mark.control("UC-D.1")
 def test_unusable_policies_keep_the_gateway_from_starting(tmp_path, policy):
     folder = copied_policies(tmp_path)
     (folder / "policies" / "refund.cedar").write_text(policy)
@@ -362,6 +369,7 @@ def test_unusable_policies_keep_the_gateway_from_starting(tmp_path, policy):
         Cedar.load(folder)
 
 
+@pytest.mark.control("UC-D.1")
 def test_a_forbid_that_errors_does_not_let_a_request_through(tmp_path):
     folder = copied_policies(tmp_path)
     with (folder / "policies" / "purchase.cedar").open("a") as policies:

@@ -114,6 +114,7 @@ def grown(hashes: list[bytes]) -> RightEdge:
 
 
 @pytest.mark.parametrize("size", range(9))
+@pytest.mark.control("UC-10.3")
 def test_the_root_is_the_published_one(size: int):
     edge = grown([leaf_hash(data) for data in CT_LEAVES[:size]])
 
@@ -136,6 +137,7 @@ def test_an_empty_tree_has_the_hash_of_nothing():
     assert RightEdge().root() == EMPTY_ROOT == hashlib.sha256(b"").digest()
 
 
+@pytest.mark.control("UC-10.3")
 def test_a_leaf_never_hashes_like_a_node():
     left, right = leaves(2)
 
@@ -189,6 +191,7 @@ def test_proofs_in_a_large_tree_read_few_tiles_and_hold(index: int):
 
 
 @given(st.data())
+@pytest.mark.control("UC-10.3")
 def test_a_proof_for_another_place_leaf_size_or_with_another_hash_does_not_lead_to_the_root(data: st.DataObject):
     size = data.draw(st.integers(2, 90))
     index = data.draw(st.integers(0, size - 1))

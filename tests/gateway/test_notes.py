@@ -94,6 +94,7 @@ def test_what_is_no_note_of_ours_is_refused(note: str):
 
 
 @given(st.integers(0, len(signed()) - 1), st.sampled_from(string.printable))
+@pytest.mark.control("UC-10.3")
 def test_any_changed_character_is_refused(place: int, character: str):
     note = signed()
     changed = note[:place] + character + note[place + 1 :]

@@ -44,6 +44,7 @@ async def test_a_posted_request_is_a_request_too(house: IdentityHouse):
         {"redirect_uri": "https://assistant.example:444/callback"},
     ],
 )
+@pytest.mark.control("UC-8.1")
 async def test_nobody_is_redirected_before_client_and_redirect_uri_are_sound(
     house: IdentityHouse, changes: dict[str, str | None]
 ):

@@ -35,6 +35,7 @@ async def test_an_issuer_with_a_path_is_found_with_and_without_it(database: Data
             assert document["issuer"] == "https://host.example/gateway"
 
 
+@pytest.mark.control("UC-8.2")
 async def test_the_key_set_holds_one_public_key_and_nothing_private(house: IdentityHouse):
     keys = (await house.client.get("/oauth/jwks")).json()["keys"]
 
@@ -97,6 +98,7 @@ async def test_safe_redirect_uris_may_be_registered(house: IdentityHouse, uri: s
         "https://assistant.example/" + "a" * 600,
     ],
 )
+@pytest.mark.control("UC-8.1")
 async def test_unsafe_redirect_uris_are_refused(house: IdentityHouse, uri: str):
     answer = await house.register(redirect_uris=[uri])
 

@@ -29,6 +29,7 @@ async def house(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
         yield made
 
 
+@pytest.mark.control("UC-8.1")
 async def test_an_assistant_gets_a_bearer_for_the_brands_endpoint_and_no_other(house: IdentityHouse):
     client_id, pair = await house.client_id(), Pair()
 
@@ -73,6 +74,7 @@ async def test_the_same_address_is_the_same_subject_and_another_is_another(house
     assert subjects[0] == subjects[1] != subjects[2]
 
 
+@pytest.mark.control("UC-8.1")
 async def test_a_code_used_twice_ends_everything_it_gave(house: IdentityHouse):
     client_id, pair = await house.client_id(), Pair()
     code = (await house.consented(client_id, pair))["code"]
@@ -85,6 +87,7 @@ async def test_a_code_used_twice_ends_everything_it_gave(house: IdentityHouse):
     assert (await house.exchange(given["access_token"])).status_code == 400
 
 
+@pytest.mark.control("UC-8.1")
 async def test_of_many_redemptions_at_once_one_at_most_succeeds(house: IdentityHouse):
     client_id, pair = await house.client_id(), Pair()
     code = (await house.consented(client_id, pair))["code"]
@@ -94,6 +97,7 @@ async def test_of_many_redemptions_at_once_one_at_most_succeeds(house: IdentityH
     assert sorted(answer.status_code for answer in answers) == [200] + [400] * 5
 
 
+@pytest.mark.control("UC-8.1")
 async def test_a_code_is_good_for_a_minute(house: IdentityHouse):
     client_id, pair = await house.client_id(), Pair()
     code = (await house.consented(client_id, pair))["code"]
@@ -123,6 +127,7 @@ async def test_a_code_is_good_for_a_minute(house: IdentityHouse):
         ({"client_secret": "anything"}, "invalid_client"),
     ],
 )
+@pytest.mark.control("UC-8.1")
 async def test_a_redemption_that_differs_in_anything_is_refused(
     house: IdentityHouse, changes: dict[str, str], error: str
 ):
@@ -164,6 +169,7 @@ async def test_a_refresh_gives_a_new_pair_for_the_same_consent(house: IdentityHo
     assert after["exp"] > before["exp"]
 
 
+@pytest.mark.control("UC-8.1")
 async def test_a_refresh_bearer_used_twice_ends_the_family(house: IdentityHouse):
     client_id, given = await house.connected()
     renewed = (await house.refresh(client_id, given["refresh_token"])).json()
@@ -257,6 +263,7 @@ async def test_what_is_not_a_form_is_refused(house: IdentityHouse):
     assert as_json.headers["cache-control"] == twice.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.control("UC-8.1")
 async def test_codes_bearers_and_cookies_are_stored_only_as_hashes(house: IdentityHouse):
     client_id, pair, person = await house.client_id(), Pair(), house.person()
     code = (await house.consented(client_id, pair, person=person))["code"]
@@ -277,6 +284,7 @@ async def test_codes_bearers_and_cookies_are_stored_only_as_hashes(house: Identi
     assert not [secret for secret in secrets if secret in stored or secret.rpartition(".")[2] in stored]
 
 
+@pytest.mark.control("UC-L.1")
 async def test_codes_and_bearers_are_never_logged(
     house: IdentityHouse, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ):

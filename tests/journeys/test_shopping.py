@@ -13,6 +13,7 @@ from tests.journeys.conftest import Street
 
 
 @pytest.mark.parametrize("mode", ["auto", "2026-07-28", "legacy"])
+@pytest.mark.control("UC-C.1")
 async def test_a_purchase_is_paid_once_and_there_is_one_order(street: Street, mode: str):
     async with street.shopper(mode=mode) as shopper:
         checkout = await shopper.checkout()
@@ -38,6 +39,7 @@ async def test_a_card_on_file_is_not_asked_for_again(street: Street):
     assert (asked, len(shopper.links)) == (1, 1)
 
 
+@pytest.mark.control("UC-C.1")
 async def test_five_calls_to_pay_at_once_are_one_charge(street: Street):
     async with street.shopper() as shopper:
         await shopper.buy()
@@ -51,6 +53,7 @@ async def test_five_calls_to_pay_at_once_are_one_charge(street: Street):
     assert len(await street.charges()) == before + 1
 
 
+@pytest.mark.control("UC-D.2")
 async def test_over_the_cap_is_denied_with_reasons_and_a_remedy_and_moves_no_budget(street: Street):
     async with street.shopper() as shopper:
         for _ in range(3):
@@ -63,6 +66,7 @@ async def test_over_the_cap_is_denied_with_reasons_and_a_remedy_and_moves_no_bud
     assert allowed["state"] == "paid"
 
 
+@pytest.mark.control("UC-D.2")
 async def test_the_day_cap_ends_a_spree_of_small_payments(street: Street):
     async with street.shopper() as shopper:
         states = [(await shopper.buy())["state"] for _ in range(5)]
@@ -94,6 +98,7 @@ async def test_a_card_number_in_chat_is_refused_not_stored_and_not_logged(street
     assert search(street.house.folder, forms(said.replace(" ", ""))).found == []
 
 
+@pytest.mark.control("UC-3.1")
 async def test_the_card_number_typed_is_nowhere_in_the_house(street: Street):
     async with street.shopper() as shopper:
         await shopper.buy()

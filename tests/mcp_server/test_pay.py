@@ -192,6 +192,7 @@ async def test_a_purchase_over_the_cap_is_denied_with_its_reason_and_the_way_out
     assert paid["state"] == "paid"
 
 
+@pytest.mark.control("UC-C.1")
 async def test_ten_calls_at_once_pay_once(assistant: Connect, person: Person):
     async with assistant(person.bearer) as client:
         checkout_id = await checkout(client)
@@ -221,6 +222,7 @@ async def test_what_is_remembered_is_recalled_and_a_secret_is_not_kept(assistant
     assert words(refused).endswith("(memory_refused)")
 
 
+@pytest.mark.control("UC-C.1")
 async def test_a_payment_whose_order_was_lost_in_a_crash_gets_its_order_later(
     house: House, assistant: Connect, person: Person, http: httpx2.AsyncClient
 ):

@@ -97,6 +97,7 @@ async def test_holding_again_for_the_same_checkout_does_not_take_twice(
     assert (await stock.available(pack, owner.tenant_id, [LAMP]))[LAMP] == pack.offers[LAMP].stock - 3
 
 
+@pytest.mark.control("UC-C.1")
 async def test_a_paid_checkout_has_one_order_however_many_notice_it_at_once(
     store: Store, pack: BrandPack, owner: Owner, clock: FixedClock
 ):
@@ -152,6 +153,7 @@ async def test_paid_is_final_and_a_late_answer_does_not_undo_it(
     assert (await Stock(store, clock).available(pack, owner.tenant_id, [LAMP]))[LAMP] == pack.offers[LAMP].stock - 1
 
 
+@pytest.mark.control("UC-7.3")
 async def test_someone_elses_checkout_is_as_missing_as_a_missing_one(
     store: Store, pack: BrandPack, owner: Owner, clock: FixedClock
 ):

@@ -23,6 +23,7 @@ async def test_a_grant_is_used_once(bench: Bench, ada: Subject):
     assert (second.status_code, second.json()["code"]) == (409, "grant_replayed")
 
 
+@pytest.mark.control("UC-G.1")
 async def test_ten_uses_at_once_of_one_grant_are_one_use(bench: Bench, ada: Subject):
     await bench.remember(ada.memory("Likes coffee"))
     order = ada.recall()
@@ -33,6 +34,7 @@ async def test_ten_uses_at_once_of_one_grant_are_one_use(bench: Bench, ada: Subj
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 9
 
 
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_for_other_parameters_is_refused(bench: Bench, ada: Subject):
     order, other = ada.memory("Likes tea"), ada.memory("Likes coffee")
 
@@ -52,6 +54,7 @@ async def test_a_grant_for_other_parameters_is_refused(bench: Bench, ada: Subjec
         {"subject_id": "sub_other"},
     ],
 )
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_for_somewhere_or_someone_else_is_refused(bench: Bench, ada: Subject, changes: dict[str, str]):
     order = ada.recall()
 
@@ -60,6 +63,7 @@ async def test_a_grant_for_somewhere_or_someone_else_is_refused(bench: Bench, ad
     assert (answer.status_code, answer.json()["code"]) == (403, "grant_refused")
 
 
+@pytest.mark.control("UC-G.1")
 async def test_an_expired_grant_is_refused(bench: Bench, ada: Subject):
     order = ada.recall()
     grant = bench.grant("recall", order)
@@ -70,6 +74,7 @@ async def test_an_expired_grant_is_refused(bench: Bench, ada: Subject):
     assert answer.status_code == 403
 
 
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_from_the_future_is_refused(bench: Bench, ada: Subject):
     order = ada.recall()
     bench.clock.advance(timedelta(minutes=1))
@@ -101,6 +106,7 @@ async def test_no_grant_at_all_is_refused(bench: Bench, ada: Subject):
     assert (answer.status_code, answer.json()["code"]) == (403, "grant_refused")
 
 
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_signed_by_another_key_is_refused(bench: Bench, ada: Subject):
     order = ada.recall()
     forged = GrantMint(Ed25519PrivateKey.generate(), ISSUER, bench.clock)
@@ -121,6 +127,7 @@ async def test_a_grant_signed_by_another_key_is_refused(bench: Bench, ada: Subje
 
 
 @pytest.mark.parametrize("header", [{"alg": "none"}, {"alg": "HS256"}, {"typ": "JWT"}, {"typ": "at+jwt"}])
+@pytest.mark.control("UC-G.1")
 async def test_another_algorithm_or_type_is_refused(bench: Bench, ada: Subject, header: dict[str, str]):
     order = ada.recall()
     good = bench.grant("recall", order)

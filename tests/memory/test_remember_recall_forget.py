@@ -34,6 +34,7 @@ async def test_recall_never_answers_above_the_tier_decided(bench: Bench, ada: Su
     assert seen == [1, 2, 3, 4]
 
 
+@pytest.mark.control("UC-M.1")
 async def test_what_is_withheld_leaves_no_trace_in_the_answer(bench: Bench, ada: Subject):
     await bench.remember(ada.memory("Is allergic to wool"))
     stranger = Subject(ada.tenant_id, new_id("sub"))
@@ -61,6 +62,7 @@ async def test_codes_and_passwords_are_refused_and_not_stored(bench: Bench, ada:
     assert await bench.texts(ada) == []
 
 
+@pytest.mark.control("UC-M.1")
 async def test_the_caller_can_raise_the_tier_and_never_lower_it(bench: Bench, ada: Subject):
     raised = await bench.remember(ada.memory("Likes tea", tier_min=Tier.SENSITIVE))
     kept_up = await bench.remember(ada.memory("Has diabetes", tier_min=Tier.PUBLIC))
@@ -114,6 +116,7 @@ async def test_forgetting_one_memory_leaves_the_others_and_an_unknown_one_answer
     assert await bench.texts(ada) == ["Likes coffee"]
 
 
+@pytest.mark.control("UC-M.2")
 async def test_after_forgetting_a_subject_new_memories_are_kept_under_a_new_key(bench: Bench, ada: Subject):
     await bench.remember(ada.memory("Likes tea"))
     await bench.send("forget", ada.forget())
@@ -123,6 +126,7 @@ async def test_after_forgetting_a_subject_new_memories_are_kept_under_a_new_key(
     assert await bench.texts(ada) == ["Likes coffee"]
 
 
+@pytest.mark.control("UC-7.3")
 async def test_another_brand_and_another_tenant_recall_nothing(bench: Bench, ada: Subject):
     await bench.remember(ada.memory("Likes tea"))
 
@@ -133,6 +137,7 @@ async def test_another_brand_and_another_tenant_recall_nothing(bench: Bench, ada
     assert await bench.texts(other_tenant) == []
 
 
+@pytest.mark.control("UC-M.3")
 async def test_a_sealed_memory_moved_to_a_lower_tier_does_not_open(bench: Bench, ada: Subject):
     await bench.remember(ada.memory("Is allergic to wool"))
     async with bench.engine.begin() as tx:
@@ -180,6 +185,7 @@ async def test_a_hostile_query_sees_no_row_of_another_tenant_and_none_without_a_
     assert (as_other, as_nobody) == (0, 0)
 
 
+@pytest.mark.control("UC-M.3")
 async def test_what_lies_in_the_database_cannot_be_read(bench: Bench, ada: Subject):
     await bench.remember(ada.memory("Likes tea with bergamot"))
 

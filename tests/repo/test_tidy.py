@@ -138,7 +138,7 @@ def test_whoever_reveals_a_secret_is_on_the_list(sources: list[Source]):
     assert secrecy.reveals([file for file in sources if file.top != "tests"]) == REVEALS
 
 
-@pytest.mark.control("UC-D.4")
+@pytest.mark.control("UC-C.1")
 def test_inside_a_transaction_only_the_transaction_is_awaited(sources: list[Source]):
     found = _all(transactions.awaits_elsewhere, [file for file in sources if file.top in SERVICES])
     allowed = [key for finding in found for key in AWAITED_INSIDE if finding.path == key[0] and key[1] in finding.what]

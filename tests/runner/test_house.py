@@ -62,6 +62,7 @@ def test_a_service_is_told_only_its_own_settings(small_house: House) -> None:
     assert others <= {"PATH", "LANG", "LC_CTYPE", "PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONDEVMODE"}
 
 
+@pytest.mark.control("UC-3.6")
 def test_no_environment_and_no_command_line_holds_a_secret(small_house: House) -> None:
     secrets = [path.read_bytes() for path in small_house.keyring.folder.rglob("*") if path.is_file()]
     seen = b""
@@ -72,6 +73,7 @@ def test_no_environment_and_no_command_line_holds_a_secret(small_house: House) -
     assert [secret for secret in secrets if secret.strip() in seen] == []
 
 
+@pytest.mark.control("UC-3.6")
 def test_only_the_owner_may_read_keys_and_logs(small_house: House) -> None:
     for folder in (small_house.keyring.folder, small_house.logs):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700

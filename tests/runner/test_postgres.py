@@ -23,6 +23,7 @@ def two_services(clusters: dict[str, Cluster]) -> tuple[ServiceDatabase, Service
     return first, second
 
 
+@pytest.mark.control("UC-7.1")
 async def test_a_role_cannot_enter_another_services_database(
     two_services: tuple[ServiceDatabase, ServiceDatabase],
 ) -> None:
@@ -66,6 +67,7 @@ async def test_the_app_role_reads_and_writes_what_it_was_granted_and_alters_noth
     await app.close()
 
 
+@pytest.mark.control("UC-L.1")
 async def test_a_duplicate_key_shows_no_value_in_the_servers_log(
     clusters: dict[str, Cluster], two_services: tuple[ServiceDatabase, ServiceDatabase]
 ) -> None:

@@ -55,6 +55,7 @@ async def errors(page: Page) -> list[str]:
     return shown
 
 
+@pytest.mark.control("UC-4.2")
 async def test_a_card_typed_with_scripts_leaves_the_browser_sealed_only(browser: Browser, site: CardSite):
     page = await browser.open_page()
     await page.goto(site.url)
@@ -82,6 +83,7 @@ async def test_a_card_typed_with_scripts_leaves_the_browser_sealed_only(browser:
     assert page.complaints == []
 
 
+@pytest.mark.control("UC-6.4.3")
 async def test_the_page_asks_nobody_else_for_anything(browser: Browser, site: CardSite):
     page = await browser.open_page()
 
@@ -110,6 +112,7 @@ async def test_a_card_typed_without_scripts_is_posted_plain_and_taken(browser: B
     assert page.complaints == []
 
 
+@pytest.mark.control("UC-3.4")
 async def test_without_scripts_the_server_names_every_error_and_echoes_no_digit(browser: Browser, site: CardSite):
     page = await browser.open_page(NO_SCRIPTS)
     await page.goto(site.url)
@@ -306,6 +309,7 @@ async def test_a_browser_that_cannot_seal_posts_the_plain_form(browser: Browser,
     assert not intake.sealed
 
 
+@pytest.mark.control("UC-6.4.3")
 async def test_an_inline_script_or_style_is_blocked_and_reported(browser: Browser, site: CardSite):
     page = await browser.open_page()
     await page.goto(site.url)

@@ -61,6 +61,7 @@ ALL_PAGES = {
 
 
 @pytest.mark.parametrize("name", ALL_PAGES)
+@pytest.mark.control("UC-6.4.3")
 def test_no_page_has_anything_inline_or_foreign(name: str):
     html = ALL_PAGES[name]
 
@@ -90,6 +91,7 @@ def test_every_flaw_has_words_beside_its_field_and_in_the_summary(flaw: CardFlaw
     assert "<title>Error: " in html
 
 
+@pytest.mark.control("UC-3.4")
 def test_the_card_page_never_fills_in_a_number_or_a_code():
     html = card_page(refused=CardFormRefused((CardFlaw.EXPIRY_PAST,), KeptFields("12/29", "Ada Okafor")))
 
@@ -103,6 +105,7 @@ def test_the_gone_page_has_one_text():
     assert "Nothing was charged" in ALL_PAGES["gone"]
 
 
+@pytest.mark.control("UC-3.4")
 def test_the_done_page_names_the_card_by_brand_and_last_four_only():
     text = re.sub(r"<[^>]+>", "", done_page())
 
@@ -110,6 +113,7 @@ def test_the_done_page_names_the_card_by_brand_and_last_four_only():
     assert "Go back to your assistant" in text
 
 
+@pytest.mark.control("UC-6.4.3")
 def test_the_headers_let_nothing_in():
     policy = dict(part.split(" ", 1) for part in PAGE_HEADERS["Content-Security-Policy"].split("; "))
 
@@ -139,6 +143,7 @@ def test_each_file_is_what_its_integrity_and_its_path_say(name: str):
     assert "immutable" in asset.headers["Cache-Control"]
 
 
+@pytest.mark.control("UC-6.4.3")
 def test_the_script_is_the_one_the_manifest_describes_and_was_built_from_this_source():
     manifest = json.loads((PAGE / "static/manifest.json").read_text())["card.js"]
 
@@ -149,6 +154,7 @@ def test_the_script_is_the_one_the_manifest_describes_and_was_built_from_this_so
     assert manifest["source_sha256"] == hashlib.sha256(source).hexdigest(), manifest["rebuild"]
 
 
+@pytest.mark.control("UC-6.4.3")
 def test_everything_in_the_script_is_locked_by_hash_and_carries_its_licence():
     manifest = json.loads((PAGE / "static/manifest.json").read_text())["card.js"]
     lock = json.loads((PAGE / "build/package-lock.json").read_text())["packages"]

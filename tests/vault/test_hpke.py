@@ -38,6 +38,7 @@ def test_sealing_the_same_card_twice_gives_nothing_to_compare():
     assert first.ct != second.ct
 
 
+@pytest.mark.control("UC-4.2")
 def test_what_was_sealed_for_one_capture_does_not_open_for_another():
     keys = PageKeys()
 
@@ -55,6 +56,7 @@ def test_the_key_id_is_part_of_what_is_sealed():
 
 
 @pytest.mark.parametrize("part", ["enc", "ct"])
+@pytest.mark.control("UC-4.2")
 def test_a_changed_bit_anywhere_is_refused(part: str):
     keys = PageKeys()
     sealed = sealed_now(keys)
@@ -99,6 +101,7 @@ def test_a_page_gets_a_new_key_every_quarter_of_an_hour():
     assert next_one.public_key != first.public_key
 
 
+@pytest.mark.control("UC-4.2")
 def test_a_retired_key_opens_until_its_grace_is_over_and_is_then_gone():
     keys = PageKeys()
     sealed = sealed_now(keys)

@@ -370,6 +370,7 @@ CARELESS_USES: list[Callable[[Any], object]] = [
 
 @pytest.mark.parametrize("use", CARELESS_USES)
 @pytest.mark.parametrize("make", [lambda: CardNumber(VISA), lambda: VerificationCode("987")])
+@pytest.mark.control("UC-3.6")
 def test_digits_refuse_a_careless_use(make: Callable[[], object], use: Callable[[Any], object]):
     digits = make()
 
@@ -380,6 +381,7 @@ def test_digits_refuse_a_careless_use(make: Callable[[], object], use: Callable[
     assert "987" not in str(refused.value)
 
 
+@pytest.mark.control("UC-3.6")
 def test_digits_do_not_show_in_a_repr_of_what_holds_them():
     intake = parse_card_form({**GOOD, "code": "987"}, NOW)
 
@@ -397,6 +399,7 @@ def test_card_details_cannot_be_copied_into_a_dictionary():
         dataclasses.asdict(intake.details)
 
 
+@pytest.mark.control("UC-3.1")
 def test_wiped_digits_are_gone_also_for_who_revealed_them_before():
     card = CardNumber(VISA)
     revealed = card.reveal()

@@ -85,6 +85,7 @@ async def test_the_cookie_belongs_to_this_capture_and_to_no_script(bench: Bench,
 
 
 @pytest.mark.parametrize("origin", ["null", "https://evil.example", "http://127.0.0.1:7201", ""])
+@pytest.mark.control("UC-8.4")
 async def test_only_the_door_lets_a_browser_in(bench: Bench, ada: Person, origin: str):
     order = ada.capture()
     await bench.order_capture(order)
@@ -94,6 +95,7 @@ async def test_only_the_door_lets_a_browser_in(bench: Bench, ada: Person, origin
     assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
 
 
+@pytest.mark.control("UC-8.4")
 async def test_an_entry_grant_opens_one_capture_of_one_subject_once(bench: Bench, ada: Person):
     order, other = ada.capture(), ada.capture()
     for capture in (order, other):
@@ -114,6 +116,7 @@ async def test_an_entry_grant_opens_one_capture_of_one_subject_once(bench: Bench
     assert sum("set-cookie" in answer.headers for answer in answers) == 1
 
 
+@pytest.mark.control("UC-8.4")
 async def test_another_browser_sees_only_that_there_is_nothing(bench: Bench, ada: Person):
     order = await opened(bench, ada)
     cookie = bench.browser.cookies["capture"]
@@ -270,6 +273,7 @@ async def test_ordering_a_capture_again_changes_nothing_and_otherwise_is_refused
     assert (other.status_code, other.json()["code"]) == (409, "capture_id_reused")
 
 
+@pytest.mark.control("UC-7.3")
 async def test_somebody_elses_capture_is_not_found_in_the_same_words(bench: Bench, ada: Person):
     order = ada.capture()
     await bench.order_capture(order)

@@ -52,6 +52,7 @@ async def test_a_refused_card_is_declined_with_our_word_for_it(bench: Bench, ada
     assert bench.taken_minor(order.charge_id) == 0
 
 
+@pytest.mark.control("UC-C.1")
 async def test_the_same_order_given_at_once_many_times_charges_once(bench: Bench, ada: Person):
     order = ada.charge(await bench.new_token(ada))
 
@@ -62,6 +63,7 @@ async def test_the_same_order_given_at_once_many_times_charges_once(bench: Bench
 
 
 @pytest.mark.parametrize("change", [{"amount_minor": 1}, {"currency": "EUR"}, {"purchase_id": "pur_other"}])
+@pytest.mark.control("UC-C.1")
 async def test_a_charge_id_with_other_parameters_is_refused(bench: Bench, ada: Person, change: dict[str, object]):
     order = await bench.paid_charge(ada)
     other = ada.charge(order.token_id, **{"charge_id": order.charge_id, "purchase_id": order.purchase_id, **change})
@@ -72,6 +74,7 @@ async def test_a_charge_id_with_other_parameters_is_refused(bench: Bench, ada: P
     assert len(bench.processor_charges(order.charge_id)) == 1
 
 
+@pytest.mark.control("UC-3.3.1")
 async def test_a_new_card_without_its_code_is_not_charged(bench: Bench, ada: Person):
     order = ada.charge(await bench.new_token(ada))
     bench.clock.advance(timedelta(minutes=10))
@@ -82,6 +85,7 @@ async def test_a_new_card_without_its_code_is_not_charged(bench: Bench, ada: Per
     assert bench.processor_charges(order.charge_id) == []
 
 
+@pytest.mark.control("UC-3.3.1")
 async def test_a_code_is_used_for_one_charge_only(bench: Bench, ada: Person):
     declined = ada.charge(await bench.new_token(ada, "4000000000000002"))
 
@@ -120,6 +124,7 @@ async def test_a_charge_that_did_not_reach_the_processor_is_unknown_and_then_fai
 
 
 @pytest.mark.parametrize("fault", ["timeout_after_charge", "timeout_during_charge", "error_500_after_charge"])
+@pytest.mark.control("UC-C.1")
 async def test_a_charge_whose_answer_was_lost_is_unknown_and_then_approved_once(bench: Bench, ada: Person, fault: str):
     order = ada.charge(await bench.new_token(ada))
     bench.processor.fault(fault)
@@ -156,6 +161,7 @@ async def test_a_charge_stays_unknown_while_the_processor_is_silent(bench: Bench
 
 
 @pytest.mark.parametrize("changed", ["tenant_id", "brand_id", "subject_id", "token_id"])
+@pytest.mark.control("UC-7.3")
 async def test_a_token_is_not_found_by_anybody_else(bench: Bench, ada: Person, changed: str):
     token = await bench.new_token(ada)
     whose = {"tenant_id": ada.tenant_id, "brand_id": ada.brand_id, "subject_id": ada.subject_id}
@@ -170,6 +176,7 @@ async def test_a_token_is_not_found_by_anybody_else(bench: Bench, ada: Person, c
     assert bench.processor_charges(foreign.charge_id) == []
 
 
+@pytest.mark.control("UC-7.3")
 async def test_charge_ids_of_two_tenants_do_not_meet(bench: Bench, ada: Person):
     charge_id, bob = new_id("chg"), Person()
 

@@ -29,6 +29,7 @@ APP_COLUMNS = {
 }
 
 
+@pytest.mark.control("UC-7.2")
 async def test_the_app_role_may_do_exactly_what_is_listed_here(bench: Bench):
     tables = await rows(
         bench.databases.owner_dsn,
@@ -54,6 +55,7 @@ async def test_the_app_role_may_do_exactly_what_is_listed_here(bench: Bench):
     assert single == APP_COLUMNS
 
 
+@pytest.mark.control("UC-7.3")
 async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
     tables = await rows(
         bench.databases.owner_dsn,
@@ -86,6 +88,7 @@ async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
         "SET row_security = off; SELECT * FROM cards",
     ],
 )
+@pytest.mark.control("UC-7.2")
 async def test_the_app_role_is_refused(bench: Bench, ada: Person, statement: str):
     await bench.paid_charge(ada)
 
@@ -107,6 +110,7 @@ async def hostile(bench: Bench, tenant_id: str, script: str) -> list[Any]:
         await connection.close()
 
 
+@pytest.mark.control("UC-7.3")
 async def test_a_hostile_query_sees_and_touches_one_tenant_only(bench: Bench, ada: Person):
     bob = Person()
     await bench.paid_charge(ada)
@@ -131,6 +135,7 @@ async def test_a_hostile_query_sees_and_touches_one_tenant_only(bench: Bench, ad
         )
 
 
+@pytest.mark.control("UC-G.1")
 async def test_a_redeemed_grant_cannot_be_deleted_while_it_could_be_replayed(bench: Bench, ada: Person):
     order = ada.capture()
     grant = bench.mint.grant("capture_card", order)
@@ -141,6 +146,7 @@ async def test_a_redeemed_grant_cannot_be_deleted_while_it_could_be_replayed(ben
     assert (await bench.order_capture(order, grant)).status_code == 409
 
 
+@pytest.mark.control("UC-7.1")
 async def test_no_other_service_has_a_role_or_a_way_in(bench: Bench, clusters: dict[str, Cluster]):
     vault, house = clusters["vault"], clusters["house"]
 
@@ -152,6 +158,7 @@ async def test_no_other_service_has_a_role_or_a_way_in(bench: Bench, clusters: d
     assert vault.socket_folder != house.socket_folder
 
 
+@pytest.mark.control("UC-3.5")
 async def test_a_swapped_card_does_not_open_and_nothing_is_charged(bench: Bench, ada: Person):
     mine, theirs = await bench.new_token(ada), await bench.new_token(ada, "5555555555554444")
     swap = """UPDATE cards c SET sealed_number = o.sealed_number, sealed_details = o.sealed_details,
@@ -169,6 +176,7 @@ async def test_a_swapped_card_does_not_open_and_nothing_is_charged(bench: Bench,
     assert bench.processor_charges(order.charge_id) == []
 
 
+@pytest.mark.control("UC-3.5.1.1")
 async def test_one_card_of_one_tenant_has_one_fingerprint_and_another_elsewhere(bench: Bench, ada: Person):
     bob = Person()
     for person in (ada, ada, bob):

@@ -12,6 +12,7 @@ from tests.support.grants import TestMint, body_of
 from tests.vault.bench import JSON, Bench, Person, rows
 
 
+@pytest.mark.control("UC-G.1")
 async def test_a_call_without_a_grant_is_refused(bench: Bench, ada: Person):
     order = ada.capture()
 
@@ -21,6 +22,7 @@ async def test_a_call_without_a_grant_is_refused(bench: Bench, ada: Person):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_is_good_for_one_call(bench: Bench, ada: Person):
     order = ada.capture()
     grant = bench.mint.grant("capture_card", order)
@@ -32,6 +34,7 @@ async def test_a_grant_is_good_for_one_call(bench: Bench, ada: Person):
     assert (second.status_code, second.json()["code"]) == (409, "grant_replayed")
 
 
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_is_used_up_by_an_order_that_is_refused(bench: Bench, ada: Person):
     order = ada.charge("tok_missing")
     grant = bench.mint.grant("charge", order)
@@ -42,6 +45,7 @@ async def test_a_grant_is_used_up_by_an_order_that_is_refused(bench: Bench, ada:
     assert (first.status_code, second.status_code) == (404, 409)
 
 
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_encoded_in_another_way_is_still_the_same_grant(bench: Bench, ada: Person):
     """Base64 has spare bits, so two texts can carry one signature; what counts is the grant's id."""
     order = ada.capture()
@@ -62,6 +66,7 @@ async def test_a_grant_encoded_in_another_way_is_still_the_same_grant(bench: Ben
     assert second.status_code in {403, 409}, "refused for its spelling, or as the same grant"
 
 
+@pytest.mark.control("UC-G.1")
 async def test_an_expired_grant_is_refused(bench: Bench, ada: Person):
     order = ada.capture()
     grant = bench.mint.grant("capture_card", order)
@@ -88,6 +93,7 @@ async def test_an_expired_grant_is_refused(bench: Bench, ada: Person):
     ],
     ids=lambda claims: next(iter(claims)),
 )
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_for_something_else_is_refused(bench: Bench, ada: Person, claims: dict[str, Any]):
     order = ada.capture()
     grant = bench.mint.forge(bench.mint.grant("capture_card", order), **claims)
@@ -98,6 +104,7 @@ async def test_a_grant_for_something_else_is_refused(bench: Bench, ada: Person, 
     assert await rows(bench.databases.app_dsn, "SELECT * FROM captures", ada.tenant_id) == []
 
 
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_signed_by_somebody_else_is_refused(bench: Bench, ada: Person):
     order = ada.capture()
     genuine = bench.mint.grant("capture_card", order)
@@ -111,6 +118,7 @@ async def test_a_grant_signed_by_somebody_else_is_refused(bench: Bench, ada: Per
 
 
 @pytest.mark.parametrize("change", [{"amount_minor": 1}, {"brand_name": "Larkspur & Vale "}, {"currency": "EUR"}])
+@pytest.mark.control("UC-G.1")
 async def test_a_grant_holds_for_exactly_the_order_it_was_minted_for(bench: Bench, ada: Person, change: dict[str, Any]):
     capture_id, purchase_id = new_id("cap"), new_id("pur")
     granted = ada.capture(capture_id=capture_id, purchase_id=purchase_id)
@@ -121,6 +129,7 @@ async def test_a_grant_holds_for_exactly_the_order_it_was_minted_for(bench: Benc
     assert answer.status_code == 403
 
 
+@pytest.mark.control("UC-G.1")
 async def test_each_route_takes_only_grants_for_its_own_act(bench: Bench, ada: Person):
     paid = await bench.paid_charge(ada)
     charge, refund = ada.charge(paid.token_id), ada.refund(paid.charge_id, 1)
@@ -156,6 +165,7 @@ async def test_redeemed_grants_are_forgotten_only_long_after_they_expired(bench:
     ],
     ids=["duplicate key", "nan", "not json", "missing fields", "too large"],
 )
+@pytest.mark.control("UC-E.1")
 async def test_a_body_that_is_not_an_order_is_refused_with_a_problem(bench: Bench, body: bytes, code: str):
     answer = await bench.api.post("/v1/charges", content=body, headers={**JSON, "Undercroft-Grant": "x"})
 
@@ -163,6 +173,7 @@ async def test_a_body_that_is_not_an_order_is_refused_with_a_problem(bench: Benc
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.control("UC-3.3", "UC-L.1")
 async def test_a_card_number_in_an_order_is_refused_and_not_repeated(bench: Bench, ada: Person):
     order = ada.charge("tok_missing")
     body = body_of(order).replace(b'"tok_missing"', b'"tok_missing","number":"4242424242424242"')

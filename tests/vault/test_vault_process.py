@@ -46,6 +46,7 @@ async def hold_a_charge(
     return order, asked
 
 
+@pytest.mark.control("UC-C.1")
 async def test_killed_at_any_step_every_charge_ends_charged_once_or_not_at_all(
     database: DatabaseMaker, processor: Sandbox, tmp_path: Path
 ):
@@ -79,6 +80,7 @@ async def test_killed_at_any_step_every_charge_ends_charged_once_or_not_at_all(
         assert charged(processor, paid.charge_id)[0]["amount_refunded_minor"] == 1000
 
 
+@pytest.mark.control("UC-3.3.1")
 async def test_a_killed_vault_has_lost_its_codes_and_says_so(
     database: DatabaseMaker, processor: Sandbox, tmp_path: Path
 ):
@@ -127,6 +129,7 @@ async def stands(databases: ServiceDatabase, order: ChargeOrder, state: str) -> 
     return found == [{"state": state}]
 
 
+@pytest.mark.control("UC-3.1", "UC-3.3.1")
 async def test_card_numbers_and_codes_are_nowhere_but_on_their_way_to_the_processor(
     database: DatabaseMaker, processor: Sandbox, tmp_path: Path, clusters: dict[str, Cluster]
 ):

@@ -35,6 +35,7 @@ async def test_more_than_is_left_is_refused_and_says_what_is_left(bench: Bench, 
     assert refunded_minor(bench, paid.charge_id) == 5000
 
 
+@pytest.mark.control("UC-C.1")
 async def test_refunds_at_once_cannot_give_back_more_than_was_taken(bench: Bench, ada: Person):
     paid = await bench.paid_charge(ada)
 

@@ -20,6 +20,7 @@ PLACE = Context(tenant_id="tnt_a", token_id="tok_a", field="number", schema="car
 CODE = memoryview(b"123")
 
 
+@pytest.mark.control("UC-3.5")
 def test_what_is_sealed_opens_in_its_own_place_under_its_own_key():
     key = new_key()
     sealed = seal(key, 7, b"plain", PLACE)
@@ -31,6 +32,7 @@ def test_what_is_sealed_opens_in_its_own_place_under_its_own_key():
 
 
 @pytest.mark.parametrize("part", ["tenant_id", "token_id", "field", "schema"])
+@pytest.mark.control("UC-3.5")
 def test_it_opens_nowhere_else(part: str):
     key = new_key()
     sealed = seal(key, 1, b"plain", PLACE)
@@ -47,6 +49,7 @@ def test_parts_of_the_place_cannot_flow_into_each_other():
         open_sealed(key, sealed, replace(PLACE, tenant_id="tnt_a", token_id="bc"))
 
 
+@pytest.mark.control("UC-3.5")
 def test_no_byte_of_it_can_be_changed_and_none_left_out():
     key = new_key()
     sealed = seal(key, 1, b"plain", PLACE)
@@ -58,6 +61,7 @@ def test_no_byte_of_it_can_be_changed_and_none_left_out():
             open_sealed(key, broken, PLACE)
 
 
+@pytest.mark.control("UC-3.5")
 def test_another_key_does_not_open_it():
     sealed = seal(new_key(), 1, b"plain", PLACE)
 
@@ -78,6 +82,7 @@ def test_the_format_is_what_its_description_says():
     assert hashlib.sha256(sealed).hexdigest() == "42c8a789711214355244dffb6794179e050e787e6b5c1395b57f7eb2fd70441a"
 
 
+@pytest.mark.control("UC-3.3.1")
 def test_a_code_is_taken_once():
     codes = Codes(FixedClock(datetime.now(UTC)))
     codes.keep("tnt_a", "tok_a", CODE)
@@ -88,6 +93,7 @@ def test_a_code_is_taken_once():
     assert codes.take("tnt_a", "tok_a") is None
 
 
+@pytest.mark.control("UC-3.3.1")
 def test_a_code_is_gone_after_ten_minutes():
     clock = FixedClock(datetime.now(UTC))
     codes = Codes(clock)
@@ -110,6 +116,7 @@ def test_codes_do_not_fill_the_memory():
     assert bytes(codes.take("tnt_a", f"tok_{CODES_MAX}") or b"") == b"123"
 
 
+@pytest.mark.control("UC-3.5.1.1")
 def test_a_fingerprint_needs_its_key():
     digits = memoryview(b"4242424242424242")
     first, second = Fingerprints(Secret(secrets.token_bytes(32))), Fingerprints(Secret(secrets.token_bytes(32)))

@@ -1,0 +1,274 @@
+"""The controls: what we claim, on which requirement it rests, and what we do not claim.
+
+Each is tied to tests by `@pytest.mark.control("<id>")`; tests/repo/test_controls.py fails for a control without a test
+and for a mark without a control. A control is a claim about this code, tested here. It is no assessment: PCI DSS is
+assessed at an organisation, by people who also look at its machines, its staff and its papers.
+
+Numbers without a standard's name are those of PCI DSS v4.0.1; ASVS is OWASP's, version 5.0.0.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """`claim` and `not_claimed` are whole sentences that a security officer may quote."""
+
+    id: str
+    title: str
+    sources: tuple[str, ...]
+    claim: str
+    not_claimed: str
+
+
+ROOMS = (
+    Control(
+        id="UC-1.2",
+        title="Rooms know each other's contracts only",
+        sources=("ASVS 15.2.5",),
+        claim="No service imports another one's code except its contract, and no contract brings a framework along.",
+        not_claimed="That processes are walled off by the operating system: users and network rules come with issue 4.",
+    ),
+    Control(
+        id="UC-3.1",
+        title="Card numbers have one room",
+        sources=("PCI DSS 3.2.1", "PCI DSS 3.5.1"),
+        claim="A number typed on the card page is found in no database, log or wire capture of any process but the "
+        "vault's, in plain, spaced, base64 or hexadecimal form; no source text but a published test card holds one.",
+        not_claimed="That the vault's own memory never holds it: it must, between browser and processor. Python may "
+        "keep copies of what its parsers read until that memory is used again.",
+    ),
+    Control(
+        id="UC-3.3",
+        title="The card screen",
+        sources=("PCI DSS 3.2.1", "PCI DSS 4.2.2"),
+        claim="A card number in a chat field, memory or tool argument is refused before it is stored or logged, also "
+        "in other scripts' digits, base64, hexadecimal or English words.",
+        not_claimed='Recall of every disguise: digits spread over several messages, sound-alikes ("for to") and other '
+        "languages' words pass at first light.",
+    ),
+)
+
+CARDS = (
+    Control(
+        id="UC-3.3.1",
+        title="The verification code is never stored",
+        sources=("PCI DSS 3.3.1.2", "PCI DSS 3.3.2"),
+        claim="A verification code lives sealed in the vault process's memory for ten minutes at most, is taken once "
+        "by the first charge, and dies with the process. No table has a column for it.",
+        not_claimed="That the operating system never swaps that memory out: locking it is issue 4.",
+    ),
+    Control(
+        id="UC-3.4",
+        title="Nobody is shown a card number",
+        sources=("PCI DSS 3.4.1",),
+        claim="Answers, pages, errors and events name a card by its brand and last four digits; no route, tool or "
+        "role gives more.",
+        not_claimed="That the person at the keyboard cannot see what they type.",
+    ),
+    Control(
+        id="UC-3.5",
+        title="Stored cards are sealed where they lie",
+        sources=("PCI DSS 3.5.1", "PCI DSS 3.6.1"),
+        claim="Each card is sealed under its own key, that under the tenant's, that under the root; tenant, token, "
+        "field and key version are bound in, so a row moved elsewhere does not open; changing any byte is noticed.",
+        not_claimed="Protection from who has the root key file and the database: at first light the key service is "
+        "software and its root lies beside the vault. A key service of its own is issue 4.",
+    ),
+    Control(
+        id="UC-3.5.1.1",
+        title="The fingerprint is keyed",
+        sources=("PCI DSS 3.5.1.1",),
+        claim="The same card of one tenant has one fingerprint: HMAC-SHA-256 under a key of its own, different for "
+        "every tenant, so a dump of fingerprints is not a list of card numbers.",
+        not_claimed="Anything once the fingerprint key is stolen too: card numbers are few enough to try them all.",
+    ),
+    Control(
+        id="UC-3.6",
+        title="Secrets refuse careless use",
+        sources=("PCI DSS 3.6.1", "ASVS 13.3.2"),
+        claim="A key, password or card number does not print, log, serialise, copy or compare; one method gives it "
+        "out, and every function that calls it is on a reviewed list. Keys come from files only their owner may read, "
+        "never from an environment or a command line.",
+        not_claimed="Split knowledge, dual control, rotation or a hardware module (PCI DSS 3.6.1.2 to 3.7): issue 4.",
+    ),
+    Control(
+        id="UC-4.2",
+        title="Sealed in the browser",
+        sources=("PCI DSS 4.2.1", "RFC 9180"),
+        claim="Where scripts run, the card leaves the browser only as HPKE ciphertext for one capture and one short- "
+        "lived key; without scripts the same form posts over the connection's own protection.",
+        not_claimed="Protection from who can change the page itself; and the sandbox runs on loopback without TLS.",
+    ),
+    Control(
+        id="UC-6.4.3",
+        title="The card page runs one script, ours",
+        sources=("PCI DSS 6.4.3", "ASVS 3.4.3"),
+        claim="The page's only script is built reproducibly from committed source, carries its hash, and the policy "
+        "allows no other, nothing inline and no other origin.",
+        not_claimed="Detection of a page changed on its way to the browser (PCI DSS 11.6.1).",
+    ),
+)
+
+DECISIONS = (
+    Control(
+        id="UC-D.1",
+        title="Deciding fails closed",
+        sources=("ASVS 8.3.1", "ASVS 16.5.3"),
+        claim="Allowed means that the policy engine said so and reported no error. A missing fact, an overflow, an "
+        "unusable policy or any exception is a deny; the same facts give the same answer.",
+        not_claimed="That the policies are the right ones for a brand; they are ten readable lines each for that "
+        "reason.",
+    ),
+    Control(
+        id="UC-D.2",
+        title="A mandate cannot be overspent",
+        sources=("ASVS 2.3.2", "ASVS 2.3.4", "ASVS 15.4.2"),
+        claim="Money is reserved in the transaction of the decision; requests at once never take more than the caps, "
+        "and denied, failed or unfinished ones give back what they held.",
+        not_claimed="A cap over several brands or mandates of one person.",
+    ),
+    Control(
+        id="UC-D.3",
+        title="Nobody names a price, a person or a tier",
+        sources=("ASVS 2.2.2", "ASVS 8.2.3"),
+        claim="Amount, owner and tier are looked up by the service that owns them; neither a tool's schema nor a "
+        "request has a place to write them, and a cart that changed since it was shown is not charged.",
+        not_claimed="That a brand's own catalogue has the right prices.",
+    ),
+    Control(
+        id="UC-C.1",
+        title="At most one charge",
+        sources=("ASVS 2.3.3",),
+        claim="A checkout is charged once or not at all, however often or in parallel it is paid and whichever "
+        "service is killed in the middle; an outcome that is not known is a state and is found out at the processor.",
+        not_claimed="That the processor keeps its own promise about idempotency keys.",
+    ),
+    Control(
+        id="UC-G.1",
+        title="A grant is for one exact act, once",
+        sources=("ASVS 9.1.1", "ASVS 9.2.2", "ASVS 9.2.3"),
+        claim="Vault and memory act only on a grant signed by the gateway for this service, action, person and exact "
+        "body, for 30 seconds at most, and only once, however it is encoded.",
+        not_claimed="Proof of which process sent it: binding grants to the sender's key (`cnf`) is issue 3. A stolen "
+        "grant key mints grants.",
+    ),
+    Control(
+        id="UC-10.3",
+        title="The record shows every change",
+        sources=("PCI DSS 10.2.2", "PCI DSS 10.3.2", "PCI DSS 10.3.4", "ASVS 16.3.2"),
+        claim="Every allow and deny is written in the decision's own transaction, with what it takes to decide again, "
+        "and sealed into a Merkle tree whose signed checkpoints find edits, gaps, reordering and truncation.",
+        not_claimed="Against who holds database and signing key at once: only checkpoints kept elsewhere show that, "
+        "and no outside witness cosigns yet. The newest second is not sealed.",
+    ),
+)
+
+PEOPLE = (
+    Control(
+        id="UC-8.1",
+        title="Assistants get in by OAuth 2.1, for one brand",
+        sources=("ASVS 10.4.1", "ASVS 10.4.2", "ASVS 10.4.3", "ASVS 10.4.5", "ASVS 10.4.6", "RFC 9700"),
+        claim="Exact redirect, PKCE S256, codes good for a minute and once, refresh bearers that rotate and end the "
+        "family when one is used twice, bearers for one endpoint that are never passed on.",
+        not_claimed="Client ID metadata documents and sender-constrained bearers: not there yet.",
+    ),
+    Control(
+        id="UC-8.2",
+        title="A caller proves a key",
+        sources=("ASVS 9.1.2", "ASVS 9.1.3", "ASVS 9.2.1", "RFC 7523", "RFC 8725"),
+        claim="Agents and mcp_server sign a single-use assertion with their own key; every bearer names its type, "
+        "issuer, one audience and one algorithm that the header cannot choose.",
+        not_claimed="That a caller's key is kept well where it runs.",
+    ),
+    Control(
+        id="UC-8.3",
+        title="One-time codes are hard to guess and good once",
+        sources=("ASVS 6.5.1", "ASVS 6.5.3", "ASVS 6.6.2", "ASVS 6.6.3"),
+        claim="Six random digits, five tries, ten minutes, for the request they were made for; limits on sending; "
+        "stored only keyed; known and unknown addresses see the same.",
+        not_claimed="ASVS 6.6 as a whole, which does not accept e-mail as a factor, and NIST's second level: an "
+        "e-mail code raises a person to `verified` and never above. Phone approval and passkeys are issue 3.",
+    ),
+    Control(
+        id="UC-8.4",
+        title="Only its own person passes the door to a card page",
+        sources=("ASVS 8.2.2", "MCP 2026-07-28 elicitation"),
+        claim="The link carries no secret. Whoever opens it must be logged in as the person who asked; the vault's "
+        "page opens for one browser, by a grant that lives for seconds.",
+        not_claimed="That the person is alone at their screen.",
+    ),
+)
+
+DATA = (
+    Control(
+        id="UC-7.1",
+        title="A service's password opens its own database only",
+        sources=("PCI DSS 7.2.5", "PCI DSS 7.2.6"),
+        claim="No service's role can connect to another service's database; the vault's cluster knows only the "
+        "vault's.",
+        not_claimed="Anything about who is root on the database's machine.",
+    ),
+    Control(
+        id="UC-7.2",
+        title="A running service cannot alter its tables",
+        sources=("PCI DSS 7.2.2", "PCI DSS 7.2.5"),
+        claim="The role a service runs under owns nothing, makes nothing, truncates nothing, becomes nobody else, and "
+        "can change only the columns its migrations list.",
+        not_claimed="Protection from the owner's password, which migrations use and running services do not have.",
+    ),
+    Control(
+        id="UC-7.3",
+        title="A tenant's rows are a tenant's",
+        sources=("ASVS 8.4.1", "ASVS 8.2.2"),
+        claim="Row-level security is on and forced on every table with a tenant but the listed directories; a hostile "
+        "query sees nothing of another tenant and nothing at all without one. Another's id is answered as a missing "
+        "one.",
+        not_claimed="Equal timing of the two answers, and separate databases for tenants.",
+    ),
+    Control(
+        id="UC-M.1",
+        title="Recall never exceeds what the level permits",
+        sources=("GDPR art. 5(1)(f)", "GDPR art. 25"),
+        claim="A memory above the tier that the present assurance permits is not opened, not counted and not hinted "
+        "at; the remedy is computed from the question, not from what exists.",
+        not_claimed="That rules find every sensitive sentence: what no rule recognises is kept as personal, not as "
+        "more.",
+    ),
+    Control(
+        id="UC-M.2",
+        title="Forgetting destroys the key",
+        sources=("GDPR art. 17",),
+        claim="Forgetting a person destroys the key that sealed their memories, and the rows, in one transaction; "
+        "what is remembered later is under a new key.",
+        not_claimed="Dumps taken before: they open for who also has the root key. The record keeps that something was "
+        "decided about a subject id, without any memory's text.",
+    ),
+    Control(
+        id="UC-M.3",
+        title="Memories are sealed, one key for each person",
+        sources=("GDPR art. 32",),
+        claim="A dump of the memory's database shows how many memories of which tier a subject id has, and no text; a "
+        "row moved to another person or a lower tier does not open.",
+        not_claimed="Protection from who has the root key file and the database.",
+    ),
+    Control(
+        id="UC-L.1",
+        title="Logs and errors repeat nothing",
+        sources=("PCI DSS 3.5.1", "ASVS 16.2.5", "ASVS 16.5.1"),
+        claim="Log lines, problem documents and traces hold no card number, secret, code, bearer or rejected value; "
+        "an error that is not ours is a bare 500.",
+        not_claimed="What the libraries under us write when they are set to debug by hand.",
+    ),
+    Control(
+        id="UC-E.1",
+        title="A request has one meaning",
+        sources=("ASVS 2.2.1", "ASVS 1.5.3"),
+        claim="Duplicate keys, unknown fields, wrong types, non-finite and oversized numbers, deep nesting and large "
+        "bodies are refused at the edge, before anything is done.",
+        not_claimed="Protection from a flood of well-formed requests: rates are limited for codes and registrations "
+        "only.",
+    ),
+)
+
+CONTROLS = {control.id: control for control in (*ROOMS, *CARDS, *DECISIONS, *PEOPLE, *DATA)}
