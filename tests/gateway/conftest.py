@@ -1,9 +1,11 @@
+"""One shop for all tests that keep to their own people; a new one for those that look at everything or move time."""
+
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from infra.dev.house import House
-from tests.gateway.shop import Shop, back_rooms, open_shop
+from tests.gateway.shop import Ground, Shop, back_rooms, open_shop, prepare
 from tests.support.database import DatabaseMaker
 
 
@@ -13,7 +15,19 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     yield from back_rooms(tmp_path_factory.mktemp("rooms"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def shop(rooms: House, database: DatabaseMaker) -> AsyncIterator[Shop]:
-    async with open_shop(rooms, database) as opened:
+    async with open_shop(await prepare(rooms, database)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def ground(rooms: House, database: DatabaseMaker) -> Ground:
+    """For tests that open several gateways on one database."""
+    return await prepare(rooms, database)
+
+
+@pytest.fixture
+async def new_shop(ground: Ground) -> AsyncIterator[Shop]:
+    async with open_shop(ground) as opened:
         yield opened

@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind
 from infra.dev.house import House
-from infra.dev.keyring import Keyring
 from tests.support.database import DatabaseMaker
 from tests.support.house import throwaway_house
 
@@ -95,17 +94,25 @@ class Talk:
 @dataclass(slots=True)
 class Shop:
     gateway: Gateway
-    house: House
+    ground: "Ground"
     client: httpx2.AsyncClient
-    clock: MovedClock
-    keys: Keys
-    client_keys: dict[str, Ed25519PrivateKey]
     contacts: Contacts
     bearers: Bearers
     captures: Captures
     conversations: Conversations
-    issuer: str
     machine_bearers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def house(self) -> House:
+        return self.ground.house
+
+    @property
+    def issuer(self) -> str:
+        return self.house.urls["gateway"]
+
+    @property
+    def now(self) -> datetime:
+        return self.ground.clock.now()
 
     async def call(
         self, method: str, path: str, bearer: str, body: Any = None, **query: str
@@ -116,10 +123,10 @@ class Shop:
     async def bearer(self, client_id: str) -> str:
         """From the token endpoint, once."""
         if client_id not in self.machine_bearers:
-            now = int(self.clock.now().timestamp())
+            now = int(self.now.timestamp())
             claims = {"iss": client_id, "sub": client_id, "aud": self.issuer, "iat": now, "exp": now + 60}
             assertion = jwt.encode(
-                {**claims, "jti": secrets.token_hex(8)}, self.client_keys[client_id], algorithm="EdDSA"
+                {**claims, "jti": secrets.token_hex(8)}, self.ground.client_keys[client_id], algorithm="EdDSA"
             )
             form = {
                 "grant_type": "client_credentials",
@@ -146,7 +153,7 @@ class Shop:
         assert answer.status_code == 200, answer.text
         return str(checkout_id)
 
-    async def chat(self, email: str | None = "ada@example.com", *, agent: str = AGENT, brand_id: str = LARKSPUR) -> Talk:
+    async def chat(self, email: str | None = None, *, agent: str = AGENT, brand_id: str = LARKSPUR) -> Talk:
         """A conversation that the brand's agent opened; nobody is verified in it."""
         claim = {"contact_point": {"kind": "email", "value": email}} if email else {}
         opening = {"brand_id": brand_id, "channel": "chat", **claim}
@@ -156,11 +163,12 @@ class Shop:
 
     def later(self, by: timedelta) -> None:
         """Move the gateway's clock; bearers fetched before may have run out. The vault keeps the real time."""
-        self.clock.advance(by)
+        self.ground.clock.advance(by)
         self.machine_bearers.clear()
 
-    async def verified_chat(self, email: str = "ada@example.com", **changes: Any) -> Talk:
-        """The person has read out the code that came to the inbox."""
+    async def verified_chat(self, email: str | None = None, **changes: Any) -> Talk:
+        """The person has read out the code that came to the inbox. Without an address, somebody new."""
+        email = email or f"{secrets.token_hex(6)}@example.com"
         talk = await self.chat(email, **changes)
         path = f"/v1/conversations/{talk.conversation_id}/challenges"
         sent = await talk.call("POST", path, {"method": "email_code"})
@@ -173,13 +181,13 @@ class Shop:
 
     async def buyer(self, email: str | None = None, *, payment_cap: int = 5_000, day_cap: int = 9_000, **changes: Any) -> Talk:
         """A verified person who has given the brand's agents a mandate."""
-        talk = await self.verified_chat(email or f"{secrets.token_hex(4)}@example.com", **changes)
+        talk = await self.verified_chat(email, **changes)
         await self.mandate(talk, payment_cap=payment_cap, day_cap=day_cap)
         return talk
 
     async def mandate(self, talk: Talk, *, payment_cap: int, day_cap: int, **changes: Any) -> str:
         """As the consent page grants it."""
-        now = self.clock.now()
+        now = self.now
         assert talk.subject_id is not None
         terms = {
             "brand_id": LARKSPUR,
@@ -213,7 +221,7 @@ class Shop:
                 conversation_id=conversation_id,
                 subject_id=subject_id,
                 kind=EvidenceKind.LOGIN_CODE,
-                now=self.clock.now(),
+                now=self.now,
             )
         bearer = Bearer(
             kind=CallerKind.ASSISTANT,
@@ -331,42 +339,53 @@ def back_rooms(folder: Path) -> Iterator[House]:
         yield house
 
 
-@asynccontextmanager
-async def open_shop(
-    house: House, database: DatabaseMaker, *, vault_url: str | None = None, memory_url: str | None = None
-) -> AsyncIterator[Shop]:
-    made, clock, issuer = database("gateway"), MovedClock(), house.urls["gateway"]
-    keys = load_keys(Keyring(house.folder / "secrets").folder / "gateway" / "keys")
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What several gateways can stand on together: one database, one set of keys, one clock."""
+
+    house: House
+    app_dsn: str
+    keys: Keys
+    client_keys: dict[str, Ed25519PrivateKey]
+    clock: MovedClock
+
+
+async def prepare(house: House, database: DatabaseMaker) -> Ground:
+    made, clock = database("gateway"), MovedClock()
     client_keys = {name: Ed25519PrivateKey.generate() for name in (AGENT, OTHER_AGENT, SOUTH_AGENT, MCP)}
     await provision(Secret(made.owner_dsn), manifest(client_keys), clock)
+    keys = load_keys(house.keyring.path("gateway/keys"))
+    return Ground(house, made.app_dsn, keys, client_keys, clock)
+
+
+@asynccontextmanager
+async def open_shop(ground: Ground, **changes: str) -> AsyncIterator[Shop]:
+    """`changes` are settings, such as another `vault_url`."""
+    house, keys, clock, issuer = ground.house, ground.keys, ground.clock, ground.house.urls["gateway"]
     settings = Settings(
         bind=Bind("127.0.0.1", 0),
         public_url=issuer,
-        database_url=Secret(made.app_dsn),
-        vault_url=vault_url or house.urls["vault"],
+        database_url=Secret(ground.app_dsn),
+        vault_url=house.urls["vault"],
         vault_page_url=house.urls["vault_page"],
-        memory_url=memory_url or house.urls["memory"],
+        memory_url=house.urls["memory"],
         inbox_url=house.urls["inbox"],
         keys_folder=house.folder,
         sandbox=True,
     )
-    gateway = build_gateway(settings, keys, clock)
+    gateway = build_gateway(replace(settings, **changes), keys, clock)
     client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=gateway.api), base_url=issuer)
     contacts = Contacts(keys.contact, clock)
     codes = Codes(gateway.engine, contacts, Inbox(PeerClient("inbox", issuer)), keys.contact, clock)
     try:
         yield Shop(
             gateway=gateway,
-            house=house,
+            ground=ground,
             client=client,
-            clock=clock,
-            keys=keys,
-            client_keys=client_keys,
             contacts=contacts,
             bearers=Bearers(key=keys.bearer, issuer=issuer, clock=clock),
             captures=Captures(gateway.engine, GrantMint(keys.grant, issuer, clock), issuer),
             conversations=Conversations(gateway.engine, contacts, codes, clock),
-            issuer=issuer,
         )
     finally:
         await client.aclose()

@@ -63,7 +63,7 @@ async def test_the_second_purchase_is_paid_at_once_with_the_card_on_file(shop: S
 
 
 async def test_a_card_is_kept_for_the_brand_it_was_typed_for_only(shop: Shop):
-    email = "both@example.com"
+    email = "both-brands@example.com"
     talk = await shop.buyer(email)
     await shop.paid(talk, await shop.checkout(1_000))
     other = await shop.verified_chat(email, agent=OTHER_AGENT, brand_id=TSUBAKI)
@@ -84,15 +84,15 @@ async def test_a_paid_checkout_asked_for_again_is_not_charged_again(shop: Shop):
     assert await shop.charged(paid["purchase_id"]) == [4_000]
 
 
-async def test_nobody_verified_cannot_buy_and_is_told_how_to_be(shop: Shop):
-    talk, checkout = await shop.chat(), await shop.checkout()
+async def test_nobody_verified_cannot_buy_and_is_told_how_to_be(new_shop: Shop):
+    talk, checkout = await new_shop.chat(), await new_shop.checkout()
 
     view = await talk.buy(checkout)
 
     assert (view["state"], view.get("purchase_id")) == ("denied", None)
     assert reasons(view) == ["assurance_too_low", "subject_unknown"]
     assert view["decision"]["remedies"] == [{"kind": "step_up", "level": "verified", "methods": ["email_code"]}]
-    assert await shop.rows("SELECT 1 FROM reservations") == []
+    assert await new_shop.rows("SELECT 1 FROM reservations") == []
 
 
 async def test_over_the_cap_is_denied_with_the_amount_that_would_pass(shop: Shop):
@@ -105,6 +105,7 @@ async def test_over_the_cap_is_denied_with_the_amount_that_would_pass(shop: Shop
     assert await shop.taken(talk) == 0
 
 
+@pytest.mark.control("UC-D.3")
 async def test_a_changed_cart_is_denied(shop: Shop):
     talk, checkout = await shop.buyer(), await shop.checkout()
 
@@ -113,26 +114,26 @@ async def test_a_changed_cart_is_denied(shop: Shop):
     assert (view["state"], reasons(view), kinds(view)) == ("denied", ["cart_changed"], ["new_quote"])
 
 
-async def test_an_old_quote_is_denied(shop: Shop):
-    talk, checkout = await shop.buyer(), await shop.checkout()
-    shop.later(timedelta(minutes=31))
+async def test_an_old_quote_is_denied(new_shop: Shop):
+    talk, checkout = await new_shop.buyer(), await new_shop.checkout()
+    new_shop.later(timedelta(minutes=31))
 
     view = await talk.buy(checkout)
 
     assert (view["state"], reasons(view), kinds(view)) == ("denied", ["quote_expired"], ["new_quote"])
 
 
-async def test_evidence_that_expired_stops_a_purchase_whose_card_was_typed(shop: Shop):
-    talk, checkout = await shop.buyer(), await shop.checkout()
+async def test_evidence_that_expired_stops_a_purchase_whose_card_was_typed(new_shop: Shop):
+    talk, checkout = await new_shop.buyer(), await new_shop.checkout()
     first = await talk.buy(checkout)
-    await shop.type_card(first["capture_id"])
-    shop.later(timedelta(hours=13))
-    await shop.checkout(checkout_id=checkout)
+    await new_shop.type_card(first["capture_id"])
+    new_shop.later(timedelta(hours=13))
+    await new_shop.checkout(checkout_id=checkout)
 
     view = await talk.buy(checkout)
 
     assert (view["state"], view["purchase_id"], reasons(view)) == ("denied", first["purchase_id"], ["assurance_too_low"])
-    (row,) = await shop.rows("SELECT state, charge_id FROM purchases")
+    (row,) = await new_shop.rows("SELECT state, charge_id FROM purchases")
     assert (row["state"], row["charge_id"]) == ("needs_card", None)
 
 
@@ -149,6 +150,7 @@ async def test_a_higher_price_asks_for_the_card_again_because_the_page_showed_th
     assert await shop.taken(talk) == 4_500
 
 
+@pytest.mark.control("UC-D.2")
 async def test_a_declined_card_frees_the_money_and_the_next_try_asks_for_another(shop: Shop):
     talk, checkout = await shop.buyer(), await shop.checkout()
 
@@ -173,6 +175,7 @@ async def test_a_declined_card_is_not_kept_on_file(shop: Shop):
     assert view["state"] == "needs_card"
 
 
+@pytest.mark.control("UC-D.2")
 async def test_two_purchases_at_once_cannot_both_spend_the_last_cent(shop: Shop):
     talk = await shop.buyer(payment_cap=5_000, day_cap=5_000)
     checkouts = [await shop.checkout(5_000) for _ in range(2)]
@@ -185,6 +188,7 @@ async def test_two_purchases_at_once_cannot_both_spend_the_last_cent(shop: Shop)
     assert await shop.taken(talk) == 5_000
 
 
+@pytest.mark.control("UC-D.2")
 async def test_thirty_purchases_at_once_never_take_more_than_the_day_allows(shop: Shop):
     talk = await shop.buyer(payment_cap=1_000, day_cap=7_500)
     checkouts = [await shop.checkout(1_000) for _ in range(30)]
@@ -195,6 +199,7 @@ async def test_thirty_purchases_at_once_never_take_more_than_the_day_allows(shop
     assert await shop.taken(talk) == 7_000
 
 
+@pytest.mark.control("UC-C.1")
 async def test_one_checkout_paid_for_by_eight_requests_at_once_is_one_purchase_and_one_charge(shop: Shop):
     talk, checkout = await shop.buyer(), await shop.checkout()
     first = await talk.buy(checkout)
@@ -207,7 +212,7 @@ async def test_one_checkout_paid_for_by_eight_requests_at_once_is_one_purchase_a
     assert {answer.status_code for answer in answers} <= {200, 409}
     assert last["state"] == "paid"
     assert await shop.charged(first["purchase_id"]) == [4_000]
-    assert len(await shop.rows("SELECT 1 FROM purchases")) == 1
+    assert len(await shop.rows("SELECT 1 FROM purchases WHERE checkout_id = :c", c=checkout)) == 1
     assert await shop.taken(talk) == 4_000
 
 
@@ -221,6 +226,7 @@ async def test_eight_first_requests_at_once_make_one_purchase(shop: Shop):
     assert await shop.taken(talk) == 4_000
 
 
+@pytest.mark.control("UC-D.2")
 async def test_denied_requests_never_move_the_budget(shop: Shop):
     talk = await shop.buyer(payment_cap=1_000, day_cap=1_000)
     for _ in range(5):
@@ -241,12 +247,15 @@ async def test_a_quote_of_no_possible_amount_is_refused(shop: Shop, amount_minor
         "description": "One lamp",
     }
 
-    answer = await shop.call("PUT", f"/v1/quotes/{new_id('cko')}", await shop.bearer(MCP), quote)
+    checkout = new_id("cko")
+
+    answer = await shop.call("PUT", f"/v1/quotes/{checkout}", await shop.bearer(MCP), quote)
 
     assert answer.status_code in {400, 422}
-    assert await shop.rows("SELECT 1 FROM quotes") == []
+    assert await shop.rows("SELECT 1 FROM quotes WHERE checkout_id = :c", c=checkout) == []
 
 
+@pytest.mark.control("UC-D.3")
 async def test_a_caller_cannot_name_a_price(shop: Shop):
     talk, checkout = await shop.buyer(), await shop.checkout()
 
@@ -281,6 +290,7 @@ async def test_without_the_scope_a_purchase_is_denied(shop: Shop):
     assert "scope_missing" in reasons(view)
 
 
+@pytest.mark.control("UC-7.3")
 async def test_a_foreign_checkout_conversation_and_purchase_look_exactly_like_missing_ones(shop: Shop):
     mine, theirs = await shop.buyer(), await shop.verified_chat("eve@example.com", agent=SOUTH_AGENT, brand_id=SOUTHERN)
     other_brand = await shop.verified_chat("tea@example.com", agent=OTHER_AGENT, brand_id=TSUBAKI)
@@ -312,16 +322,16 @@ async def test_another_persons_checkout_cannot_be_taken_over(shop: Shop):
     assert answer.status_code == 404
 
 
-async def test_the_paid_list_gives_each_purchase_once_in_order(shop: Shop):
-    talk, bearer = await shop.buyer(day_cap=9_000), await shop.bearer(MCP)
-    paid = [(await shop.paid(talk, await shop.checkout(1_000)))["purchase_id"] for _ in range(3)]
+async def test_the_paid_list_gives_each_purchase_once_in_order(new_shop: Shop):
+    talk, bearer = await new_shop.buyer(day_cap=9_000), await new_shop.bearer(MCP)
+    paid = [(await new_shop.paid(talk, await new_shop.checkout(1_000)))["purchase_id"] for _ in range(3)]
 
-    first = (await shop.call("GET", "/v1/purchases", bearer, state="paid", brand_id=LARKSPUR)).json()
-    paid.append((await shop.paid(talk, await shop.checkout(1_000)))["purchase_id"])
+    first = (await new_shop.call("GET", "/v1/purchases", bearer, state="paid", brand_id=LARKSPUR)).json()
+    paid.append((await new_shop.paid(talk, await new_shop.checkout(1_000)))["purchase_id"])
     after = first["next_after"]
-    second = (await shop.call("GET", "/v1/purchases", bearer, state="paid", brand_id=LARKSPUR, after=after)).json()
+    second = (await new_shop.call("GET", "/v1/purchases", bearer, state="paid", brand_id=LARKSPUR, after=after)).json()
     third = (
-        await shop.call(
+        await new_shop.call(
             "GET", "/v1/purchases", bearer, state="paid", brand_id=LARKSPUR, after=second["next_after"]
         )
     ).json()
@@ -342,6 +352,7 @@ async def test_the_paid_list_is_for_the_brands_own_mcp_server(shop: Shop):
     assert {answer.status_code for answer in answers} == {404}
 
 
+@pytest.mark.control("UC-10.3")
 async def test_each_decision_is_in_the_record_once_with_everything_to_decide_it_again(shop: Shop):
     talk = await shop.buyer(payment_cap=1_000)
     view = await talk.buy(await shop.checkout(1_001))
