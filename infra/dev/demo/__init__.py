@@ -30,11 +30,19 @@ def play(house: House) -> int:
     started = time.perf_counter()
     try:
         asyncio.run(_play(house, story))
-    except DidNotHappen as failure:
-        story.say(f"\nThe story broke: {failure}.\nThe logs are in {house.logs}; run again with --keep to keep them.")
+    except Exception as failure:  # noqa: BLE001 - whatever went wrong, the story ends with a sentence and exit code 1
+        story.say(f"\nThe story broke: {_first_cause(failure)}.")
+        story.say(f"The logs are in {house.logs}; run again with --keep to keep them.")
         return 1
     story.say(f"\nEverything in the story happened, in {time.perf_counter() - started:.1f} s.")
     return 0
+
+
+def _first_cause(failure: BaseException) -> str:
+    """What broke it: the SDK wraps what its callbacks raise into groups, one in the other."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return str(failure) if isinstance(failure, DidNotHappen) else f"{type(failure).__name__}: {failure}"
 
 
 async def _play(house: House, story: Story) -> None:

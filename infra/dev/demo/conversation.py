@@ -1,7 +1,7 @@
-"""The brand's chat agent: told little, then more after a code, and never money it may not spend."""
+"""The brand's chat agent: told nothing, then more after a code, and never given money it may not spend."""
 
 from infra.dev.demo.agent import ChatAgent
-from infra.dev.demo.purchase import ADDRESS, TASTE, WISH, Bought, Stage, sandbox_charges
+from infra.dev.demo.purchase import ADDRESS, TASTE, Bought, Stage, sandbox_charges
 from infra.dev.demo.story import require
 
 BRAND = "brd_lumenloom"
@@ -10,7 +10,7 @@ BRAND = "brd_lumenloom"
 async def tell_conversation(stage: Stage, agent: ChatAgent, bought: Bought) -> None:
     stage.story.chapter("The brand's own chat agent talks to somebody who says she is Ada")
     conversation_id = await _open(stage, agent)
-    await _recall_little(stage, agent, conversation_id)
+    await _recall_nothing(stage, agent, conversation_id)
     await _step_up(stage, agent, conversation_id)
     await _recall_more(stage, agent, conversation_id)
     await _spend_too_much(stage, agent, conversation_id, bought)
@@ -27,15 +27,15 @@ async def _open(stage: Stage, agent: ChatAgent) -> str:
         return str(opened["conversation_id"])
 
 
-async def _recall_little(stage: Stage, agent: ChatAgent, conversation_id: str) -> None:
+async def _recall_nothing(stage: Stage, agent: ChatAgent, conversation_id: str) -> None:
     async with stage.story.step("agent → gateway", "recall everything about her") as step:
         answer = await agent.post("/v1/recalls", {"conversation_id": conversation_id}, expect=200)
-        texts = [memory["text"] for memory in answer["memories"]]
-        require(texts == [WISH], f"an unverified caller was told {len(texts)} memories, not the one public one")
-        remedies = answer["decision"]["remedies"]
-        levels = [remedy["level"] for remedy in remedies if remedy["kind"] == "step_up"]
+        require(answer["memories"] == [], f"an unverified caller was told {len(answer['memories'])} memories")
+        decision = answer["decision"]
+        levels = [remedy["level"] for remedy in decision["remedies"] if remedy["kind"] == "step_up"]
         require("verified" in levels, "no remedy named the level that would tell more")
-        step.decided("gateway", f"tier 0 only: “{texts[0]}”; a code by e-mail would allow more, if there is more")
+        why = ", ".join(decision["reasons"])
+        step.decided("gateway", f"tells nothing ({why}), as for an address nobody has; the remedy is a code by e-mail")
 
 
 async def _step_up(stage: Stage, agent: ChatAgent, conversation_id: str) -> None:

@@ -103,9 +103,9 @@ class BrowserUser:
         await page.wait_for("[name=number]")
         for field, text in CARD_FIELDS.items():
             await page.type(f"[name={field}]", text)
-        await page.click("form button[type=submit]")
-        await page.wait_until("document.querySelector('[name=number]') === null && document.readyState === 'complete'")
-        return await page.text("main")
+        await page.click("#send")
+        await page.wait_for(".saved")
+        return await page.text("body")
 
 
 CARD_FIELDS = {"number": CARD_NUMBER, "expiry": CARD_EXPIRY, "code": CARD_CODE, "holder": HOLDER}

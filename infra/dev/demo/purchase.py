@@ -119,7 +119,10 @@ async def _pay(stage: Stage, client: Client, checkout: dict[str, Any], shown: li
         charges = await sandbox_charges(stage)
         require(len(charges) == 1, f"the processor has {len(charges)} charges, not one")
         require(charges[0]["amount_minor"] == checkout["total_minor"], "the amount at the processor is another one")
-        step.decided("processor", f"{charges[0]['amount']} {charges[0]['currency']}, card ending {CARD_NUMBER[-4:]}")
+        step.decided(
+            "processor",
+            f"{charges[0]['amount_minor'] / 100:,.2f} {charges[0]['currency']}, card ending {charges[0]['last4']}",
+        )
 
 
 async def _type_card(stage: Stage, url: str) -> None:

@@ -45,7 +45,6 @@ class Story:
     @asynccontextmanager
     async def step(self, who: str, what: str) -> AsyncIterator[Step]:
         """Tell one step when it is over. An exception inside is told as a step that did not happen, and goes on up."""
-        self._steps += 1
         step = Step()
         started = time.perf_counter()
         try:
@@ -56,6 +55,7 @@ class Story:
         self._tell("✓", who, what, started, step.answers)
 
     def _tell(self, mark: str, who: str, what: str, started: float, answers: list[str]) -> None:
+        self._steps += 1
         took = f"{(time.perf_counter() - started) * 1000:,.0f} ms"
         lines = textwrap.wrap(f"{who}: {what}", WIDTH - 18, subsequent_indent="  ")
         self.say(f" {mark} {self._steps:>2}  {lines[0]:<{WIDTH - 18}} {took:>10}")
