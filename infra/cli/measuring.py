@@ -2,7 +2,7 @@
 
 import argparse
 
-from infra import bench as benchmarks
+from infra.bench import run
 from infra.cli.console import complain
 from infra.cli.interrupts import stoppable
 from infra.cli.running import EXPECTED
@@ -12,7 +12,7 @@ def bench(options: argparse.Namespace) -> int:
     """Exit code 1 when a benchmark could not run, or with --strict when a bar was missed."""
     with stoppable():
         try:
-            return benchmarks.run(options.names, options.json, options.strict)
+            return run(options.names, options.json, options.strict)
         except EXPECTED as reason:
             complain(str(reason))
             return 1

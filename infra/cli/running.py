@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from infra.cli import guide
 from infra.cli.console import complain, say, step, table
+from infra.cli.guide import welcome
 from infra.cli.interrupts import stoppable
 from infra.dev import state
 from infra.dev.house import House, HouseFailed, Options
@@ -32,7 +32,7 @@ def up(options: argparse.Namespace) -> int:
         try:
             say(f"starting the house on {house.folder}")
             with house:
-                say(guide.welcome(house))
+                say(welcome(house))
                 return _watch(house)
         except EXPECTED as reason:
             complain(str(reason))

@@ -7,8 +7,8 @@ from infra.cli.arguments import DATA
 from infra.cli.console import complain, say, step
 from infra.cli.interrupts import stoppable
 from infra.cli.running import EXPECTED
-from infra.dev import demo as story
 from infra.dev import state
+from infra.dev.demo import play
 from infra.dev.house import House, Options
 from infra.dev.ports import Ports
 
@@ -21,7 +21,7 @@ def demo(options: argparse.Namespace) -> int:
         try:
             say("starting the house: every service a process of its own")
             with house:
-                code = story.play(house)
+                code = play(house)
         except EXPECTED as reason:
             complain(str(reason))
             code = 1
