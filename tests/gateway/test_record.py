@@ -21,30 +21,44 @@ from infra.chassis.engine import create_engine, tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.problems import NotFound
 from infra.chassis.secret import Secret
-from infra.dev.postgres import Cluster
+from infra.dev.postgres import Cluster, ServiceDatabase
 from tests.support.database import DatabaseMaker
-from tests.support.record import NORTH, SOUTH, RecordHouse, record_house
+from tests.support.record import RecordHouse, record_house
 from tests.support.waiting import wait_until
+
+INSERT_ENTRY = "INSERT INTO record_entries (tenant_id, decision_id, canonical, leaf_sha256, recorded_at)"
+
+
+@pytest.fixture(scope="module")
+def shared(database: DatabaseMaker) -> ServiceDatabase:
+    return database("gateway")
 
 
 @pytest.fixture
-async def house(database: DatabaseMaker, clusters: dict[str, Cluster]) -> AsyncIterator[RecordHouse]:
-    async with record_house(database, clusters["house"]) as made:
+async def house(shared: ServiceDatabase, clusters: dict[str, Cluster]) -> AsyncIterator[RecordHouse]:
+    async with record_house(shared, clusters["house"]) as made:
+        yield made
+
+
+@pytest.fixture
+async def lone_house(database: DatabaseMaker, clusters: dict[str, Cluster]) -> AsyncIterator[RecordHouse]:
+    """With a database of its own."""
+    async with record_house(database("gateway"), clusters["house"]) as made:
         yield made
 
 
 async def test_an_entry_is_its_canonical_bytes_with_tenant_id_and_time_inside(house: RecordHouse):
     receipt = await house.append(decision_id="dec_first", outcome="deny", reasons=["no_mandate"])
 
-    async with tenant_transaction(house.engine, NORTH) as tx:
-        entry = await store.entry_of_decision(tx, NORTH, "dec_first")
+    async with tenant_transaction(house.engine, house.north) as tx:
+        entry = await store.entry_of_decision(tx, house.north, "dec_first")
     assert entry is not None
     assert entry.canonical is not None
     content = json.loads(entry.canonical)
     assert rfc8785.dumps(content) == entry.canonical
     assert content == {
         "v": 1,
-        "tenant_id": NORTH,
+        "tenant_id": house.north,
         "decision_id": "dec_first",
         "recorded_at": "2026-11-20T12:00:00Z",
         "body": {"v": 1, "outcome": "deny", "reasons": ["no_mandate"]},
@@ -56,9 +70,9 @@ async def test_a_receipt_holds_for_its_tenant_and_key_and_nothing_else(house: Re
     receipt = await house.append(decision_id="dec_first")
     stranger = Record(Ed25519PrivateKey.generate(), house.clock)
 
-    assert receipt_holds(receipt, NORTH, house.record.public_key)
-    assert not receipt_holds(receipt, SOUTH, house.record.public_key)
-    assert not receipt_holds(receipt, NORTH, stranger.public_key)
+    assert receipt_holds(receipt, house.north, house.record.public_key)
+    assert not receipt_holds(receipt, house.south, house.record.public_key)
+    assert not receipt_holds(receipt, house.north, stranger.public_key)
 
 
 @pytest.mark.parametrize(
@@ -77,16 +91,16 @@ async def test_a_changed_receipt_does_not_hold(house: RecordHouse, change: dict[
 
     changed = type(receipt)(**{name: getattr(receipt, name) for name in receipt.__struct_fields__} | change)
 
-    assert not receipt_holds(changed, NORTH, house.record.public_key)
+    assert not receipt_holds(changed, house.north, house.record.public_key)
 
 
 async def test_what_is_rolled_back_was_never_recorded(house: RecordHouse):
-    with pytest.raises(IntegrityError):
-        async with tenant_transaction(house.engine, NORTH) as tx:
-            await house.record.append(tx, tenant_id=NORTH, decision_id="dec_lost", body={"v": 1})
-            await house.record.append(tx, tenant_id=NORTH, decision_id="dec_lost", body={"v": 1})
+    async with house.engine.connect() as connection:
+        await connection.execute(text("SELECT set_config('undercroft.tenant', :t, true)"), {"t": house.north})
+        await house.record.append(connection, tenant_id=house.north, decision_id="dec_lost", body={"v": 1})
+        await connection.rollback()
     await house.append(decision_id="dec_kept")
-    await house.sealer.seal(NORTH)
+    await house.sealer.seal(house.north)
 
     assert await house.places() == ["dec_kept"]
     assert (await house.verify()).intact
@@ -117,27 +131,27 @@ async def test_a_body_that_json_cannot_say_exactly_is_not_recorded(house: Record
         "DELETE FROM record_nodes",
         "UPDATE record_checkpoints SET note = ''",
         "DELETE FROM record_checkpoints",
-        "INSERT INTO record_entries VALUES ('tnt_north', DEFAULT, 'dec_x', '', sha256(''), now(), 1)",
-        "INSERT INTO record_entries VALUES ('tnt_south', DEFAULT, 'dec_x', '', sha256(''), now())",
-        "INSERT INTO record_leaves VALUES ('tnt_south', 0, 1)",
-        "INSERT INTO record_nodes VALUES ('tnt_south', 8, 0, sha256(''))",
-        "INSERT INTO record_checkpoints VALUES ('tnt_south', 1, sha256(''), '{}', 1, '', now())",
+        "INSERT INTO record_entries (tenant_id, transaction_id) VALUES ('tnt_other', 1)",
+        f"{INSERT_ENTRY} VALUES ('tnt_other', 'dec_x', '', sha256(''), now())",
+        "INSERT INTO record_leaves VALUES ('tnt_other', 0, 1)",
+        "INSERT INTO record_nodes VALUES ('tnt_other', 8, 0, sha256(''))",
+        "INSERT INTO record_checkpoints VALUES ('tnt_other', 1, sha256(''), '{}', 1, '', now())",
     ],
 )
 async def test_the_application_can_only_add_to_its_own_tenants_record(house: RecordHouse, statement: str):
     await house.sealed(2)
 
     with pytest.raises(ProgrammingError, match=r"permission denied|row-level security"):
-        async with tenant_transaction(house.engine, NORTH) as tx:
+        async with tenant_transaction(house.engine, house.north) as tx:
             await tx.execute(text(statement))
 
     assert (await house.verify()).intact
 
 
 async def test_one_tenant_sees_nothing_of_anothers_record(house: RecordHouse):
-    await house.sealed(3, tenant_id=SOUTH)
+    await house.sealed(3, tenant_id=house.south)
 
-    async with tenant_transaction(house.engine, NORTH) as tx:
+    async with tenant_transaction(house.engine, house.north) as tx:
         tables = ("record_entries", "record_leaves", "record_nodes", "record_checkpoints")
         counts = [
             (await tx.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one()  # noqa: S608 - names above
@@ -148,21 +162,21 @@ async def test_one_tenant_sees_nothing_of_anothers_record(house: RecordHouse):
 
 
 async def test_an_open_transaction_does_not_hold_up_another_append_nor_the_sealer(house: RecordHouse):
-    async with tenant_transaction(house.engine, NORTH) as slow:
-        await house.record.append(slow, tenant_id=NORTH, decision_id="dec_slow", body={"v": 1})
+    async with tenant_transaction(house.engine, house.north) as slow:
+        await house.record.append(slow, tenant_id=house.north, decision_id="dec_slow", body={"v": 1})
         await asyncio.wait_for(house.append(decision_id="dec_quick"), timeout=5)
-        await asyncio.wait_for(house.sealer.seal(NORTH), timeout=5)
+        await asyncio.wait_for(house.sealer.seal(house.north), timeout=5)
         before = await house.places()
 
     assert before == ["dec_quick"]
 
 
 async def test_an_entry_committed_after_later_ones_were_sealed_is_sealed_too(house: RecordHouse):
-    async with tenant_transaction(house.engine, NORTH) as slow:
-        await house.record.append(slow, tenant_id=NORTH, decision_id="dec_slow", body={"v": 1})
+    async with tenant_transaction(house.engine, house.north) as slow:
+        await house.record.append(slow, tenant_id=house.north, decision_id="dec_slow", body={"v": 1})
         for _ in range(3):
             await house.sealed(2)
-    await house.sealer.seal(NORTH)
+    await house.sealer.seal(house.north)
 
     places = await house.places()
     assert (places[-1], len(places)) == ("dec_slow", 7)
@@ -173,8 +187,8 @@ async def test_the_sealer_looks_only_at_entries_that_could_be_new(house: RecordH
     await house.sealed(40)
     await house.append()
 
-    async with tenant_transaction(house.engine, NORTH) as tx:
-        newest = await store.newest_checkpoint(tx, NORTH)
+    async with tenant_transaction(house.engine, house.north) as tx:
+        newest = await store.newest_checkpoint(tx, house.north)
         assert newest is not None
         statement = "SELECT count(*) FROM record_entries WHERE transaction_id >= :since"
         looked_at = (await tx.execute(text(statement), {"since": newest.settled_below})).scalar_one()
@@ -185,7 +199,7 @@ async def test_the_sealer_looks_only_at_entries_that_could_be_new(house: RecordH
 async def test_a_record_restored_from_a_dump_is_sealed_on(house: RecordHouse):
     """The restored rows carry transaction ids of the old cluster, far above the new one's."""
     await house.sealed(2)
-    await house.sql(
+    await house.tamper(
         "UPDATE record_entries SET transaction_id = transaction_id + 1000000000;"
         "UPDATE record_checkpoints SET settled_below = settled_below + 1000000000;"
     )
@@ -198,22 +212,22 @@ async def test_a_record_restored_from_a_dump_is_sealed_on(house: RecordHouse):
 
 async def test_more_than_a_batch_is_sealed_in_several(house: RecordHouse):
     count = BATCH_ENTRIES_MAX + 30
-    async with tenant_transaction(house.engine, NORTH) as tx:
+    async with tenant_transaction(house.engine, house.north) as tx:
         for number in range(count):
-            await house.record.append(tx, tenant_id=NORTH, decision_id=new_id("dec"), body={"n": number})
+            await house.record.append(tx, tenant_id=house.north, decision_id=new_id("dec"), body={"n": number})
 
-    await house.sealer.seal(NORTH)
+    await house.sealer.seal(house.north)
 
-    async with tenant_transaction(house.engine, NORTH) as tx:
-        sizes = [row.size async for row in store.checkpoints(tx, NORTH)]
-        nodes = await store.all_nodes(tx, NORTH)
+    async with tenant_transaction(house.engine, house.north) as tx:
+        sizes = [row.size async for row in store.checkpoints(tx, house.north)]
+        nodes = await store.all_nodes(tx, house.north)
     assert sizes == [BATCH_ENTRIES_MAX, count]
     assert sorted((node.level, node.position) for node in nodes) == [(8, 0), (8, 1), (8, 2), (8, 3)]
     assert (await house.verify()).intact
 
 
 async def test_200_parallel_appends_while_two_sealers_run_each_get_one_place(house: RecordHouse):
-    engines = [create_engine(Secret(house.app_dsn), pool_size=8) for _ in range(2)]
+    engines = [create_engine(Secret(house.database.app_dsn), pool_size=8) for _ in range(2)]
     stop = asyncio.Event()
     sealing = [asyncio.create_task(Sealer(engine, house.record).run(stop)) for engine in engines]
 
@@ -226,7 +240,7 @@ async def test_200_parallel_appends_while_two_sealers_run_each_get_one_place(hou
     stop.set()
     await asyncio.gather(*sealing)
     assert sorted(await house.places()) == sorted(house.appended)
-    assert all(receipt_holds(receipt, NORTH, house.record.public_key) for receipt in receipts)
+    assert all(receipt_holds(receipt, house.north, house.record.public_key) for receipt in receipts)
     found = await house.verify()
     assert (found.intact, found.tree_size, found.unsealed) == (True, 200, 0)
     for engine in engines:
@@ -238,8 +252,8 @@ async def test_two_sealers_at_once_seal_everything_once(house: RecordHouse):
     for _ in range(10):
         for _ in range(5):
             await house.append()
-        await asyncio.gather(house.sealer.seal(NORTH), other.seal(NORTH), house.sealer.seal(NORTH))
-    await house.sealer.seal(NORTH)
+        await asyncio.gather(house.sealer.seal(house.north), other.seal(house.north), house.sealer.seal(house.north))
+    await house.sealer.seal(house.north)
 
     assert sorted(await house.places()) == sorted(house.appended)
     assert (await house.verify()).intact
@@ -247,12 +261,12 @@ async def test_two_sealers_at_once_seal_everything_once(house: RecordHouse):
 
 async def test_a_sealer_waits_for_no_other(house: RecordHouse):
     await house.append()
-    async with tenant_transaction(house.engine, NORTH) as tx:
-        assert await store.take_sealing(tx, NORTH)
-        await asyncio.wait_for(house.sealer.seal(NORTH), timeout=5)
+    async with tenant_transaction(house.engine, house.north) as tx:
+        assert await store.take_sealing(tx, house.north)
+        await asyncio.wait_for(house.sealer.seal(house.north), timeout=5)
         assert await house.places() == []
 
-    await house.sealer.seal(NORTH)
+    await house.sealer.seal(house.north)
     assert len(await house.places()) == 1
 
 
@@ -272,21 +286,22 @@ async def test_a_sealer_killed_in_the_middle_leaves_nothing_half_done(
     with monkeypatch.context() as patched:
         patched.setattr(store, step, killed)
         with pytest.raises(ConnectionError):
-            await house.sealer.seal(NORTH)
+            await house.sealer.seal(house.north)
     between = await house.verify()
-    await house.sealer.seal(NORTH)
+    await house.sealer.seal(house.north)
 
     assert (between.intact, between.tree_size, between.unsealed) == (True, 3, 4)
     assert sorted(await house.places()) == sorted(house.appended)
     assert (await house.verify()).intact
 
 
-async def test_a_sealer_whose_connection_is_cut_goes_on_by_itself(house: RecordHouse):
+async def test_a_sealer_whose_connection_is_cut_goes_on_by_itself(lone_house: RecordHouse):
+    house = lone_house
     stop = asyncio.Event()
     sealing = asyncio.create_task(house.sealer.run(stop))
     for _ in range(3):
         await house.append()
-        await house.sql(
+        await house.superuser(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid();"
         )
@@ -300,14 +315,15 @@ async def test_a_sealer_whose_connection_is_cut_goes_on_by_itself(house: RecordH
     assert (await house.verify()).intact
 
 
-async def test_a_sealer_finds_what_another_process_appended(house: RecordHouse):
-    await house.append(SOUTH)
+async def test_a_sealer_finds_what_another_process_appended(lone_house: RecordHouse):
+    house = lone_house
+    await house.append(house.south)
     quiet = Sealer(house.engine, Record(house.key, house.clock))
     stop = asyncio.Event()
     sealing = asyncio.create_task(quiet.run(stop))
 
     async def all_sealed() -> bool:
-        return len(await house.places(SOUTH)) == 1
+        return len(await house.places(house.south)) == 1
 
     await wait_until(all_sealed)
     stop.set()
@@ -316,12 +332,12 @@ async def test_a_sealer_finds_what_another_process_appended(house: RecordHouse):
 
 async def test_a_tenant_is_looked_at_every_round_for_a_while_after_an_append(house: RecordHouse):
     await house.append()
-    assert NORTH in house.record.touched
+    assert house.north in house.record.touched
 
     house.clock.advance(timedelta(minutes=1))
     stop = asyncio.Event()
     sealing = asyncio.create_task(house.sealer.run(stop))
-    await wait_until(lambda: NORTH not in house.record.touched)
+    await wait_until(lambda: house.north not in house.record.touched)
     stop.set()
     await asyncio.wait_for(sealing, timeout=5 + INTERVAL_SECONDS)
 
@@ -329,28 +345,28 @@ async def test_a_tenant_is_looked_at_every_round_for_a_while_after_an_append(hou
 async def test_the_proof_of_an_entry_leads_to_the_signed_root(house: RecordHouse):
     await house.sealed(300, 1, 17)
 
-    async with tenant_transaction(house.engine, NORTH) as tx:
+    async with tenant_transaction(house.engine, house.north) as tx:
         for decision_id in house.appended[::23]:
-            entry = await store.entry_of_decision(tx, NORTH, decision_id)
+            entry = await store.entry_of_decision(tx, house.north, decision_id)
             assert entry is not None
             assert entry.tree_index is not None
             assert entry.leaf is not None
-            proof = await inclusion_proof(tx, NORTH, entry.tree_index)
-            signed = house.record.open_checkpoint(NORTH, proof.checkpoint.note)
+            proof = await inclusion_proof(tx, house.north, entry.tree_index)
+            signed = house.record.open_checkpoint(house.north, proof.checkpoint.note)
             assert signed.size == 318
             assert root_by_path(entry.tree_index, signed.size, entry.leaf, proof.path) == signed.root
         with pytest.raises(NotFound):
-            await inclusion_proof(tx, NORTH, 318)
+            await inclusion_proof(tx, house.north, 318)
 
 
 async def test_a_sealer_does_not_sign_on_after_a_damaged_checkpoint(house: RecordHouse):
     await house.sealed(4)
     note = await house.note()
     await house.append()
-    await house.sql("UPDATE record_checkpoints SET right_edge = ARRAY[sha256('forged')];")
+    await house.tamper("UPDATE record_checkpoints SET right_edge = ARRAY[sha256('forged')];")
 
     with pytest.raises(RecordDamaged):
-        await Sealer(house.engine, house.record).seal(NORTH)
+        await Sealer(house.engine, house.record).seal(house.north)
 
     assert await house.note() == note
 
@@ -358,20 +374,20 @@ async def test_a_sealer_does_not_sign_on_after_a_damaged_checkpoint(house: Recor
 async def test_a_running_sealer_does_not_sign_a_second_history(house: RecordHouse):
     """Everything after the first batch is removed, tree and checkpoints: each row left is in order by itself."""
     await house.sealed(4, 4)
-    await house.sql(
+    await house.tamper(
         "DELETE FROM record_checkpoints WHERE tree_size > 4; DELETE FROM record_leaves WHERE tree_index >= 4;"
         "DELETE FROM record_entries e WHERE NOT EXISTS (SELECT FROM record_leaves l WHERE l.entry_id = e.entry_id);"
     )
     await house.append()
 
     with pytest.raises(RecordDamaged):
-        await house.sealer.seal(NORTH)
+        await house.sealer.seal(house.north)
 
 
 async def test_a_sealer_does_not_fill_places_that_are_taken(house: RecordHouse):
     await house.sealed(4, 4)
-    await house.sql("DELETE FROM record_checkpoints WHERE tree_size > 4;")
+    await house.tamper("DELETE FROM record_checkpoints WHERE tree_size > 4;")
     await house.append()
 
     with pytest.raises(RecordDamaged):
-        await Sealer(house.engine, house.record).seal(NORTH)
+        await Sealer(house.engine, house.record).seal(house.north)

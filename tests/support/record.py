@@ -13,16 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.contract import Receipt, RecordVerification
 from gateway.record import Record
+from gateway.record_store import sealed_entries
 from gateway.record_verify import verify
 from gateway.sealer import Sealer
 from infra.chassis.clock import FixedClock
-from infra.chassis.engine import create_engine, tenant_transaction
+from infra.chassis.engine import create_engine, directory_transaction, tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
-from infra.dev.postgres import Cluster
-from tests.support.database import DatabaseMaker
+from infra.dev.postgres import Cluster, ServiceDatabase
 
-NORTH, SOUTH = "tnt_north", "tnt_south"
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
@@ -30,8 +29,10 @@ START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 class RecordHouse:
     engine: AsyncEngine
     cluster: Cluster
-    database: str
-    app_dsn: str
+    database: ServiceDatabase
+    north: str
+    south: str
+    """Two tenants that nobody else uses."""
     clock: FixedClock
     key: Ed25519PrivateKey
     record: Record
@@ -39,61 +40,68 @@ class RecordHouse:
     appended: list[str] = field(default_factory=list)
     """Decision ids, oldest first."""
 
-    async def append(self, tenant_id: str = NORTH, decision_id: str | None = None, **body: Any) -> Receipt:
-        named = decision_id or new_id("dec")
-        async with tenant_transaction(self.engine, tenant_id) as tx:
-            receipt = await self.record.append(tx, tenant_id=tenant_id, decision_id=named, body={"v": 1, **body})
+    async def append(self, tenant_id: str | None = None, decision_id: str | None = None, **body: Any) -> Receipt:
+        named, tenant = decision_id or new_id("dec"), tenant_id or self.north
+        async with tenant_transaction(self.engine, tenant) as tx:
+            receipt = await self.record.append(tx, tenant_id=tenant, decision_id=named, body={"v": 1, **body})
         self.appended.append(named)
         return receipt
 
-    async def sealed(self, *batches: int, tenant_id: str = NORTH) -> None:
+    async def sealed(self, *batches: int, tenant_id: str | None = None) -> None:
         """For each number that many entries, sealed as one batch."""
+        tenant = tenant_id or self.north
         for count in batches:
-            for _ in range(count):
-                await self.append(tenant_id)
-            await self.sealer.seal(tenant_id)
+            async with tenant_transaction(self.engine, tenant) as tx:
+                for _ in range(count):
+                    self.appended.append(new_id("dec"))
+                    await self.record.append(tx, tenant_id=tenant, decision_id=self.appended[-1], body={"v": 1})
+            await self.sealer.seal(tenant)
 
-    async def verify(self, tenant_id: str = NORTH, kept_elsewhere: str | None = None) -> RecordVerification:
-        return await verify(self.engine, self.record, tenant_id, kept_elsewhere=kept_elsewhere)
+    async def verify(self, tenant_id: str | None = None, kept_elsewhere: str | None = None) -> RecordVerification:
+        return await verify(self.engine, self.record, tenant_id or self.north, kept_elsewhere=kept_elsewhere)
 
-    async def findings(self, tenant_id: str = NORTH, kept_elsewhere: str | None = None) -> list[str]:
+    async def findings(self, tenant_id: str | None = None, kept_elsewhere: str | None = None) -> list[str]:
         found = await self.verify(tenant_id, kept_elsewhere)
         assert found.intact == (not found.findings)
         return found.findings
 
-    async def note(self, tenant_id: str = NORTH) -> str:
+    async def note(self, tenant_id: str | None = None) -> str:
         """The newest checkpoint, as somebody outside would keep it."""
-        async with tenant_transaction(self.engine, tenant_id) as tx:
+        async with tenant_transaction(self.engine, tenant_id or self.north) as tx:
             statement = "SELECT note FROM record_checkpoints ORDER BY tree_size DESC LIMIT 1"
             return str((await tx.execute(text(statement))).scalar_one())
 
-    async def sql(self, statements: str) -> str:
-        """As the superuser: no row-level security, no grants, no mercy."""
-        return await asyncio.to_thread(self.cluster.sql, statements, database=self.database)
+    async def tamper(self, statements: str) -> str:
+        """As the owner of the tables, who may do anything to the rows of `north`."""
+        return await self.superuser(f"SET ROLE gateway_owner; SET undercroft.tenant = '{self.north}'; {statements}")
 
-    async def places(self, tenant_id: str = NORTH) -> list[str]:
+    async def superuser(self, statements: str) -> str:
+        """To the rows of all tenants."""
+        return await asyncio.to_thread(self.cluster.sql, statements, database=self.database.name)
+
+    async def places(self, tenant_id: str | None = None) -> list[str]:
         """Decision ids by place in the tree."""
-        rows = await self.sql(
-            "SELECT decision_id FROM record_leaves JOIN record_entries USING (tenant_id, entry_id) "  # noqa: S608 - constants
-            f"WHERE tenant_id = '{tenant_id}' ORDER BY tree_index;"
-        )
-        return rows.split()
+        async with tenant_transaction(self.engine, tenant_id or self.north) as tx:
+            return [entry.decision_id or "" async for entry in sealed_entries(tx, tenant_id or self.north)]
 
 
 @asynccontextmanager
-async def record_house(database: DatabaseMaker, cluster: Cluster) -> AsyncIterator[RecordHouse]:
-    made = database("gateway")
+async def record_house(made: ServiceDatabase, cluster: Cluster) -> AsyncIterator[RecordHouse]:
     engine = create_engine(Secret(made.app_dsn))
     clock = FixedClock(START)
     key = Ed25519PrivateKey.generate()
     record = Record(key, clock)
-    cluster.sql("INSERT INTO tenants VALUES ('tnt_north', 'North'), ('tnt_south', 'South');", database=made.name)
+    north, south = new_id("tnt"), new_id("tnt")
+    async with directory_transaction(engine) as tx:
+        for tenant_id in (north, south):
+            await tx.execute(text("INSERT INTO tenants VALUES (:tenant_id, 'Test')"), {"tenant_id": tenant_id})
     try:
         yield RecordHouse(
             engine=engine,
             cluster=cluster,
-            database=made.name,
-            app_dsn=made.app_dsn,
+            database=made,
+            north=north,
+            south=south,
             clock=clock,
             key=key,
             record=record,
