@@ -96,22 +96,22 @@ STYLE_RULES = [
 
 @pytest.mark.parametrize("rule", STYLE_RULES)
 def test_every_source_file_keeps_the_rule(rule: Rule, sources: list[Source]):
-    assert _all(rule, sources) == []
+    _none(_all(rule, sources))
 
 
 def test_nothing_is_unfinished_by_its_own_words(sources: list[Source]):
-    assert _all(shape.unfinished, [file for file in sources if file.top != "tests"]) == []
+    _none(_all(shape.unfinished, [file for file in sources if file.top != "tests"]))
 
 
 def test_words_mean_one_thing(sources: list[Source]):
     found = _all(words.foreign_words, [file for file in sources if file.top != "tests"])
 
-    assert [finding for finding in found if not _allowed_word(finding)] == []
+    _none(finding for finding in found if not _allowed_word(finding))
 
 
 @pytest.mark.control("UC-3.1")
 def test_card_words_stand_only_where_cards_are(sources: list[Source]):
-    assert _all(words.card_words, [file for file in sources if not file.path.startswith(CARD_WORDS_IN)]) == []
+    _none(_all(words.card_words, [file for file in sources if not file.path.startswith(CARD_WORDS_IN)]))
 
 
 @pytest.mark.control("UC-3.1")
@@ -121,7 +121,7 @@ def test_no_file_holds_a_card_number_but_the_published_test_cards(texts: list[Te
 
     found = [one for text in read for one in words.card_like_digits(text, words.TEST_CARDS | CARDS_OF_OTHERS)]
 
-    assert found == []
+    _none(found)
 
 
 @pytest.mark.control("UC-3.1")
@@ -143,7 +143,7 @@ def test_inside_a_transaction_only_the_transaction_is_awaited(sources: list[Sour
     found = _all(transactions.awaits_elsewhere, [file for file in sources if file.top in SERVICES])
     allowed = [key for finding in found for key in AWAITED_INSIDE if finding.path == key[0] and key[1] in finding.what]
 
-    assert [finding for finding in found if not any(finding.path == p and w in finding.what for p, w in allowed)] == []
+    _none(one for one in found if not any(one.path == path and what in one.what for path, what in allowed))
     assert set(allowed) == set(AWAITED_INSIDE), "an exception nobody needs any more"
 
 
@@ -152,30 +152,29 @@ def test_every_module_and_every_name_is_used(sources: list[Source], texts: list[
 
     names = [one for one in unused.unused_names(sources, others) if one.what.split("`")[1] not in USED_BY_OTHERS]
 
-    assert list(unused.unused_modules(sources, STARTED_BY_NAME)) == []
-    assert names == []
+    _none([*unused.unused_modules(sources, STARTED_BY_NAME), *names])
 
 
 def test_no_text_holds_an_address_of_one_machine_or_registry(texts: list[Text]):
-    assert _all(words.addresses, texts) == []
+    _none(_all(words.addresses, texts))
 
 
 def test_the_top_level_is_the_house_plan(texts: list[Text]):
-    assert list(shape.stray_top_level(texts)) == []
+    _none(shape.stray_top_level(texts))
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_says_what_it_is_and_what_a_thief_gets(service: str):
     path = ROOT / service / "README.md"
 
-    assert list(shape.readme_headings(Text(f"{service}/README.md", path.read_text(encoding="utf-8")))) == []
+    _none(shape.readme_headings(Text(f"{service}/README.md", path.read_text(encoding="utf-8"))))
 
 
 def test_a_contract_imports_no_framework(sources: list[Source]):
     contracts = [file for file in sources if file.name == "contract.py"]
 
     assert {file.top for file in contracts} == set(SERVICES)
-    assert _all(shape.contract_frameworks, contracts) == []
+    _none(_all(shape.contract_frameworks, contracts))
 
 
 def test_every_dependency_has_a_licence_we_accept():
@@ -189,6 +188,12 @@ def test_every_dependency_has_a_licence_we_accept():
 
 def _all(rule: Callable[..., Iterable[Finding]], files: Iterable[Text]) -> list[Finding]:
     return [finding for file in files for finding in rule(file)]
+
+
+def _none(findings: Iterable[Finding]) -> None:
+    """Fails with one line for each finding."""
+    found = "\n".join(str(finding) for finding in sorted(findings))
+    assert not found, f"\n{found}"
 
 
 def _allowed_word(finding: Finding) -> bool:
