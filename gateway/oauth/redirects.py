@@ -45,15 +45,19 @@ def shown_host(uri: str) -> str:
 
 
 def form_target(uri: str) -> str:
-    """The source expression that lets a consent form be answered with a redirect to `uri` (CSP `form-action`).
+    """The source expressions that let a consent form be answered with a redirect to `uri` (CSP `form-action`).
 
-    Browsers apply `form-action` to every hop of the redirect chain, and a client's https callback may go on to another
-    of its hosts; so https as a whole, but never plain http beyond this one loopback address.
+    Chromium applies `form-action` to every hop of a redirect chain (tested), and a client's callback may go on to
+    another of its hosts. So https as a whole, and for a native app the loopback or its scheme; never other plain http.
     """
     parts = urlsplit(uri)
     if parts.scheme == "https":
         return "https:"
-    return f"http://{parts.netloc}" if parts.scheme == "http" else f"{parts.scheme}:"
+    if parts.scheme != "http":
+        return f"https: {parts.scheme}:"
+    if parts.hostname == "::1":
+        return "https: http:"  # a source expression cannot name an IPv6 address
+    return "https: http://127.0.0.1:* http://localhost:*"
 
 
 def _split(uri: str) -> SplitResult | None:

@@ -47,7 +47,8 @@ ISSUER = "https://gateway.test"
 VAULT_PAGE = "https://cards.test"
 NORTH, SOUTH = "tnt_north", "tnt_south"
 BRAND, YEN_BRAND, SOUTH_BRAND = "brd_larkspur", "brd_tsubaki", "brd_south"
-RESOURCE, YEN_RESOURCE, SOUTH_RESOURCE = (f"https://mcp.test/{slug}/mcp" for slug in ("larkspur", "tsubaki", "south"))
+RESOURCES = "https://mcp.test"
+RESOURCE, YEN_RESOURCE, SOUTH_RESOURCE = (f"{RESOURCES}/{slug}/mcp" for slug in ("larkspur", "tsubaki", "south"))
 CALLBACK = "https://assistant.example/callback"
 EMAIL = "ada@example.com"
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -115,6 +116,7 @@ class IdentityHouse:
     owner_dsn: str
     app_dsn: str
     issuer: str = ISSUER
+    resources: str = RESOURCES
 
     def person(self, base_url: str = "") -> Person:
         return Person(self, in_process(self.app, base_url or self.issuer))
@@ -182,13 +184,19 @@ class IdentityHouse:
         return await self.client.post("/oauth/token", data={**form, **changes})
 
     def assertion(
-        self, client_id: str, *, key: Any = None, header: dict[str, Any] | None = None, **changes: Any
+        self,
+        client_id: str,
+        *,
+        key: Any = None,
+        header: dict[str, Any] | None = None,
+        algorithm: str = "EdDSA",
+        **changes: Any,
     ) -> str:
         now = int(self.clock.now().timestamp())
         claims = {"iss": client_id, "sub": client_id, "aud": self.issuer, "iat": now, "exp": now + 60}
         claims |= {"jti": secrets.token_hex(8), **changes}
         kept = {name: value for name, value in claims.items() if value is not None}
-        return jwt.encode(kept, key or self.keys[client_id], algorithm="EdDSA", headers=header)
+        return jwt.encode(kept, key or self.keys[client_id], algorithm=algorithm, headers=header)
 
     async def machine(self, client_id: str, assertion: str | None = None, /, **changes: str) -> httpx2.Response:
         form = {
@@ -265,11 +273,13 @@ def claims_of(bearer: str) -> dict[str, Any]:
     return claims
 
 
-def manifest(keys: dict[str, Ed25519PrivateKey]) -> dict[str, Any]:
+def manifest(keys: dict[str, Ed25519PrivateKey], resources: str = RESOURCES) -> dict[str, Any]:
+    """`resources` is where the brands' MCP endpoints are, without the brand's part of the path."""
+
     def brand(brand_id: str, name: str, resource_url: str, currency: str) -> dict[str, str]:
-        slug = resource_url.split("/")[3]
+        slug = urlsplit(resource_url).path.split("/")[1]
         named = {"brand_id": brand_id, "name": name, "slug": slug}
-        return {**named, "resource_url": resource_url, "currency": currency}
+        return {**named, "resource_url": resource_url.replace(RESOURCES, resources), "currency": currency}
 
     def client(client_id: str, brand_ids: list[str], **more: Any) -> dict[str, Any]:
         jwk = public_jwk(keys[client_id])
@@ -321,12 +331,17 @@ async def refunds_only(caller: NamedDependency[Caller]) -> dict[str, str]:
 
 @asynccontextmanager
 async def identity_house(
-    database: DatabaseMaker, *, public_url: str = ISSUER, clock: Any = None
+    database: DatabaseMaker,
+    *,
+    public_url: str = ISSUER,
+    vault_page_url: str = VAULT_PAGE,
+    resources: str = RESOURCES,
+    clock: Any = None,
 ) -> AsyncIterator[IdentityHouse]:
     made = database("gateway")
     time = clock or FixedClock(START)
     keys = {name: Ed25519PrivateKey.generate() for name in ("agt_chat", "mcp_larkspur", "mcp_south")}
-    await provision(Secret(made.owner_dsn), json.dumps(manifest(keys)).encode(), time)
+    await provision(Secret(made.owner_dsn), json.dumps(manifest(keys, resources)).encode(), time)
     engine = create_engine(Secret(made.app_dsn), pool_size=5)
     key, grant_key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     record = Record(Ed25519PrivateKey.generate(), time)
@@ -338,7 +353,7 @@ async def identity_house(
         clock=time,
         bearer_key=key,
         public_url=public_url,
-        vault_page_url=VAULT_PAGE,
+        vault_page_url=vault_page_url,
         contacts=contacts,
         codes=codes,
         conversations=Conversations(engine, contacts, codes, time),
@@ -362,6 +377,7 @@ async def identity_house(
             owner_dsn=made.owner_dsn,
             app_dsn=made.app_dsn,
             issuer=public_url,
+            resources=resources,
         )
     finally:
         await client.aclose()

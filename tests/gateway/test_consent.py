@@ -1,0 +1,405 @@
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx2
+import pytest
+
+from gateway.browser import visits
+from gateway.errors import TooManyCodes
+from infra.chassis.client import NotConnected
+from tests.support.database import DatabaseMaker
+from tests.support.identity import (
+    BRAND,
+    CALLBACK,
+    EMAIL,
+    ISSUER,
+    START,
+    YEN_RESOURCE,
+    IdentityHouse,
+    Pair,
+    Person,
+    form_of,
+    identity_house,
+    query_of,
+)
+
+CAPS = {"spending": "on", "payment_cap": "150.00", "day_cap": "300.00"}
+
+
+@pytest.fixture
+async def house(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
+    async with identity_house(database) as made:
+        yield made
+
+
+async def at_login(
+    house: IdentityHouse, person: Person, client_name: str = "Claude", **changes: str
+) -> httpx2.Response:
+    client_id = await house.client_id(client_name=client_name)
+    return await person.get(house.authorize_url(client_id, Pair(), **changes))
+
+
+async def at_consent(
+    house: IdentityHouse, person: Person, client_name: str = "Claude", **changes: str
+) -> httpx2.Response:
+    return await person.log_in(await at_login(house, person, client_name, **changes))
+
+
+async def test_the_page_says_who_asks_where_the_answer_goes_for_what_and_within_which_limits(house: IdentityHouse):
+    page = await at_consent(house, house.person())
+
+    assert page.status_code == 200
+    for part in (
+        "<q>Claude</q>",
+        "not checked by us",
+        "<strong>assistant.example</strong>",
+        "Larkspur &amp; Vale",
+        "a•••@example.com",
+        "Search the catalogue",
+        'value="150.00"',
+        'value="300.00"',
+        "18 February 2027",
+        "own agents work within",
+    ):
+        assert part in page.text
+
+
+async def test_agreeing_grants_the_mandate_as_typed_to_this_assistant_and_the_brands_agents(house: IdentityHouse):
+    person = house.person()
+    page = await at_consent(house, person)
+
+    answer = await person.post(page, answer="agree", spending="on", payment_cap="20", day_cap="45.50")
+
+    assert answer.status_code == 303
+    (mandate,) = await house.rows("SELECT * FROM mandates")
+    assert (mandate["payment_cap_minor"], mandate["day_cap_minor"], mandate["currency"]) == (2000, 4550, "USD")
+    (consent,) = await house.rows("SELECT * FROM consents")
+    assert mandate["delegates"] == [consent["client_id"], f"agents:{BRAND}"]
+    assert mandate["expires_at"] == consent["expires_at"] == START + timedelta(days=90)
+    assert (consent["mandate_id"], consent["conversation_id"]) == (mandate["mandate_id"], mandate["granted_in"])
+
+
+@pytest.mark.control("UC-10.3")
+async def test_a_consent_goes_on_the_record(house: IdentityHouse):
+    await house.connected()
+
+    entries = await house.rows("SELECT convert_from(canonical, 'UTF8') AS entry FROM record_entries")
+
+    assert len(entries) == 1
+    assert '"event":"consent_given"' in entries[0]["entry"]
+
+
+async def test_with_spending_switched_off_there_is_no_mandate(house: IdentityHouse):
+    person = house.person()
+    page = await at_consent(house, person)
+
+    answer = await person.post(page, answer="agree", payment_cap="150.00", day_cap="300.00")
+
+    assert "code" in query_of(answer.headers["location"])
+    assert await house.rows("SELECT * FROM mandates") == []
+
+
+async def test_who_does_not_ask_to_buy_is_given_no_mandate(house: IdentityHouse):
+    person = house.person()
+    page = await at_consent(house, person, scope="catalog memory")
+
+    assert "spending limits" not in page.text
+    answer = await person.post(page, answer="agree", **CAPS)
+
+    assert "code" in query_of(answer.headers["location"])
+    assert await house.rows("SELECT * FROM mandates") == []
+
+
+async def test_a_currency_without_decimals_is_asked_for_in_whole_units(house: IdentityHouse):
+    person = house.person()
+    page = await at_consent(house, person, resource=YEN_RESOURCE)
+
+    await person.post(page, answer="agree", spending="on", payment_cap="15000", day_cap="30000")
+
+    assert 'value="15000"' in page.text
+    (mandate,) = await house.rows("SELECT * FROM mandates")
+    assert (mandate["payment_cap_minor"], mandate["currency"]) == (15000, "JPY")
+
+
+async def test_refusing_takes_one_click_and_leaves_nothing(house: IdentityHouse):
+    person = house.person()
+    page = await at_consent(house, person)
+
+    answer = await person.post(page, answer="refuse", **CAPS)
+
+    told = query_of(answer.headers["location"])
+    assert answer.headers["location"].startswith(CALLBACK)
+    assert (told["error"], told["state"], told["iss"]) == ("access_denied", "st-1", ISSUER)
+    assert await house.rows("SELECT 1 FROM consents UNION ALL SELECT 1 FROM mandates") == []
+    assert len(re.findall(r'<button type="submit" name="answer"', page.text)) == 2
+
+
+@pytest.mark.parametrize("answer", [None, "", "AGREE", "yes"])
+async def test_anything_but_agree_is_a_refusal(house: IdentityHouse, answer: str | None):
+    person = house.person()
+    page = await at_consent(house, person)
+
+    came_back = await person.post(page, **CAPS, **({} if answer is None else {"answer": answer}))
+
+    assert query_of(came_back.headers["location"])["error"] == "access_denied"
+
+
+@pytest.mark.parametrize(
+    ("payment_cap", "day_cap", "flawed"),
+    [
+        ("", "300.00", ["payment_cap"]),
+        ("0", "300.00", ["payment_cap"]),
+        ("-5", "300.00", ["payment_cap"]),
+        ("1e3", "300.00", ["payment_cap"]),
+        ("1,500", "3000", ["payment_cap"]),
+        ("\u0661\u0665\u0660", "300.00", ["payment_cap"]),
+        ("150.001", "300.00", ["payment_cap"]),
+        ("9999999", "300.00", ["payment_cap"]),
+        ("150", "lots", ["day_cap"]),
+        ("150", "149.99", ["day_cap"]),
+        ("a", "b", ["payment_cap", "day_cap"]),
+    ],
+)
+async def test_limits_that_cannot_be_used_are_explained_and_can_be_corrected(
+    house: IdentityHouse, payment_cap: str, day_cap: str, flawed: list[str]
+):
+    person = house.person()
+    page = await at_consent(house, person)
+
+    again = await person.post(page, answer="agree", spending="on", payment_cap=payment_cap, day_cap=day_cap)
+    corrected = await person.post(again, answer="agree", **CAPS)
+
+    assert again.status_code == 422
+    assert [name for name in ("payment_cap", "day_cap") if f'href="#{name}"' in again.text] == flawed
+    assert "code" in query_of(corrected.headers["location"])
+
+
+async def test_a_name_that_is_markup_is_shown_as_text(house: IdentityHouse):
+    page = await at_consent(house, house.person(), client_name="<img src=x onerror=1>")
+
+    assert "<img" not in page.text
+    assert "&lt;img src=x onerror=1&gt;" in page.text
+
+
+async def test_an_assistant_without_a_name_is_said_to_have_none(house: IdentityHouse):
+    page = await at_consent(house, house.person(), client_name="\u200b")
+
+    assert "It gives no name" in page.text
+
+
+async def test_the_pages_allow_no_script_no_frame_and_no_foreign_form(house: IdentityHouse):
+    person = house.person()
+    login = await at_login(house, person)
+    consent = await person.log_in(login)
+
+    for page in (login, consent):
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "<script" not in page.text
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers["x-frame-options"] == "DENY"
+    assert "form-action 'self';" in login.headers["content-security-policy"]
+    assert "form-action 'self' https:;" in consent.headers["content-security-policy"]
+
+
+async def test_cookies_are_out_of_reach_of_scripts_and_other_hosts(house: IdentityHouse):
+    client_id = await house.client_id()
+    answer = await house.client.get(house.authorize_url(client_id, Pair()))
+
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("__Host-undercroft_browser=")
+    for attribute in ("HttpOnly", "Secure", "SameSite=lax", "Path=/"):
+        assert attribute.lower() in cookie.lower()
+    assert "domain" not in cookie.lower()
+
+
+async def test_a_form_without_this_browsers_secret_does_nothing(house: IdentityHouse):
+    person = house.person()
+    page = await at_consent(house, person)
+    action, hidden = form_of(page.text)
+
+    missing = await person.client.post(action, data={"answer": "agree", **CAPS})
+    wrong = await person.client.post(action, data={"csrf": "0" * 64, "answer": "agree", **CAPS})
+    elsewhere = await person.client.post(
+        action, data={**hidden, "answer": "agree", **CAPS}, headers={"Origin": "https://evil.example"}
+    )
+    unknown = await person.client.post(action, data={**hidden, "answer": "agree", **CAPS, "subject": "sub_x"})
+    twice = await person.client.post(
+        action,
+        content=f"csrf={hidden['csrf']}&answer=refuse&answer=agree",
+        headers={"content-type": "application/x-www-form-urlencoded"},
+    )
+
+    assert [answer.status_code for answer in (missing, wrong, elsewhere, unknown, twice)] == [403] * 5
+    assert await house.rows("SELECT 1 FROM consents") == []
+
+
+@pytest.mark.control("UC-8.1")
+async def test_another_browser_cannot_answer_or_even_see_the_page(house: IdentityHouse):
+    person, other = house.person(), house.person()
+    page = await at_consent(house, person)
+    await at_login(house, other)
+    action, hidden = form_of(page.text)
+
+    seen = await other.get(action)
+    posted = await other.client.post(action, data={**hidden, "answer": "agree", **CAPS})
+
+    assert (seen.status_code, posted.status_code) == (410, 403)
+
+
+async def test_a_browser_value_planted_before_the_login_is_worth_nothing_after_it(house: IdentityHouse):
+    attacker, victim = house.person(), house.person()
+    login = await at_login(house, attacker)
+    victim.client.cookies = httpx2.Cookies(attacker.client.cookies)
+
+    page = await victim.log_in(login)
+
+    action, _ = form_of(page.text)
+    assert page.status_code == 200
+    assert (await attacker.get(action)).status_code == 410
+
+
+async def test_nobody_reaches_the_consent_without_logging_in(house: IdentityHouse):
+    person = house.person()
+    login = await at_login(house, person)
+    action, _ = form_of(login.text)
+
+    answer = await person.get(action.replace("/login/", "/consent/"))
+
+    assert answer.status_code == 410
+
+
+async def test_a_second_click_agrees_to_nothing_more(house: IdentityHouse):
+    person = house.person()
+    page = await at_consent(house, person)
+
+    answers = await asyncio.gather(*(person.post(page, answer="agree", **CAPS) for _ in range(3)))
+
+    assert sorted(answer.status_code for answer in answers) == [303, 410, 410]
+    assert len(await house.rows("SELECT 1 FROM consents")) == 1
+
+
+@pytest.mark.control("UC-8.3")
+async def test_known_and_unknown_addresses_get_the_same_page(house: IdentityHouse):
+    await house.connected(email=EMAIL)
+
+    async def shown(email: str) -> str:
+        person = house.person()
+        page = await person.post(await at_login(house, person), email=email)
+        return re.sub(r"tnt_north\.[\w-]+|value=\"\w+\"|.•••@example.com", "", page.text)
+
+    assert await shown(EMAIL) == await shown("nobody@example.com")
+
+
+@pytest.mark.parametrize("code", ["", "12345", "1234567", "abcdef", "\uff11\uff12\uff13\uff14\uff15\uff16", "000000"])
+async def test_a_wrong_code_lets_nobody_in(house: IdentityHouse, code: str):
+    person = house.person()
+    code_page = await person.post(await at_login(house, person), email=EMAIL)
+    right = house.mailbox.codes[EMAIL][-1]
+
+    refused = await person.post(code_page, code="111111" if code == right else code)
+    entered = await person.post(refused, code=f" {right[:3]} {right[3:]} ")
+
+    assert refused.status_code == 422
+    assert "wrong, has expired or was used up" in refused.text
+    assert "Let an assistant act for you?" in entered.text
+
+
+@pytest.mark.control("UC-8.3")
+async def test_after_five_wrong_codes_the_right_one_is_refused_too(house: IdentityHouse):
+    person = house.person()
+    page = await person.post(await at_login(house, person), email=EMAIL)
+    right = house.mailbox.codes[EMAIL][-1]
+    for _ in range(5):
+        page = await person.post(page, code="000000" if right != "000000" else "111111")
+
+    answer = await person.post(page, code=right)
+
+    assert answer.status_code == 422
+
+
+@pytest.mark.control("UC-8.3")
+async def test_a_code_belongs_to_the_visit_it_was_asked_for_in(house: IdentityHouse):
+    victim, attacker = house.person(), house.person()
+    await victim.post(await at_login(house, victim), email=EMAIL)
+    page = await attacker.post(await at_login(house, attacker), email="attacker@example.com")
+
+    answer = await attacker.post(page, code=house.mailbox.codes[EMAIL][-1])
+
+    assert answer.status_code == 422
+
+
+async def test_a_new_code_can_be_asked_for_at_another_address(house: IdentityHouse):
+    person = house.person()
+    code_page = await person.post(await at_login(house, person), email="typo@example.com")
+    link = re.search(r'href="(/login/[^"]+\?step=address)"', code_page.text)
+    assert link is not None
+
+    page = await person.log_in(await person.get(link.group(1)))
+
+    assert "a•••@example.com" in page.text
+
+
+@pytest.mark.parametrize("email", ["", "nobody", "a@b", "4242424242424242@example.com", "x" * 300 + "@example.com"])
+async def test_an_address_that_cannot_be_one_is_explained(house: IdentityHouse, email: str):
+    person = house.person()
+
+    page = await person.post(await at_login(house, person), email=email)
+
+    assert page.status_code == 422
+    assert 'role="alert"' in page.text
+    assert email == "" or email not in page.text
+    assert house.mailbox.codes == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [(TooManyCodes(), 429, "Too many codes"), (NotConnected("inbox"), 503, "could not send the code")],
+)
+async def test_when_no_code_can_be_sent_the_page_says_so(
+    house: IdentityHouse, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, sentence: str
+):
+    async def fails(**_message: object) -> None:
+        raise error
+
+    monkeypatch.setattr(house.mailbox, "send_code", fails)
+    person = house.person()
+
+    page = await person.post(await at_login(house, person), email=EMAIL)
+
+    assert page.status_code == status
+    assert sentence in page.text
+
+
+async def test_a_visit_is_over_after_a_while(house: IdentityHouse):
+    person = house.person()
+    page = await at_consent(house, person)
+    house.clock.advance(visits.VISIT_TTL + timedelta(seconds=1))
+
+    late = await person.post(page, answer="agree", **CAPS)
+
+    assert late.status_code == 410
+    assert "Please start again" in late.text
+
+
+@pytest.mark.parametrize("path", ["/login/x", "/login/tnt_north.x", "/consent/tnt_north." + "A" * 43, "/consent/%00"])
+async def test_made_up_visits_lead_nowhere(house: IdentityHouse, path: str):
+    person = house.person()
+    await at_login(house, person)
+
+    assert (await person.get(path)).status_code in {404, 410}
+
+
+async def test_a_request_whose_client_was_forgotten_in_between_is_over(house: IdentityHouse):
+    person = house.person()
+    page = await at_consent(house, person)
+    await house.rows("DELETE FROM assistant_clients RETURNING 1")
+
+    answer = await person.post(page, answer="agree", **CAPS)
+
+    assert answer.status_code == 410
+    assert await house.rows("SELECT 1 FROM consents") == []
