@@ -34,6 +34,7 @@ class Codes:
 
     def keep(self, tenant_id: str, token_id: str, digits: memoryview) -> None:
         self.forget_expired()
+        self.forget(tenant_id, token_id)
         while len(self._held) >= CODES_MAX:
             del self._held[next(iter(self._held))]
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -55,9 +56,13 @@ class Codes:
         self._held.pop((tenant_id, token_id), None)
 
     def forget_expired(self) -> None:
+        """All are held equally long, so the oldest expire first and the search ends at the first that has not."""
         now = self._clock.now()
-        for place in [place for place, held in self._held.items() if now >= held.until]:
-            del self._held[place]
+        while self._held:
+            oldest = next(iter(self._held))
+            if now < self._held[oldest].until:
+                return
+            del self._held[oldest]
 
 
 def _place(tenant_id: str, token_id: str) -> bytes:

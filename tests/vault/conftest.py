@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import Sandbox, make_sandbox
 from tests.support.database import DatabaseMaker
 from tests.vault.bench import Bench, Person, open_bench
@@ -27,8 +28,21 @@ def processor(sandbox_process: Sandbox) -> Iterator[Sandbox]:
     sandbox_process.plain.post(f"{sandbox_process.url}/_sandbox/release")
 
 
+@pytest.fixture(scope="session")
+def shared_database(database: DatabaseMaker) -> ServiceDatabase:
+    return database("vault")
+
+
 @pytest.fixture
-async def bench(database: DatabaseMaker, processor: Sandbox, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(shared_database: ServiceDatabase, processor: Sandbox, tmp_path: Path) -> AsyncIterator[Bench]:
+    """A vault of the test's own on a database all tests share, each with tenants of its own."""
+    async with open_bench(tmp_path, shared_database, processor) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def alone(database: DatabaseMaker, processor: Sandbox, tmp_path: Path) -> AsyncIterator[Bench]:
+    """As `bench`, with a database of its own: for tests of the reconciler, which ends whatever it finds."""
     async with open_bench(tmp_path, database("vault"), processor) as opened:
         yield opened
 

@@ -109,33 +109,33 @@ async def test_a_processor_that_is_down_fails_the_charge_and_the_code_is_kept_fo
 
 @pytest.mark.parametrize("fault", ["timeout_before_charge", "error_500", "error_503", "rate_limit", "not_json"])
 async def test_a_charge_that_did_not_reach_the_processor_is_unknown_and_then_failed(
-    bench: Bench, ada: Person, fault: str
+    alone: Bench, ada: Person, fault: str
 ):
-    order = ada.charge(await bench.new_token(ada))
-    bench.processor.fault(fault)
+    order = ada.charge(await alone.new_token(ada))
+    alone.processor.fault(fault)
 
-    unknown = (await bench.charge(order)).json()
-    ended = await bench.vault.reconciler.run_once()
-    known = (await bench.charge(order)).json()
+    unknown = (await alone.charge(order)).json()
+    ended = await alone.vault.reconciler.run_once()
+    known = (await alone.charge(order)).json()
 
     assert (unknown["state"], ended) == ("unknown", 1)
     assert (known["state"], known["reason"]) == ("failed", "never_sent")
-    assert bench.taken_minor(order.charge_id) == 0
+    assert alone.taken_minor(order.charge_id) == 0
 
 
 @pytest.mark.parametrize("fault", ["timeout_after_charge", "timeout_during_charge", "error_500_after_charge"])
 @pytest.mark.control("UC-C.1")
-async def test_a_charge_whose_answer_was_lost_is_unknown_and_then_approved_once(bench: Bench, ada: Person, fault: str):
-    order = ada.charge(await bench.new_token(ada))
-    bench.processor.fault(fault)
+async def test_a_charge_whose_answer_was_lost_is_unknown_and_then_approved_once(alone: Bench, ada: Person, fault: str):
+    order = ada.charge(await alone.new_token(ada))
+    alone.processor.fault(fault)
 
-    unknown = (await bench.charge(order)).json()
-    await bench.vault.reconciler.run_once()
-    known = (await bench.charge(order)).json()
+    unknown = (await alone.charge(order)).json()
+    await alone.vault.reconciler.run_once()
+    known = (await alone.charge(order)).json()
 
     assert (unknown["state"], known["state"]) == ("unknown", "approved")
-    assert len(bench.processor_charges(order.charge_id)) == 1
-    assert (await bench.charge(ada.charge(order.token_id))).json()["state"] == "approved"
+    assert len(alone.processor_charges(order.charge_id)) == 1
+    assert (await alone.charge(ada.charge(order.token_id))).json()["state"] == "approved"
 
 
 async def test_asking_again_ends_an_unknown_charge_without_waiting_for_the_reconciler(bench: Bench, ada: Person):
@@ -148,16 +148,16 @@ async def test_asking_again_ends_an_unknown_charge_without_waiting_for_the_recon
     assert (unknown["state"], known["state"]) == ("unknown", "approved")
 
 
-async def test_a_charge_stays_unknown_while_the_processor_is_silent(bench: Bench, ada: Person):
-    order = ada.charge(await bench.new_token(ada))
-    bench.processor.fault("timeout_after_charge")
-    await bench.charge(order)
-    bench.processor.fault("error_503", operation="payment_intents.retrieve", times=2)
+async def test_a_charge_stays_unknown_while_the_processor_is_silent(alone: Bench, ada: Person):
+    order = ada.charge(await alone.new_token(ada))
+    alone.processor.fault("timeout_after_charge")
+    await alone.charge(order)
+    alone.processor.fault("error_503", operation="payment_intents.retrieve", times=2)
 
-    ended = [await bench.vault.reconciler.run_once() for _ in range(3)]
+    ended = [await alone.vault.reconciler.run_once() for _ in range(3)]
 
     assert ended == [0, 0, 1]
-    assert (await bench.charge(order)).json()["state"] == "approved"
+    assert (await alone.charge(order)).json()["state"] == "approved"
 
 
 @pytest.mark.parametrize("changed", ["tenant_id", "brand_id", "subject_id", "token_id"])

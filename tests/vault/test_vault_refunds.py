@@ -60,20 +60,20 @@ async def test_the_same_refund_given_at_once_goes_back_once(bench: Bench, ada: P
     [("timeout_before_charge", False), ("timeout_after_charge", True), ("error_500_after_charge", True)],
 )
 async def test_a_refund_whose_answer_was_lost_is_unknown_and_then_refunded_once(
-    bench: Bench, ada: Person, fault: str, went_back_at_once: bool
+    alone: Bench, ada: Person, fault: str, went_back_at_once: bool
 ):
-    paid = await bench.paid_charge(ada)
+    paid = await alone.paid_charge(ada)
     order = ada.refund(paid.charge_id, 2000)
-    bench.processor.fault(fault, operation="refunds.create")
+    alone.processor.fault(fault, operation="refunds.create")
 
-    unknown = (await bench.refund(order)).json()
-    at_once = refunded_minor(bench, paid.charge_id)
-    ended = await bench.vault.reconciler.run_once()
-    known = (await bench.refund(order)).json()
+    unknown = (await alone.refund(order)).json()
+    at_once = refunded_minor(alone, paid.charge_id)
+    ended = await alone.vault.reconciler.run_once()
+    known = (await alone.refund(order)).json()
 
     assert (unknown["state"], ended, known["state"]) == ("unknown", 1, "refunded")
     assert at_once == (2000 if went_back_at_once else 0)
-    assert refunded_minor(bench, paid.charge_id) == 2000
+    assert refunded_minor(alone, paid.charge_id) == 2000
     assert known["refunded_minor"] == 2000
 
 
