@@ -1,4 +1,4 @@
-"""The real gateway in this process over real PostgreSQL, with the real vault, memory and sandbox as processes behind it.
+"""The real gateway in this process over real PostgreSQL; the real vault, memory and sandbox are processes behind it.
 
 `Shop` has two tenants: north (brands larkspur and tsubaki, an agent for each and one mcp_server for both) and south.
 """
@@ -114,9 +114,7 @@ class Shop:
     def now(self) -> datetime:
         return self.ground.clock.now()
 
-    async def call(
-        self, method: str, path: str, bearer: str, body: Any = None, **query: str
-    ) -> httpx2.Response:
+    async def call(self, method: str, path: str, bearer: str, body: Any = None, **query: str) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {bearer}"}
         return await self.client.request(method, path, json=body, headers=headers, params=query or None)
 
@@ -179,7 +177,9 @@ class Shop:
         talk.subject_id = await self.subject_of(email, talk.tenant_id)
         return talk
 
-    async def buyer(self, email: str | None = None, *, payment_cap: int = 5_000, day_cap: int = 9_000, **changes: Any) -> Talk:
+    async def buyer(
+        self, email: str | None = None, *, payment_cap: int = 5_000, day_cap: int = 9_000, **changes: Any
+    ) -> Talk:
         """A verified person who has given the brand's agents a mandate."""
         talk = await self.verified_chat(email, **changes)
         await self.mandate(talk, payment_cap=payment_cap, day_cap=day_cap)
@@ -359,7 +359,7 @@ async def prepare(house: House, database: DatabaseMaker) -> Ground:
 
 
 @asynccontextmanager
-async def open_shop(ground: Ground, **changes: str) -> AsyncIterator[Shop]:
+async def open_shop(ground: Ground, **changes: Any) -> AsyncIterator[Shop]:
     """`changes` are settings, such as another `vault_url`."""
     house, keys, clock, issuer = ground.house, ground.keys, ground.clock, ground.house.urls["gateway"]
     settings = Settings(
@@ -374,7 +374,8 @@ async def open_shop(ground: Ground, **changes: str) -> AsyncIterator[Shop]:
         sandbox=True,
     )
     gateway = build_gateway(replace(settings, **changes), keys, clock)
-    client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=gateway.api), base_url=issuer)
+    transport = httpx2.ASGITransport(app=gateway.api)  # type: ignore[arg-type]  # two spellings of ASGI
+    client = httpx2.AsyncClient(transport=transport, base_url=issuer)
     contacts = Contacts(keys.contact, clock)
     codes = Codes(gateway.engine, contacts, Inbox(PeerClient("inbox", issuer)), keys.contact, clock)
     try:

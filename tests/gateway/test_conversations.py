@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -20,20 +21,21 @@ from tests.gateway.shop import (
     SOUTHERN,
     TSUBAKI,
     Shop,
+    Talk,
 )
 
 
-async def challenged(shop, talk):
+async def challenged(talk: Talk):
     answer = await talk.call("POST", f"/v1/conversations/{talk.conversation_id}/challenges", {"method": "email_code"})
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
-async def answered(talk, challenge_id, code):
+async def answered(talk: Talk, challenge_id: str, code: str):
     return await talk.call("POST", f"/v1/challenges/{challenge_id}/answers", {"code": code})
 
 
-def wrong(code):
+def wrong(code: str):
     return f"{(int(code) + 1) % 1_000_000:06d}"
 
 
@@ -59,17 +61,17 @@ async def test_a_claim_says_nothing_about_whether_anybody_is_known(shop: Shop):
     first = await shop.chat("known@example.com")
     second = await shop.chat("never-seen@example.com")
     views = [(await talk.call("GET", f"/v1/conversations/{talk.conversation_id}")).json() for talk in (first, second)]
-    sent = [await challenged(shop, talk) for talk in (first, second)]
+    sent = [await challenged(talk) for talk in (first, second)]
 
     assert known.subject_id is not None
-    assert [view | {"conversation_id": ""} for view in views][0] == [view | {"conversation_id": ""} for view in views][1]
+    assert views[0] | {"conversation_id": ""} == views[1] | {"conversation_id": ""}
     assert sent[0].keys() == sent[1].keys()
     assert sent[0]["sent_to"] == "k•••@example.com"
 
 
 async def test_a_wrong_code_costs_a_try_and_five_use_the_challenge_up(shop: Shop):
     talk = await shop.chat("guessed@example.com")
-    challenge = await challenged(shop, talk)
+    challenge = await challenged(talk)
     code = await shop.code_sent_to("guessed@example.com")
 
     refused = [await answered(talk, challenge["challenge_id"], wrong(code)) for _ in range(5)]
@@ -81,7 +83,7 @@ async def test_a_wrong_code_costs_a_try_and_five_use_the_challenge_up(shop: Shop
 
 async def test_a_code_is_good_once(shop: Shop):
     talk = await shop.chat("once@example.com")
-    challenge = await challenged(shop, talk)
+    challenge = await challenged(talk)
     code = await shop.code_sent_to("once@example.com")
 
     answers = await asyncio.gather(*(answered(talk, challenge["challenge_id"], code) for _ in range(4)))
@@ -91,7 +93,7 @@ async def test_a_code_is_good_once(shop: Shop):
 
 async def test_a_code_runs_out_after_ten_minutes(new_shop: Shop):
     talk = await new_shop.chat("late@example.com")
-    challenge = await challenged(new_shop, talk)
+    challenge = await challenged(talk)
     code = await new_shop.code_sent_to("late@example.com")
     new_shop.later(timedelta(minutes=10))
 
@@ -103,7 +105,7 @@ async def test_unknown_foreign_and_wrong_codes_get_the_same_answer(shop: Shop):
     same_agent = await shop.chat("sibling@example.com")
     other_brand = await shop.chat("tea@example.com", agent=OTHER_AGENT, brand_id=TSUBAKI)
     south = await shop.chat("mine@example.com", agent=SOUTH_AGENT, brand_id=SOUTHERN)
-    challenge = await challenged(shop, mine)
+    challenge = await challenged(mine)
     code = await shop.code_sent_to("mine@example.com")
 
     answers = [
@@ -123,7 +125,7 @@ async def test_unknown_foreign_and_wrong_codes_get_the_same_answer(shop: Shop):
 async def test_others_guesses_do_not_use_up_a_persons_tries(shop: Shop):
     mine = await shop.chat("victim@example.com")
     other = await shop.chat("x@example.com", agent=OTHER_AGENT, brand_id=TSUBAKI)
-    challenge = await challenged(shop, mine)
+    challenge = await challenged(mine)
     code = await shop.code_sent_to("victim@example.com")
     for _ in range(6):
         await answered(other, challenge["challenge_id"], wrong(code))
@@ -148,7 +150,7 @@ async def test_two_first_verifications_at_once_make_one_subject(shop: Shop):
     talks = [await shop.chat("twice@example.com") for _ in range(2)]
     codes = []
     for talk in talks:
-        challenge = await challenged(shop, talk)
+        challenge = await challenged(talk)
         codes.append((talk, challenge["challenge_id"], await shop.code_sent_to("twice@example.com")))
 
     answers = await asyncio.gather(*(answered(*code) for code in codes))
@@ -220,7 +222,7 @@ async def test_another_agents_conversation_looks_like_a_missing_one(shop: Shop):
         ({"brand_id": LARKSPUR, "channel": "chat", "subject_id": "sub_ada"}, 422, "fields_invalid"),
     ],
 )
-async def test_what_cannot_be_opened(shop: Shop, opening, status, code):
+async def test_what_cannot_be_opened(shop: Shop, opening: dict[str, str], status: int, code: str):
     answer = await shop.call("POST", "/v1/conversations", await shop.bearer(AGENT), opening)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
@@ -237,7 +239,9 @@ async def test_what_cannot_be_opened(shop: Shop, opening, status, code):
         ("phone", GOOD_CARD, "card_number_refused"),
     ],
 )
-async def test_an_unusable_contact_point_is_refused_without_being_repeated(shop: Shop, kind, value, code):
+async def test_an_unusable_contact_point_is_refused_without_being_repeated(
+    shop: Shop, kind: str, value: str, code: str
+):
     opening = {"brand_id": LARKSPUR, "channel": "chat", "contact_point": {"kind": kind, "value": value}}
 
     answer = await shop.call("POST", "/v1/conversations", await shop.bearer(AGENT), opening)
@@ -249,7 +253,9 @@ async def test_an_unusable_contact_point_is_refused_without_being_repeated(shop:
 async def test_without_an_address_there_is_nobody_to_challenge(shop: Shop):
     nobody = await shop.chat(None)
 
-    answer = await nobody.call("POST", f"/v1/conversations/{nobody.conversation_id}/challenges", {"method": "email_code"})
+    answer = await nobody.call(
+        "POST", f"/v1/conversations/{nobody.conversation_id}/challenges", {"method": "email_code"}
+    )
 
     assert (answer.status_code, answer.json()["code"]) == (409, "challenge_impossible")
 
@@ -257,7 +263,7 @@ async def test_without_an_address_there_is_nobody_to_challenge(shop: Shop):
 async def test_evidence_that_ran_out_is_renewed_by_a_code_to_the_same_person(new_shop: Shop):
     talk = await new_shop.verified_chat("again@example.com")
     new_shop.later(timedelta(hours=13))
-    challenge = await challenged(new_shop, talk)
+    challenge = await challenged(talk)
     code = await new_shop.code_sent_to("again@example.com")
 
     answer = await answered(talk, challenge["challenge_id"], code)
@@ -268,7 +274,7 @@ async def test_evidence_that_ran_out_is_renewed_by_a_code_to_the_same_person(new
 async def test_an_assistant_steps_up_again_by_a_code_to_its_person(new_shop: Shop):
     talk = await new_shop.assistant("assisted@example.com")
     new_shop.later(timedelta(minutes=1))
-    challenge = await challenged(new_shop, talk)
+    challenge = await challenged(talk)
     code = await new_shop.code_sent_to("assisted@example.com")
 
     answer = await answered(talk, challenge["challenge_id"], code)
@@ -276,7 +282,7 @@ async def test_an_assistant_steps_up_again_by_a_code_to_its_person(new_shop: Sho
     assert (challenge["sent_to"], answer.status_code) == ("a•••@example.com", 200)
 
 
-def proof(**changes):
+def proof(**changes: Any):
     times = {"obtained_at": NOW, "expires_at": NOW + timedelta(hours=1)}
     return Evidence(**{"subject_id": "sub_ada", "kind": EvidenceKind.EMAIL_CODE, **times, **changes})
 
@@ -292,7 +298,7 @@ def proof(**changes):
     ],
     ids=["none", "another's", "unknown kind", "over", "from the future"],
 )
-def test_only_living_evidence_about_this_very_person_counts(evidence):
+def test_only_living_evidence_about_this_very_person_counts(evidence: tuple[Evidence, ...]):
     assert level_of(evidence, "sub_ada", NOW).level is AssuranceLevel.ANONYMOUS
     assert level_of(evidence, None, NOW).level is AssuranceLevel.ANONYMOUS
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given as over
@@ -51,7 +52,7 @@ DENIED = {
 
 
 @pytest.mark.parametrize(("facts", "reasons"), DENIED.values(), ids=DENIED)
-def test_a_denied_purchase_names_exactly_what_is_wrong(facts, reasons):
+def test_a_denied_purchase_names_exactly_what_is_wrong(facts: Any, reasons: list[Reason]):
     decision = decide_purchase(CEDAR, facts, NOW)
 
     assert not decision.allowed
@@ -78,7 +79,7 @@ def test_a_denial_names_every_objection_at_once():
 
 @pytest.mark.parametrize("amount_minor", [0, -1, -4_000, -(2**62)])
 @pytest.mark.control("UC-D.1")
-def test_zero_and_negative_amounts_are_never_allowed(amount_minor):
+def test_zero_and_negative_amounts_are_never_allowed(amount_minor: int):
     decision = decide_purchase(CEDAR, given.purchase(quote=given.quote(amount_minor=amount_minor)), NOW)
 
     assert not decision.allowed
@@ -159,20 +160,20 @@ AMOUNTS = st.integers(min_value=-10, max_value=20_000)
     scoped=st.booleans(),
 )
 @pytest.mark.control("UC-D.1")
-def test_the_policies_agree_with_the_rule_said_in_python(  # noqa: PLR0913 - one argument for each fact
-    amount,
-    payment_cap,
-    day_cap,
-    taken,
-    level,
-    known,
-    has_mandate,
-    revoked,
-    quote_left,
-    mandate_left,
-    currency,
-    same_cart,
-    scoped,
+def test_the_policies_agree_with_the_rule_said_in_python(
+    amount: int,
+    payment_cap: int,
+    day_cap: int,
+    taken: int,
+    level: AssuranceLevel,
+    known: bool,
+    has_mandate: bool,
+    revoked: bool,
+    quote_left: int,
+    mandate_left: int,
+    currency: str,
+    same_cart: bool,
+    scoped: bool,
 ):
     mandate = given.mandate(
         payment_cap_minor=payment_cap,
@@ -215,7 +216,7 @@ TIER_MAX = {
 
 @pytest.mark.parametrize("level", AssuranceLevel)
 @pytest.mark.control("UC-M.1")
-def test_each_level_recalls_its_tier_and_names_the_levels_that_recall_more(level):
+def test_each_level_recalls_its_tier_and_names_the_levels_that_recall_more(level: AssuranceLevel):
     decision, tier_max = decide_recall(CEDAR, given.person(level), NOW)
 
     assert decision.allowed
@@ -234,7 +235,7 @@ def test_nobody_known_recalls_nothing_and_learns_how_to_become_known():
 
 
 @pytest.mark.parametrize("action", ["remember", "forget", "read_mandates", "revoke_mandate"])
-def test_writing_about_a_person_needs_the_person_verified(action):
+def test_writing_about_a_person_needs_the_person_verified(action: str):
     low = decide_about_person(CEDAR, action, given.person(AssuranceLevel.RECOGNISED), NOW)
     enough = decide_about_person(CEDAR, action, given.person(AssuranceLevel.VERIFIED), NOW)
 
@@ -254,7 +255,7 @@ REFUNDS_DENIED = {
 
 
 @pytest.mark.parametrize(("facts", "reasons"), REFUNDS_DENIED.values(), ids=REFUNDS_DENIED)
-def test_a_denied_refund_names_what_is_wrong(facts, reasons):
+def test_a_denied_refund_names_what_is_wrong(facts: Any, reasons: list[Reason]):
     decision = decide_refund(CEDAR, facts, NOW)
 
     assert not decision.allowed
@@ -265,7 +266,7 @@ def test_a_refund_of_what_is_left_is_allowed():
     assert decide_refund(CEDAR, given.refund(), NOW).reasons == (Reason.CALLER_MAY,)
 
 
-def asked(**changes):
+def asked(**changes: Any):
     """A purchase question that would be allowed, broken in one place."""
     question = decide_purchase(CEDAR, given.purchase(), NOW).question
     parts = {
@@ -278,13 +279,13 @@ def asked(**changes):
     return Question(**{**parts, **changes})
 
 
-def without(name):
+def without(name: str):
     context = dict(asked().context)
     del context[name]
     return context
 
 
-def changed_entity(place, **attrs):
+def changed_entity(place: int, **attrs: Any):
     entities = list(asked().entities)
     entities[place] = {**entities[place], "attrs": {**entities[place]["attrs"], **attrs}}
     return tuple(entities)
@@ -317,7 +318,7 @@ def test_the_unbroken_question_is_allowed():
 
 @pytest.mark.parametrize("question", BROKEN.values(), ids=BROKEN)
 @pytest.mark.control("UC-D.1")
-def test_whatever_is_broken_about_a_question_is_a_deny(question):
+def test_whatever_is_broken_about_a_question_is_a_deny(question: Question):
     verdict = CEDAR.answer(question)
 
     assert not verdict.allowed
@@ -361,7 +362,7 @@ def copied_policies(folder: Path) -> Path:
     ids=["does not parse", "does not fit the schema", "unknown reason", "no reason"],
 )
 @pytest.mark.control("UC-D.1")
-def test_unusable_policies_keep_the_gateway_from_starting(tmp_path, policy):
+def test_unusable_policies_keep_the_gateway_from_starting(tmp_path: Path, policy: str):
     folder = copied_policies(tmp_path)
     (folder / "policies" / "refund.cedar").write_text(policy)
 
@@ -370,7 +371,7 @@ def test_unusable_policies_keep_the_gateway_from_starting(tmp_path, policy):
 
 
 @pytest.mark.control("UC-D.1")
-def test_a_forbid_that_errors_does_not_let_a_request_through(tmp_path):
+def test_a_forbid_that_errors_does_not_let_a_request_through(tmp_path: Path):
     folder = copied_policies(tmp_path)
     with (folder / "policies" / "purchase.cedar").open("a") as policies:
         policies.write(
@@ -384,7 +385,7 @@ def test_a_forbid_that_errors_does_not_let_a_request_through(tmp_path):
     assert decision.reasons == (Reason.EVALUATION_ERROR,)
 
 
-def test_changed_policies_have_another_hash(tmp_path):
+def test_changed_policies_have_another_hash(tmp_path: Path):
     folder = copied_policies(tmp_path)
     with (folder / "policies" / "refund.cedar").open("a") as policies:
         policies.write("// a remark\n")

@@ -1,28 +1,30 @@
 """What is told about a person depends on how sure we are, and on nothing that a model wrote."""
 
+from typing import Any
+
 import pytest
 
 from infra.chassis.ids import new_id
-from tests.gateway.shop import GOOD_CARD, OTHER_AGENT, SOUTH_AGENT, SOUTHERN, TSUBAKI, Ground, Shop, open_shop
+from tests.gateway.shop import GOOD_CARD, OTHER_AGENT, SOUTH_AGENT, SOUTHERN, TSUBAKI, Ground, Shop, Talk, open_shop
 
 ORDER = "Asked where order 1182 is and was unhappy about the delay"
 HEALTH = "Has diabetes and needs insulin kept cool"
 NOWHERE = "http://127.0.0.1:9"
 
 
-async def remembered(talk, text, **changes):
+async def remembered(talk: Talk, text: str, **changes: Any):
     answer = await talk.post("/v1/memories", text=text, **changes)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-async def recalled(talk, **changes):
+async def recalled(talk: Talk, **changes: Any):
     answer = await talk.post("/v1/recalls", **changes)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def texts(view):
+def texts(view: dict[str, Any]):
     return [memory["text"] for memory in view["memories"]]
 
 
@@ -78,8 +80,10 @@ async def test_remembering_needs_the_person_verified(shop: Shop):
 @pytest.mark.parametrize(
     ("path", "field"), [("/v1/memories", "text"), ("/v1/recalls", "query")], ids=["remember", "recall"]
 )
-@pytest.mark.parametrize("written", [GOOD_CARD, "4242 4242-4242 4242", "double four " * 0 + "NDI0MjQyNDI0MjQyNDI0Mg=="])
-async def test_a_card_number_in_a_chat_field_is_refused_and_kept_nowhere(shop: Shop, path, field, written):
+@pytest.mark.parametrize("written", [GOOD_CARD, "4242 4242-4242 4242", "NDI0MjQyNDI0MjQyNDI0Mg=="])
+async def test_a_card_number_in_a_chat_field_is_refused_and_kept_nowhere(
+    shop: Shop, path: str, field: str, written: str
+):
     talk = await shop.verified_chat()
     entries = await shop.rows("SELECT count(*) AS n FROM record_entries")
 
@@ -122,8 +126,10 @@ async def test_an_assistant_is_named_as_the_source(shop: Shop):
     assert (memory["source"], memory["channel"]) == ("assistant", "assistant")
 
 
-@pytest.mark.parametrize("forged", ["source", "tier", "tier_max", "subject_id", "confidence_percent", "channel", "level"])
-async def test_a_caller_cannot_state_what_the_gateway_finds_out(shop: Shop, forged):
+@pytest.mark.parametrize(
+    "forged", ["source", "tier", "tier_max", "subject_id", "confidence_percent", "channel", "level"]
+)
+async def test_a_caller_cannot_state_what_the_gateway_finds_out(shop: Shop, forged: str):
     talk = await shop.verified_chat()
 
     answers = [

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 from infra.chassis.ids import new_id
-from tests.gateway.shop import LARKSPUR, SOUTH_AGENT, SOUTHERN, Shop
+from tests.gateway.shop import LARKSPUR, SOUTH_AGENT, SOUTHERN, Shop, Talk
 
 
-async def listed(talk):
+async def listed(talk: Talk):
     answer = await talk.call("GET", "/v1/mandates", conversation_id=talk.conversation_id)
     assert answer.status_code == 200, answer.text
     return answer.json()

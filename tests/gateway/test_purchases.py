@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -19,11 +20,11 @@ from tests.gateway.shop import (
 )
 
 
-def reasons(view):
+def reasons(view: dict[str, Any]):
     return view["decision"]["reasons"]
 
 
-def kinds(view):
+def kinds(view: dict[str, Any]):
     return [remedy["kind"] for remedy in view["decision"]["remedies"]]
 
 
@@ -132,7 +133,11 @@ async def test_evidence_that_expired_stops_a_purchase_whose_card_was_typed(new_s
 
     view = await talk.buy(checkout)
 
-    assert (view["state"], view["purchase_id"], reasons(view)) == ("denied", first["purchase_id"], ["assurance_too_low"])
+    assert (view["state"], view["purchase_id"], reasons(view)) == (
+        "denied",
+        first["purchase_id"],
+        ["assurance_too_low"],
+    )
     (row,) = await new_shop.rows("SELECT state, charge_id FROM purchases")
     assert (row["state"], row["charge_id"]) == ("needs_card", None)
 
@@ -238,7 +243,7 @@ async def test_denied_requests_never_move_the_budget(shop: Shop):
 
 
 @pytest.mark.parametrize("amount_minor", [0, -1, 100_000_000, "100", 10.5, True, None])
-async def test_a_quote_of_no_possible_amount_is_refused(shop: Shop, amount_minor):
+async def test_a_quote_of_no_possible_amount_is_refused(shop: Shop, amount_minor: Any):
     quote = {
         "brand_id": LARKSPUR,
         "cart_sha256": CART,
@@ -331,9 +336,7 @@ async def test_the_paid_list_gives_each_purchase_once_in_order(new_shop: Shop):
     after = first["next_after"]
     second = (await new_shop.call("GET", "/v1/purchases", bearer, state="paid", brand_id=LARKSPUR, after=after)).json()
     third = (
-        await new_shop.call(
-            "GET", "/v1/purchases", bearer, state="paid", brand_id=LARKSPUR, after=second["next_after"]
-        )
+        await new_shop.call("GET", "/v1/purchases", bearer, state="paid", brand_id=LARKSPUR, after=second["next_after"])
     ).json()
 
     assert [view["purchase_id"] for view in first["purchases"] + second["purchases"]] == paid

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from infra.chassis.ids import new_id
 from tests.gateway.relay import Mode, relay_to
@@ -16,7 +17,7 @@ async def bought(shop: Shop, amount_minor: int = 4_000) -> tuple[Talk, str]:
     return talk, paid["purchase_id"]
 
 
-async def give_back(shop: Shop, purchase_id: str, amount_minor: int, *, agent: str = AGENT, **changes):
+async def give_back(shop: Shop, purchase_id: str, amount_minor: int, *, agent: str = AGENT, **changes: Any):
     body = {"amount_minor": amount_minor, "request_key": secrets.token_hex(8), **changes}
     return await shop.call("POST", f"/v1/purchases/{purchase_id}/refunds", await shop.bearer(agent), body)
 
