@@ -120,6 +120,7 @@ async def authorize(house: IdentityHouse, redirect_uri: str) -> str:
 
 
 @pytest.mark.parametrize("look", [NO_SCRIPTS, PHONE, DARK])
+@pytest.mark.control("UC-8.1")
 async def test_a_person_connects_an_assistant_without_any_script(
     browser: Browser, house: IdentityHouse, outside: Outside, look: Look
 ):

@@ -55,6 +55,7 @@ async def test_a_right_code_verifies_for_twelve_hours(new_shop: Shop):
     }
 
 
+@pytest.mark.control("UC-8.3")
 async def test_a_claim_says_nothing_about_whether_anybody_is_known(shop: Shop):
     known = await shop.verified_chat("known@example.com")
 
@@ -69,6 +70,7 @@ async def test_a_claim_says_nothing_about_whether_anybody_is_known(shop: Shop):
     assert sent[0]["sent_to"] == "k•••@example.com"
 
 
+@pytest.mark.control("UC-8.3")
 async def test_a_wrong_code_costs_a_try_and_five_use_the_challenge_up(shop: Shop):
     talk = await shop.chat("guessed@example.com")
     challenge = await challenged(talk)
@@ -81,6 +83,7 @@ async def test_a_wrong_code_costs_a_try_and_five_use_the_challenge_up(shop: Shop
     assert right_too_late.json()["code"] == "code_refused"
 
 
+@pytest.mark.control("UC-8.3")
 async def test_a_code_is_good_once(shop: Shop):
     talk = await shop.chat("once@example.com")
     challenge = await challenged(talk)
@@ -91,6 +94,7 @@ async def test_a_code_is_good_once(shop: Shop):
     assert sorted(answer.status_code for answer in answers) == [200, 422, 422, 422]
 
 
+@pytest.mark.control("UC-8.3")
 async def test_a_code_runs_out_after_ten_minutes(new_shop: Shop):
     talk = await new_shop.chat("late@example.com")
     challenge = await challenged(talk)
@@ -133,6 +137,7 @@ async def test_others_guesses_do_not_use_up_a_persons_tries(shop: Shop):
     assert (await answered(mine, challenge["challenge_id"], code)).status_code == 200
 
 
+@pytest.mark.control("UC-8.3")
 async def test_codes_are_not_sent_to_one_address_without_end_even_all_at_once(shop: Shop):
     talks = [await shop.chat("flooded@example.com") for _ in range(CODES_PER_CONTACT + 3)]
     path = "/v1/conversations/{}/challenges"
@@ -166,6 +171,7 @@ async def test_the_same_address_in_another_tenant_is_another_person(shop: Shop):
     assert north.subject_id != south.subject_id
 
 
+@pytest.mark.control("UC-8.3")
 async def test_stored_contact_points_and_codes_cannot_be_read(shop: Shop):
     await shop.verified_chat("sealed-person@example.com")
     code = await shop.code_sent_to("sealed-person@example.com")
@@ -197,6 +203,7 @@ async def test_a_closed_conversation_is_not_there_any_more(shop: Shop):
     assert {answer.status_code for answer in after} == {404}
 
 
+@pytest.mark.control("UC-7.3")
 async def test_another_agents_conversation_looks_like_a_missing_one(shop: Shop):
     talk = await shop.verified_chat()
     paths = [f"/v1/conversations/{talk.conversation_id}", f"/v1/conversations/{new_id('cnv')}"]

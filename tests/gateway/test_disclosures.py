@@ -38,6 +38,7 @@ async def test_a_verified_person_is_remembered_and_recalled(shop: Shop):
     assert (view["assurance_level"], view["tier_max"], texts(view)) == ("verified", 2, [ORDER])
 
 
+@pytest.mark.control("UC-M.1")
 async def test_an_unverified_caller_is_told_nothing_and_how_to_learn_more(shop: Shop):
     known = await shop.verified_chat("remembered@example.com")
     await remembered(known, ORDER)
@@ -55,6 +56,7 @@ async def test_an_unverified_caller_is_told_nothing_and_how_to_learn_more(shop: 
     ]
 
 
+@pytest.mark.control("UC-M.1")
 async def test_a_sensitive_memory_stays_unseen_and_its_absence_looks_the_same(shop: Shop):
     with_secret, without = await shop.verified_chat(), await shop.verified_chat()
     kept = await remembered(with_secret, HEALTH)
@@ -81,6 +83,7 @@ async def test_remembering_needs_the_person_verified(shop: Shop):
     ("path", "field"), [("/v1/memories", "text"), ("/v1/recalls", "query")], ids=["remember", "recall"]
 )
 @pytest.mark.parametrize("written", [GOOD_CARD, "4242 4242-4242 4242", "NDI0MjQyNDI0MjQyNDI0Mg=="])
+@pytest.mark.control("UC-3.3")
 async def test_a_card_number_in_a_chat_field_is_refused_and_kept_nowhere(
     shop: Shop, path: str, field: str, written: str
 ):
@@ -129,6 +132,7 @@ async def test_an_assistant_is_named_as_the_source(shop: Shop):
 @pytest.mark.parametrize(
     "forged", ["source", "tier", "tier_max", "subject_id", "confidence_percent", "channel", "level"]
 )
+@pytest.mark.control("UC-D.3")
 async def test_a_caller_cannot_state_what_the_gateway_finds_out(shop: Shop, forged: str):
     talk = await shop.verified_chat()
 
@@ -140,6 +144,7 @@ async def test_a_caller_cannot_state_what_the_gateway_finds_out(shop: Shop, forg
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(422, "fields_invalid")}
 
 
+@pytest.mark.control("UC-M.2")
 async def test_forgetting_one_leaves_the_others_and_forgetting_all_leaves_none(shop: Shop):
     talk = await shop.verified_chat()
     first = await remembered(talk, "Likes brass handles")
@@ -195,6 +200,7 @@ async def test_an_agent_must_name_its_conversation(shop: Shop):
     assert (answer.status_code, answer.json()["code"]) == (422, "conversation_missing")
 
 
+@pytest.mark.control("UC-10.3")
 async def test_each_request_leaves_exactly_one_entry_in_the_record(new_shop: Shop):
     talk = await new_shop.verified_chat()
     await remembered(talk, ORDER)

@@ -107,6 +107,7 @@ async def assistant(house: IdentityHouse) -> AsyncIterator[Assistant]:
         yield Assistant(f"{house.resources}/larkspur/mcp", Person(house, browser))
 
 
+@pytest.mark.control("UC-8.1")
 async def test_it_registers_asks_and_redeems_for_this_resource(assistant: Assistant):
     async with httpx2.AsyncClient(auth=assistant.provider()) as client:
         answer = await client.post(assistant.resource, json={})

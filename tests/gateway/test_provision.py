@@ -135,6 +135,7 @@ def test_a_manifest_with_a_private_key_or_an_odd_client_is_refused(agent: dict[s
         read_manifest(json.dumps(content).encode())
 
 
+@pytest.mark.control("UC-7.2")
 async def test_the_application_can_read_the_client_directory_and_not_write_it(house: IdentityHouse):
     for statement in (
         "UPDATE client_directory SET scopes = '{refund}'",

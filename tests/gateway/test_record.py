@@ -94,6 +94,7 @@ async def test_a_changed_receipt_does_not_hold(house: RecordHouse, change: dict[
     assert not receipt_holds(changed, house.north, house.record.public_key)
 
 
+@pytest.mark.control("UC-10.3")
 async def test_what_is_rolled_back_was_never_recorded(house: RecordHouse):
     async with house.engine.connect() as connection:
         await connection.execute(text("SELECT set_config('undercroft.tenant', :t, true)"), {"t": house.north})
@@ -138,6 +139,7 @@ async def test_a_body_that_json_cannot_say_exactly_is_not_recorded(house: Record
         "INSERT INTO record_checkpoints VALUES ('tnt_other', 1, sha256(''), '{}', 1, '', now())",
     ],
 )
+@pytest.mark.control("UC-10.3")
 async def test_the_application_can_only_add_to_its_own_tenants_record(house: RecordHouse, statement: str):
     await house.sealed(2)
 
@@ -226,6 +228,7 @@ async def test_more_than_a_batch_is_sealed_in_several(house: RecordHouse):
     assert (await house.verify()).intact
 
 
+@pytest.mark.control("UC-10.3")
 async def test_200_parallel_appends_while_two_sealers_run_each_get_one_place(house: RecordHouse):
     engines = [create_engine(Secret(house.database.app_dsn), pool_size=8) for _ in range(2)]
     stop = asyncio.Event()

@@ -63,6 +63,7 @@ async def test_intact_records_exit_with_zero_and_a_line_each(desk: Desk):
     )
 
 
+@pytest.mark.control("UC-10.3")
 async def test_a_damaged_record_exits_with_one_and_says_where(desk: Desk):
     await desk.house.sealed(4)
     await desk.house.tamper("DELETE FROM record_leaves WHERE tree_index = 2;")
@@ -73,6 +74,7 @@ async def test_a_damaged_record_exits_with_one_and_says_where(desk: Desk):
     assert output.splitlines()[:2] == [f"{desk.house.north}: DAMAGED, 4 sealed, 1 not yet", "  Place 2 is missing."]
 
 
+@pytest.mark.control("UC-10.3")
 async def test_a_record_cut_off_is_found_against_a_checkpoint_in_a_file(desk: Desk):
     await desk.house.sealed(4, 3)
     kept = await desk.keep()

@@ -87,6 +87,7 @@ def without_request_id(answer: httpx2.Response) -> dict[str, Any]:
     return {name: value for name, value in answer.json().items() if name != "request_id"}
 
 
+@pytest.mark.control("UC-10.3")
 async def test_an_outsider_can_check_an_entry_with_nothing_but_the_answer_and_the_key(door: Door):
     receipt = await door.house.append(decision_id="dec_bought", outcome="allow")
     await door.house.sealed(300)
@@ -127,6 +128,7 @@ async def test_an_entry_that_is_not_sealed_yet_has_no_proof(door: Door):
     assert checkpoint.status_code == 404
 
 
+@pytest.mark.control("UC-7.3")
 async def test_another_tenants_entry_is_not_found_like_one_that_never_was(door: Door):
     await door.house.append(door.house.south, decision_id="dec_foreign")
     await door.house.sealer.seal(door.house.south)

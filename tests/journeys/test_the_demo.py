@@ -11,6 +11,7 @@ from tests.support.house import throwaway_house
 
 
 @pytest.mark.control("UC-3.5")
+@pytest.mark.control("UC-3.1")
 def test_the_demo_tells_its_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with throwaway_house(tmp_path, wiretap=True) as house:
         code = demo.play(house)
