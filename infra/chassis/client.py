@@ -77,8 +77,10 @@ class PeerClient:
         sent |= {"traceparent": here.traceparent} if here else {}
         sent |= dict(headers or {})
         try:
-            async with self._open().request(method, self._base_url + path, data=content, headers=sent) as response:
-                return Answer(response.status, await response.content.read(ANSWER_BYTES_MAX))
+            async with self._open().request(
+                method, self._base_url + path, data=content, headers=sent, allow_redirects=False
+            ) as response:
+                return Answer(response.status, await _whole(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             raise NotConnected(self._name) from None
         except (aiohttp.ClientError, TimeoutError):
@@ -108,6 +110,16 @@ class AnswerLost(PeerUnreachable):
 
     def __init__(self, peer: str) -> None:
         super().__init__(code=f"{peer}_unreachable", headers={"Retry-After": "2"})
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """All of it: aiohttp's `read(n)` answers with what has arrived so far."""
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > ANSWER_BYTES_MAX:
+            raise aiohttp.ClientPayloadError
+    return bytes(body)
 
 
 def _code_of(body: bytes) -> str:
