@@ -4,6 +4,8 @@ import asyncio
 from contextlib import suppress
 from datetime import timedelta
 
+import pytest
+
 from tests.gateway.relay import Mode, relay_to
 from tests.gateway.shop import CART, Ground, Shop, Talk, open_shop
 
@@ -41,6 +43,7 @@ async def test_without_the_vault_no_card_page_is_promised_and_no_money_is_held(g
     assert later["state"] == "needs_card"
 
 
+@pytest.mark.control("UC-D.2")
 async def test_without_the_vault_a_card_on_file_is_not_charged_and_the_money_is_free(ground: Ground):
     async with open_shop(ground) as shop, open_shop(ground, vault_url=NOBODY) as cut_off:
         talk, checkout = await person_with_card(shop), await shop.checkout(2_000)
@@ -55,6 +58,7 @@ async def test_without_the_vault_a_card_on_file_is_not_charged_and_the_money_is_
         assert await shop.charged(later["purchase_id"]) == [2_000]
 
 
+@pytest.mark.control("UC-C.1")
 async def test_a_lost_answer_is_unknown_until_the_sweeper_learns_it_was_paid(ground: Ground):
     async with relay_to(ground.house.urls["vault"]) as wire, open_shop(ground, vault_url=wire.url) as shop:
         talk, checkout = await person_with_card(shop), await shop.checkout(2_000)
@@ -87,6 +91,7 @@ async def test_a_lost_answer_is_found_by_asking_again(ground: Ground):
         assert await shop.charged(again["purchase_id"]) == [2_000]
 
 
+@pytest.mark.control("UC-C.1")
 async def test_a_process_that_died_before_the_call_leaves_a_purchase_that_another_finishes_once(ground: Ground):
     async with (
         relay_to(ground.house.urls["vault"]) as wire,
@@ -132,6 +137,7 @@ async def test_a_young_charge_is_left_to_the_request_that_makes_it(ground: Groun
     assert state == "charging"
 
 
+@pytest.mark.control("UC-D.2")
 async def test_a_reservation_nobody_came_back_for_is_voided_and_can_be_made_again(new_shop: Shop):
     talk, checkout = await new_shop.buyer(day_cap=5_000), await new_shop.checkout(4_000)
     first = await talk.buy(checkout)

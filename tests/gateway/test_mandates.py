@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from infra.chassis.ids import new_id
 from tests.gateway.shop import LARKSPUR, SOUTH_AGENT, SOUTHERN, Shop, Talk
 
@@ -29,6 +31,7 @@ async def test_nobody_verified_sees_no_mandates(shop: Shop):
     assert (view["mandates"], view["decision"]["outcome"]) == ([], "deny")
 
 
+@pytest.mark.control("UC-D.2")
 async def test_a_revoked_mandate_pays_for_nothing_more(shop: Shop):
     talk = await shop.buyer()
     (mandate,) = (await listed(talk))["mandates"]
@@ -41,6 +44,7 @@ async def test_a_revoked_mandate_pays_for_nothing_more(shop: Shop):
     assert [remedy["kind"] for remedy in bought["decision"]["remedies"]] == ["new_mandate"]
 
 
+@pytest.mark.control("UC-7.3")
 async def test_anothers_mandate_cannot_be_revoked_and_looks_like_a_missing_one(shop: Shop):
     ada, eve = await shop.buyer(), await shop.buyer()
     south = await shop.verified_chat(agent=SOUTH_AGENT, brand_id=SOUTHERN)

@@ -5,6 +5,8 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from infra.chassis.ids import new_id
 from tests.gateway.relay import Mode, relay_to
 from tests.gateway.shop import AGENT, GOOD_CARD, OTHER_AGENT, SOUTH_AGENT, Ground, Shop, Talk, open_shop
@@ -55,6 +57,7 @@ async def test_the_same_key_gives_back_once_and_with_another_amount_is_refused(s
     assert (other.status_code, other.json()["code"]) == (409, "request_key_reused")
 
 
+@pytest.mark.control("UC-C.1")
 async def test_ten_refunds_at_once_never_give_back_more_than_was_paid(shop: Shop):
     _, purchase_id = await bought(shop)
 

@@ -40,7 +40,6 @@ async def test_a_card_on_file_is_not_asked_for_again(street: Street):
 
 
 @pytest.mark.control("UC-C.1")
-@pytest.mark.control("UC-D.4")
 async def test_five_calls_to_pay_at_once_are_one_charge(street: Street):
     async with street.shopper() as shopper:
         await shopper.buy()

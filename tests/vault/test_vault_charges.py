@@ -64,7 +64,6 @@ async def test_the_same_order_given_at_once_many_times_charges_once(bench: Bench
 
 @pytest.mark.parametrize("change", [{"amount_minor": 1}, {"currency": "EUR"}, {"purchase_id": "pur_other"}])
 @pytest.mark.control("UC-C.1")
-@pytest.mark.control("UC-D.4")
 async def test_a_charge_id_with_other_parameters_is_refused(bench: Bench, ada: Person, change: dict[str, object]):
     order = await bench.paid_charge(ada)
     other = ada.charge(order.token_id, **{"charge_id": order.charge_id, "purchase_id": order.purchase_id, **change})
@@ -126,7 +125,6 @@ async def test_a_charge_that_did_not_reach_the_processor_is_unknown_and_then_fai
 
 @pytest.mark.parametrize("fault", ["timeout_after_charge", "timeout_during_charge", "error_500_after_charge"])
 @pytest.mark.control("UC-C.1")
-@pytest.mark.control("UC-D.4")
 async def test_a_charge_whose_answer_was_lost_is_unknown_and_then_approved_once(alone: Bench, ada: Person, fault: str):
     order = ada.charge(await alone.new_token(ada))
     alone.processor.fault(fault)
