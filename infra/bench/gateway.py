@@ -1,0 +1,186 @@
+"""What deciding costs beside the engine alone, and what a whole decision costs beside one insert."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import cedarpy
+import msgspec
+
+from gateway.callers import Caller, CallerKind
+from gateway.cedar import FOLDER, Cedar
+from gateway.contract import AssuranceLevel, PurchaseRequest, QuoteRequest
+from gateway.decide import decide_purchase
+from gateway.facts import ConversationFacts, MandateFacts, PurchaseFacts, QuoteFacts
+from infra.bench.callers import agent_headers, first_brand, mcp_server_headers
+from infra.bench.measuring import BenchFailed, Call, Comparison, Figure, Prepare
+from infra.bench.stage import Door, client, floors_beside, fresh_house, insertion, measured
+from infra.chassis.ids import new_id
+from infra.dev.demo.customer import Inbox
+from infra.dev.house import House
+
+ADDRESS = "ada@example.com"
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+CART = "0" * 64
+AMOUNT_MINOR = 7_998
+DECIDE_BAR = 1.3
+"""Issue 3."""
+DECISION_BAR = 4.0
+"""Issue 3: bearer check, facts from PostgreSQL, decision, record."""
+
+
+async def measure() -> list[Figure]:
+    figures = [await measured(_deciding())]
+    with fresh_house("sandbox", "gateway") as house:
+        async with floors_beside(house, "gateway") as floors, client() as http:
+            at = await _conversation(house, http)
+            insert = insertion(Door(http, floors))
+            for figure, prepare in (
+                ("gateway: GET /v1/mandates, decided and recorded", at.mandates),
+                ("gateway: POST /v1/purchases, denied, remedy computed", at.purchase),
+            ):
+                one_insert = "a bare Litestar handler with one insert"
+                comparison = Comparison(
+                    figure=figure, floor_is=one_insert, ours=prepare, floor=insert, bar=DECISION_BAR
+                )
+                figures.append(await measured(comparison))
+    return figures
+
+
+def _deciding() -> Comparison:
+    """An allowed purchase: from typed facts to a Decision, and the engine alone on what that Decision asked it."""
+    cedar, facts = Cedar.load(), _facts()
+    question = decide_purchase(cedar, facts, NOW).question
+    asked = {
+        "principal": dict(question.principal),
+        "action": {"type": "Action", "id": question.action},
+        "resource": dict(question.resource),
+        "context": dict(question.context),
+    }
+    entities = json.dumps(question.entities)
+    schema = cedarpy.Schema.from_str((FOLDER / "schema.cedarschema").read_text())
+    policies = cedarpy.PolicySet.from_str((FOLDER / "policies" / "purchase.cedar").read_text())
+
+    async def ours() -> None:
+        if not decide_purchase(cedar, facts, NOW).allowed:
+            raise BenchFailed("the purchase that was to be allowed was denied")
+
+    async def floor() -> None:
+        if not cedarpy.is_authorized(asked, policies, cedarpy.Entities.from_json_str(entities, schema), schema).allowed:
+            raise BenchFailed("the engine alone denied what was to be allowed")
+
+    return Comparison(
+        figure="gateway: decide() on an allowed purchase",
+        floor_is="cedarpy on the same request, policies, entities (as JSON text) and schema",
+        ours=_always(ours),
+        floor=_always(floor),
+        bar=DECIDE_BAR,
+        unit="µs",
+        calls=50,
+    )
+
+
+def _always(call: Call) -> Prepare:
+    async def prepare() -> Call:
+        return call
+
+    return prepare
+
+
+def _facts() -> PurchaseFacts:
+    subject_id, brand_id, client_id = new_id("sub"), "brd_lumenloom", new_id("ast")
+    caller = Caller(
+        kind=CallerKind.ASSISTANT,
+        client_id=client_id,
+        tenant_id="tnt_halden",
+        brand_ids=frozenset({brand_id}),
+        scopes=frozenset({"catalog", "memory", "purchase"}),
+        subject_id=subject_id,
+        conversation_id=new_id("cnv"),
+    )
+    conversation = ConversationFacts(
+        tenant_id=caller.tenant_id,
+        conversation_id=caller.conversation_id or "",
+        brand_id=brand_id,
+        brand_name="Lumen & Loom",
+        channel="assistant",
+        client_id=client_id,
+        subject_id=subject_id,
+        claimed_kind=None,
+        claimed_sealed=None,
+        closed=False,
+        evidence=(),
+    )
+    quote = QuoteFacts(
+        checkout_id=new_id("chk"),
+        brand_id=brand_id,
+        cart_sha256=CART,
+        amount_minor=AMOUNT_MINOR,
+        currency="USD",
+        expires_at=NOW + timedelta(minutes=30),
+    )
+    mandate = MandateFacts(
+        mandate_id=new_id("mnd"),
+        subject_id=subject_id,
+        brand_id=brand_id,
+        currency="USD",
+        payment_cap_minor=15_000,
+        day_cap_minor=30_000,
+        taken_today_minor=0,
+        delegates=(client_id, f"agents:{brand_id}"),
+        revoked=False,
+        expires_at=NOW + timedelta(days=30),
+    )
+    return PurchaseFacts(
+        caller=caller,
+        conversation=conversation,
+        level=AssuranceLevel.VERIFIED,
+        cart_sha256=CART,
+        quote=quote,
+        mandate=mandate,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversation:
+    """A verified person without a mandate talks to the brand's agent about a checkout that has a quote."""
+
+    door: Door
+    headers: dict[str, str]
+    conversation_id: str
+    checkout_id: str
+
+    async def mandates(self) -> Call:
+        path = f"/v1/mandates?conversation_id={self.conversation_id}"
+        return lambda: self.door.send("GET", path, None, self.headers)
+
+    async def purchase(self) -> Call:
+        request = PurchaseRequest(checkout_id=self.checkout_id, cart_sha256=CART, conversation_id=self.conversation_id)
+        body = msgspec.json.encode(request)
+        return lambda: self.door.post("/v1/purchases", body, self.headers)
+
+
+async def _conversation(house: House, http: aiohttp.ClientSession) -> _Conversation:
+    """Through the front door, code and all."""
+    _, brand = first_brand(house)
+    door, headers = Door(http, house.urls["gateway"]), agent_headers(house, brand)
+
+    async def ask(path: str, body: dict[str, Any], expect: int = HTTPStatus.CREATED) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(await door.post(path, json.dumps(body).encode(), headers, expect=expect))
+        return answer
+
+    claim = {"kind": "email", "value": ADDRESS}
+    opened = await ask("/v1/conversations", {"brand_id": brand.brand_id, "channel": "chat", "contact_point": claim})
+    conversation_id = str(opened["conversation_id"])
+    challenge = await ask(f"/v1/conversations/{conversation_id}/challenges", {"method": "email_code"})
+    code = await Inbox(house.urls["inbox"], http).code_for(ADDRESS)
+    await ask(f"/v1/challenges/{challenge['challenge_id']}/answers", {"code": code}, HTTPStatus.OK)
+    checkout_id = new_id("chk")
+    quote = QuoteRequest(
+        brand_id=brand.brand_id, cart_sha256=CART, amount_minor=AMOUNT_MINOR, currency="USD", description="A lamp"
+    )
+    await door.send("PUT", f"/v1/quotes/{checkout_id}", msgspec.json.encode(quote), mcp_server_headers(house))
+    return _Conversation(door, headers, conversation_id, checkout_id)
