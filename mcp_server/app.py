@@ -31,6 +31,9 @@ from mcp_server.tools.orders import Orders
 from mcp_server.tools.payment import Payments
 from mcp_server.tools.tool import Tool
 
+GATEWAY_SECONDS = 20
+"""Longer than the gateway waits for the vault (10 s), so that its answer about an unknown outcome still reaches us."""
+
 
 @dataclass(frozen=True, slots=True)
 class McpServer:
@@ -43,7 +46,7 @@ async def open_mcp_server(settings: Settings, clock: Clock) -> AsyncIterator[Mcp
     """Ready to serve inside the block; connections are closed after it. Raises BrandPackInvalid before it."""
     packs = load_packs(settings.brands_folder)
     engine = create_engine(settings.database_url)
-    gateway = PeerClient("gateway", settings.gateway_url)
+    gateway = PeerClient("gateway", settings.gateway_url, timeout_seconds=GATEWAY_SECONDS)
     key = ClientKey(settings.client_key, client_id=settings.client_id, issuer=settings.issuer, clock=clock)
     calls = GatewayCalls(gateway, Exchange(gateway, key, issuer=settings.issuer, clock=clock))
     bearers = BearerCheck(

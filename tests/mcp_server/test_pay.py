@@ -16,7 +16,7 @@ from mcp_types import InputRequiredResult
 from infra.chassis.clock import SystemClock
 from infra.chassis.secret import Secret
 from infra.dev.demo.assistant import Keeper, connect
-from infra.dev.demo.customer import FormSender, Inbox
+from infra.dev.demo.customer import CARD_FIELDS, FormSender, Inbox
 from infra.dev.house import House
 from infra.dev.settings import MCP_CLIENT_ID
 from mcp_server.identity import ACCESS_TOKEN_TYPE, EXCHANGE, ClientKey
@@ -190,6 +190,50 @@ async def test_a_purchase_over_the_cap_is_denied_with_its_reason_and_the_way_out
     assert {"lower_amount", "new_mandate"} & {remedy["kind"] for remedy in denied["remedies"]}
     assert "nothing was charged" in denied["message"]
     assert paid["state"] == "paid"
+
+
+@pytest.mark.control("UC-C.1")
+async def test_after_a_declined_card_another_one_may_be_typed(assistant: Connect, person: Person):
+    async with assistant(person.bearer) as client:
+        checkout_id = await checkout(client)
+        asked = await answer(client, "pay", checkout_id=checkout_id)
+        await type_card_that_declines(person.hands, asked["card_url"])
+        declined = await answer(client, "pay", checkout_id=checkout_id)
+        nothing = await answer(client, "get_order", checkout_id=checkout_id)
+        asked_again = await answer(client, "pay", checkout_id=checkout_id)
+        await person.hands.type_card(asked_again["card_url"])
+        paid = await answer(client, "pay", checkout_id=checkout_id)
+    assert declined["state"] == "declined"
+    assert "(card declined)" in declined["message"]
+    assert "order" not in nothing
+    assert asked_again["card_url"] != asked["card_url"]
+    assert paid["state"] == "paid"
+
+
+async def type_card_that_declines(hands: FormSender, url: str) -> None:
+    await hands._get(url)  # noqa: SLF001 - the same person, with another card
+    for fields in ({}, {}, {**CARD_FIELDS, "number": "4000000000000002"}):
+        await hands._submit(fields)  # noqa: SLF001 - as above
+
+
+async def test_an_unknown_outcome_is_said_and_becomes_an_order_when_it_is_known(
+    house: House, assistant: Connect, person: Person, http: httpx2.AsyncClient
+):
+    async with assistant(person.bearer, "2026-07-28", person.type_card) as client:
+        await answer(client, "pay", checkout_id=await checkout(client))
+        checkout_id = await checkout(client)
+        await http.post(
+            f"{house.urls['processor']}/_sandbox/faults", json={"fault": "timeout_after_charge", "times": 1}
+        )
+        unknown = await answer(client, "pay", checkout_id=checkout_id)
+        changed = await client.call_tool("update_checkout", {"checkout_id": checkout_id, "shipping_code": "express"})
+
+        async def ordered() -> bool:
+            return "order" in await answer(client, "get_order", checkout_id=checkout_id)
+
+        await wait_until(ordered, 40)
+    assert unknown["state"] == "in_progress"
+    assert words(changed).endswith("(payment_under_way)")
 
 
 @pytest.mark.control("UC-C.1")
