@@ -18,6 +18,8 @@ CODE_TTL = timedelta(seconds=60)
 CONSENT_TTL = timedelta(days=90)
 REFRESH_TTL = timedelta(days=30)
 """Idle: a connection not used for a month needs its person again."""
+KEPT_AFTER_END = timedelta(days=1)
+"""A used code is known for what it is when it comes again within a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,9 @@ def save_code(connection: Connection, code: str, consent: Consent, request: Mapp
         "redirect_uri": request["redirect_uri"],
         "code_challenge": request["code_challenge"],
         "expires_at": now + CODE_TTL,
+        "over": now - KEPT_AFTER_END,
     }
+    connection.execute(_FORGET_CODES, row)
     connection.execute(_SAVE_CODE, row)
 
 
@@ -76,7 +80,9 @@ def save_refresh(connection: Connection, refresh: str, consent: Consent, now: da
         "consent_id": consent.consent_id,
         "now": now,
         "expires_at": min(now + REFRESH_TTL, consent.expires_at),
+        "over": now - KEPT_AFTER_END,
     }
+    connection.execute(_FORGET_REFRESH, row)
     connection.execute(_SAVE_REFRESH, row)
 
 
@@ -183,6 +189,8 @@ _SAVE_REFRESH = text(
     "INSERT INTO refresh_bearers (tenant_id, refresh_sha256, consent_id, issued_at, expires_at)"
     " VALUES (:tenant_id, :sha256, :consent_id, :now, :expires_at)"
 )
+_FORGET_CODES = text("DELETE FROM authorization_codes WHERE tenant_id = :tenant_id AND expires_at < :over")
+_FORGET_REFRESH = text("DELETE FROM refresh_bearers WHERE tenant_id = :tenant_id AND expires_at < :over")
 _USE_CODE = text("UPDATE authorization_codes SET used_at = :now WHERE tenant_id = :tenant_id AND code_sha256 = :sha256")
 _USE_REFRESH = text(
     "UPDATE refresh_bearers SET used_at = :now WHERE tenant_id = :tenant_id AND refresh_sha256 = :sha256"

@@ -124,10 +124,12 @@ WALLED = ("visits", "browser_logins", "consents", "authorization_codes", "refres
 
 GRANTS = """
 GRANT SELECT ON client_directory, client_brands TO gateway_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON assistant_clients TO gateway_app;
-GRANT SELECT, INSERT, DELETE ON spent_assertions TO gateway_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON visits, browser_logins, authorization_codes, refresh_bearers TO gateway_app;
-GRANT SELECT, INSERT, UPDATE ON consents TO gateway_app;
+GRANT SELECT, INSERT, DELETE ON assistant_clients, spent_assertions, visits, browser_logins, authorization_codes,
+    refresh_bearers TO gateway_app;
+GRANT SELECT, INSERT ON consents TO gateway_app;
+GRANT UPDATE (used_at) ON assistant_clients, authorization_codes, refresh_bearers TO gateway_app;
+GRANT UPDATE (browser_sha256, challenge_id, sent_to, subject_id, proven_at) ON visits TO gateway_app;
+GRANT UPDATE (revoked_at, revoked_because) ON consents TO gateway_app;
 """
 
 
