@@ -1,6 +1,7 @@
 """`demo`: a fresh house, the story, and nothing left afterwards."""
 
 import argparse
+import contextlib
 import secrets
 
 from infra.cli.arguments import DATA
@@ -15,7 +16,8 @@ from infra.dev.ports import Ports
 
 def demo(options: argparse.Namespace) -> int:
     """Exit code 0 only when everything in the story happened."""
-    folder = DATA / f"demo-{secrets.token_hex(3)}"
+    _clear_after_killed_demos()
+    folder = DATA / f"{'kept' if options.keep else 'demo'}-{secrets.token_hex(3)}"
     house = House(folder, Ports.free(), Options(wiretap=True, durable=False), report=step)
     with stoppable():
         try:
@@ -31,3 +33,10 @@ def demo(options: argparse.Namespace) -> int:
             else:
                 state.remove(folder)
     return code
+
+
+def _clear_after_killed_demos() -> None:
+    """Clean up for demos that were killed and could not. Running ones and kept ones stay."""
+    for folder in DATA.glob("demo-*"):
+        with contextlib.suppress(state.HouseBusy):
+            state.remove(folder)
