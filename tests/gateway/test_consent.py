@@ -81,7 +81,6 @@ async def test_agreeing_grants_the_mandate_as_typed_to_this_assistant_and_the_br
     assert (consent["mandate_id"], consent["conversation_id"]) == (mandate["mandate_id"], mandate["granted_in"])
 
 
-@pytest.mark.control("UC-10.3")
 async def test_a_consent_goes_on_the_record(house: IdentityHouse):
     await house.connected()
 
@@ -238,7 +237,6 @@ async def test_a_form_without_this_browsers_secret_does_nothing(house: IdentityH
     assert await house.rows("SELECT 1 FROM consents") == []
 
 
-@pytest.mark.control("UC-8.1")
 async def test_another_browser_cannot_answer_or_even_see_the_page(house: IdentityHouse):
     person, other = house.person(), house.person()
     page = await at_consent(house, person)
@@ -283,7 +281,6 @@ async def test_a_second_click_agrees_to_nothing_more(house: IdentityHouse):
     assert len(await house.rows("SELECT 1 FROM consents")) == 1
 
 
-@pytest.mark.control("UC-8.3")
 async def test_known_and_unknown_addresses_get_the_same_page(house: IdentityHouse):
     await house.connected(email=EMAIL)
 
@@ -309,7 +306,6 @@ async def test_a_wrong_code_lets_nobody_in(house: IdentityHouse, code: str):
     assert "Let an assistant act for you?" in entered.text
 
 
-@pytest.mark.control("UC-8.3")
 async def test_after_five_wrong_codes_the_right_one_is_refused_too(house: IdentityHouse):
     person = house.person()
     page = await person.post(await at_login(house, person), email=EMAIL)
@@ -322,7 +318,6 @@ async def test_after_five_wrong_codes_the_right_one_is_refused_too(house: Identi
     assert answer.status_code == 422
 
 
-@pytest.mark.control("UC-8.3")
 async def test_a_code_belongs_to_the_visit_it_was_asked_for_in(house: IdentityHouse):
     victim, attacker = house.person(), house.person()
     await victim.post(await at_login(house, victim), email=EMAIL)
