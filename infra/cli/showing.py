@@ -16,7 +16,7 @@ from infra.dev.ports import Ports
 
 def demo(options: argparse.Namespace) -> int:
     """Exit code 0 only when everything in the story happened."""
-    _clear_after_killed_demos()
+    _clear_after_earlier_demos()
     folder = DATA / f"{'kept' if options.keep else 'demo'}-{secrets.token_hex(3)}"
     house = House(folder, Ports.free(), Options(wiretap=True, durable=False), report=step)
     with stoppable():
@@ -27,16 +27,20 @@ def demo(options: argparse.Namespace) -> int:
         except EXPECTED as reason:
             complain(str(reason))
             code = 1
-        finally:
-            if options.keep:
-                say(f"kept: {folder}")
-            else:
-                state.remove(folder)
+        except BaseException:
+            state.remove(folder)
+            raise
+    if options.keep:
+        say(f"kept: {folder}")
+    elif code == 0:
+        state.remove(folder)
+    else:
+        complain(f"its data and logs stay in {folder} until the next demo")
     return code
 
 
-def _clear_after_killed_demos() -> None:
-    """Clean up for demos that were killed and could not. Running ones and kept ones stay."""
+def _clear_after_earlier_demos() -> None:
+    """Clean up for demos that failed or were killed. Running ones and kept ones stay."""
     for folder in DATA.glob("demo-*"):
         with contextlib.suppress(state.HouseBusy):
             state.remove(folder)
