@@ -3,16 +3,10 @@
 Card numbers are Stripe's published test numbers; ranges without one are tested by their first digits only.
 """
 
-import copy
-import dataclasses
 import json
-import pickle
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,11 +16,7 @@ from vault.cleartext.intake import CardFormRefused, FormMalformed, parse_card_fo
 from vault.cleartext.issuers import CardBrand, find_issuer
 from vault.cleartext.pan import (
     CardFlaw,
-    CardFlawed,
     CardNumber,
-    CarelessUse,
-    DigitsWiped,
-    VerificationCode,
     expiry_flaw,
 )
 
@@ -136,7 +126,7 @@ def test_a_single_digit_month_needs_no_zero():
     assert intake.details.exp_month == 4
 
 
-@pytest.mark.parametrize("holder", ["Ada Okafor", "  Ada   Okafor ", "Жанна д’Арк", "李小龍", "O'Neil-Smith 3rd"])  # noqa: RUF001
+@pytest.mark.parametrize("holder", ["Ada Okafor", "  Ada   Okafor ", "Жанна д’Арк", "李小龍", "O'Neil-Smith 3rd"])  # noqa: RUF001 - as above
 def test_names_of_people_are_names(holder: str):
     intake = parse_card_form({**GOOD, "holder": holder}, NOW)
 
@@ -344,85 +334,3 @@ def test_what_our_page_cannot_have_posted_is_malformed_and_not_repeated(body: by
 
 def test_an_empty_post_has_no_fields():
     assert read_form(b"") == {}
-
-
-# Values that refuse to be careless
-
-CARELESS_USES: list[Callable[[Any], object]] = [
-    str,
-    "{}".format,
-    "%s".__mod__,
-    lambda digits: digits == digits,  # noqa: PLR0124 - comparing is what must fail
-    lambda digits: digits != "4242",
-    hash,
-    pickle.dumps,
-    copy.copy,
-    copy.deepcopy,
-    json.dumps,
-    msgspec.json.encode,
-    msgspec.msgpack.encode,
-    bytes,
-    list,
-    len,
-    vars,
-]
-
-
-@pytest.mark.parametrize("use", CARELESS_USES)
-@pytest.mark.parametrize("make", [lambda: CardNumber(VISA), lambda: VerificationCode("987")])
-@pytest.mark.control("UC-3.6")
-def test_digits_refuse_a_careless_use(make: Callable[[], object], use: Callable[[Any], object]):
-    digits = make()
-
-    with pytest.raises(TypeError) as refused:
-        use(digits)
-
-    assert VISA not in str(refused.value)
-    assert "987" not in str(refused.value)
-
-
-@pytest.mark.control("UC-3.6")
-def test_digits_do_not_show_in_a_repr_of_what_holds_them():
-    intake = parse_card_form({**GOOD, "code": "987"}, NOW)
-
-    shown = f"{intake!r} {intake.details!r} {[intake.details.number]!r}"
-
-    assert "4242" not in shown
-    assert "987" not in shown
-    assert "Okafor" not in shown
-
-
-def test_card_details_cannot_be_copied_into_a_dictionary():
-    intake = parse_card_form(GOOD, NOW)
-
-    with pytest.raises(CarelessUse):
-        dataclasses.asdict(intake.details)
-
-
-@pytest.mark.control("UC-3.1")
-def test_wiped_digits_are_gone_also_for_who_revealed_them_before():
-    card = CardNumber(VISA)
-    revealed = card.reveal()
-
-    card.wipe()
-    card.wipe()
-
-    assert bytes(revealed) == bytes(16)
-    with pytest.raises(DigitsWiped):
-        card.reveal()
-    assert card.last4 == "4242"
-
-
-def test_revealed_digits_cannot_be_changed():
-    revealed = CardNumber(VISA).reveal()
-
-    with pytest.raises(TypeError):
-        revealed[0] = 0
-
-
-def test_a_refused_number_is_not_in_its_error():
-    with pytest.raises(CardFlawed) as flawed:
-        CardNumber("4242424242424241")
-
-    assert str(flawed.value) == "number_invalid"
-    assert flawed.value.flaw is CardFlaw.NUMBER_INVALID
