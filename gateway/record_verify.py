@@ -19,7 +19,9 @@ from gateway.record_walk import Walk
 async def verify(
     engine: AsyncEngine, record: Record, tenant_id: str, *, kept_elsewhere: str | None = None
 ) -> RecordVerification:
-    """Reads everything in one snapshot, while the sealer may go on. Takes about 10 µs an entry.
+    """Reads everything in one snapshot, while the sealer may go on.
+
+    100,000 entries took 15 s on a busy machine with two cores.
 
     `kept_elsewhere` is a checkpoint note of this record that was stored outside this database.
     """

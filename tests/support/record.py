@@ -12,7 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.contract import Receipt, RecordVerification
-from gateway.record import Record
+from gateway.merkle import leaf_hash
+from gateway.record import Record, entry_bytes
 from gateway.record_store import sealed_entries
 from gateway.record_verify import verify
 from gateway.sealer import Sealer
@@ -74,6 +75,15 @@ class RecordHouse:
     async def tamper(self, statements: str) -> str:
         """As the owner of the tables, who may do anything to the rows of `north`."""
         return await self.superuser(f"SET ROLE gateway_owner; SET undercroft.tenant = '{self.north}'; {statements}")
+
+    async def forge(self, place: int, **body: str) -> None:
+        """Exchange an entry of `north` together with its hash, each in order by itself."""
+        decision_id = (await self.places())[place]
+        forged = entry_bytes(
+            tenant_id=self.north, decision_id=decision_id, recorded_at=self.clock.now(), body={"v": 1, **body}
+        )
+        exchanged = f"canonical = '\\x{forged.hex()}', leaf_sha256 = '\\x{leaf_hash(forged).hex()}'"
+        await self.tamper(f"UPDATE record_entries SET {exchanged} WHERE decision_id = '{decision_id}';")  # noqa: S608 - ours
 
     async def superuser(self, statements: str) -> str:
         """To the rows of all tenants."""
