@@ -169,8 +169,9 @@ PEOPLE = (
         id="UC-8.1",
         title="Assistants get in by OAuth 2.1, for one brand",
         sources=("ASVS 10.4.1", "ASVS 10.4.2", "ASVS 10.4.3", "ASVS 10.4.5", "ASVS 10.4.6", "RFC 9700"),
-        claim="Exact redirect, PKCE S256, codes good for a minute and once, refresh bearers that rotate and end the "
-        "family when one is used twice, bearers for one endpoint that are never passed on.",
+        claim="Redirects compared exactly (but for a loopback port), PKCE S256, codes good for a minute and once, "
+        "refresh bearers that rotate and end the family when one is used twice, bearers for one endpoint that are "
+        "never passed on.",
         not_claimed="Client ID metadata documents and sender-constrained bearers: not there yet.",
     ),
     Control(
