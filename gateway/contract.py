@@ -161,7 +161,10 @@ class AnswerRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class QuoteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`PUT /v1/quotes/{checkout_id}` by mcp_server: what a checkout costs now. Replaces the earlier quote."""
+    """`PUT /v1/quotes/{checkout_id}` by mcp_server: what a checkout costs now, and by its bearer whose it is.
+
+    Replaces the earlier quote of the same person.
+    """
 
     brand_id: Identifier
     cart_sha256: Sha256

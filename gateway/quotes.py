@@ -1,4 +1,9 @@
-"""Quotes: what a checkout costs, said by the brand's mcp_server and by nobody else."""
+"""Quotes: what a checkout costs, said by the brand's mcp_server and by nobody else.
+
+mcp_server says it in the name of the assistant whose checkout it is, and then only that person can pay for it; or in
+its own name, for a checkout that is nobody's yet. An assistant never speaks to the gateway itself: its exchanged bearer
+is in mcp_server's hands alone.
+"""
 
 from datetime import timedelta
 from typing import Final
@@ -7,7 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.callers import Caller, CallerKind
-from gateway.contract import QuoteRequest, QuoteView
+from gateway.contract import AssuranceLevel, QuoteRequest, QuoteView
+from gateway.conversations import conversation_of, own_conversation
 from gateway.store import tenant_of_brand
 from infra.chassis.clock import Clock
 from infra.chassis.engine import directory_transaction, tenant_transaction
@@ -24,9 +30,9 @@ class Quotes:
         self._clock = clock
 
     async def put(self, checkout_id: str, request: QuoteRequest, caller: Caller) -> QuoteView:
-        """The checkout's price from now on. Raises NotFound, also for a checkout of another brand."""
-        caller.require_kind(CallerKind.MCP_SERVER)
-        caller.require_scope("quote")
+        """The checkout's price from now on. Raises NotFound, also for another brand's or another person's checkout."""
+        caller.require_kind(CallerKind.MCP_SERVER, CallerKind.ASSISTANT)
+        caller.require_scope("quote" if caller.kind is CallerKind.MCP_SERVER else "catalog")
         caller.require_brand(request.brand_id)
         if find_card_number(request.description) is not None:
             raise CardNumberRefused
@@ -37,6 +43,7 @@ class Quotes:
             "tenant_id": tenant_id,
             "checkout_id": checkout_id,
             "brand_id": request.brand_id,
+            "subject_id": caller.subject_id,
             "client_id": caller.client_id,
             "cart_sha256": request.cart_sha256,
             "amount_minor": request.amount_minor,
@@ -56,12 +63,31 @@ class Quotes:
             expires_at=now + TTL,
         )
 
+    async def read(self, checkout_id: str, conversation_id: str | None, caller: Caller) -> QuoteView:
+        """For paying it in this conversation, whose subject is verified. Raises NotFound for everybody else."""
+        caller.require_scope("purchase")
+        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+            facts = await own_conversation(tx, caller, conversation_of(caller, conversation_id))
+            if facts.assurance(self._clock.now()).level < AssuranceLevel.VERIFIED:
+                raise NotFound
+            ids = {"tenant_id": caller.tenant_id, "checkout_id": checkout_id, "brand_id": facts.brand_id}
+            row = (await tx.execute(_QUOTE, {**ids, "subject_id": facts.subject_id})).mappings().one_or_none()
+        if row is None:
+            raise NotFound
+        return QuoteView(**row)
 
+
+_QUOTE = text(
+    "SELECT checkout_id, cart_sha256, amount_minor, currency, expires_at FROM quotes WHERE tenant_id = :tenant_id"
+    " AND checkout_id = :checkout_id AND brand_id = :brand_id AND (subject_id IS NULL OR subject_id = :subject_id)"
+)
 _PUT_QUOTE = text(
-    "INSERT INTO quotes (tenant_id, checkout_id, brand_id, client_id, cart_sha256, amount_minor, currency,"
-    " description, quoted_at, expires_at) VALUES (:tenant_id, :checkout_id, :brand_id, :client_id, :cart_sha256,"
-    " :amount_minor, :currency, :description, :now, :expires_at) ON CONFLICT (tenant_id, checkout_id) DO UPDATE SET"
+    "INSERT INTO quotes (tenant_id, checkout_id, brand_id, subject_id, client_id, cart_sha256, amount_minor, currency,"
+    " description, quoted_at, expires_at) VALUES (:tenant_id, :checkout_id, :brand_id, :subject_id, :client_id,"
+    " :cart_sha256, :amount_minor, :currency, :description, :now, :expires_at)"
+    " ON CONFLICT (tenant_id, checkout_id) DO UPDATE SET"
     " client_id = excluded.client_id, cart_sha256 = excluded.cart_sha256, amount_minor = excluded.amount_minor,"
     " currency = excluded.currency, description = excluded.description, quoted_at = excluded.quoted_at,"
-    " expires_at = excluded.expires_at WHERE quotes.brand_id = excluded.brand_id RETURNING checkout_id"
+    " expires_at = excluded.expires_at WHERE quotes.brand_id = excluded.brand_id"
+    " AND quotes.subject_id IS NOT DISTINCT FROM excluded.subject_id RETURNING checkout_id"
 )

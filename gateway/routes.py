@@ -110,6 +110,17 @@ async def put_quote(
     return await quotes.put(checkout_id, data, caller)
 
 
+@get("/quotes/{checkout_id:str}")
+async def read_quote(
+    checkout_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    quotes: NamedDependency[Quotes],
+    conversation_id: FromQuery[str | None] = None,
+) -> QuoteView:
+    """What a checkout of this conversation's subject costs."""
+    return await quotes.read(checked(checkout_id), conversation_id, caller)
+
+
 @post("/purchases", status_code=200)
 async def create_purchase(
     data: JSONBody[PurchaseRequest], caller: NamedDependency[Caller], purchases: NamedDependency[Purchases]
@@ -196,6 +207,7 @@ ROUTER = Router(
         send_challenge,
         answer_challenge,
         put_quote,
+        read_quote,
         create_purchase,
         list_purchases,
         create_refund,

@@ -235,6 +235,7 @@ _PURCHASE_LOOKUP = text(
     FROM quotes q
     JOIN conversations c
         ON c.tenant_id = q.tenant_id AND c.conversation_id = :conversation_id AND c.brand_id = q.brand_id
+        AND (q.subject_id IS NULL OR c.subject_id IS NULL OR q.subject_id = c.subject_id)
     JOIN brands b ON b.tenant_id = q.tenant_id AND b.brand_id = q.brand_id
     LEFT JOIN LATERAL (
         SELECT {_PURCHASE_COLUMNS} FROM purchases p

@@ -46,9 +46,9 @@ class GatewayCalls:
         self._gateway = gateway
         self._exchange = exchange
 
-    async def register_quote(self, checkout_id: str, quote: QuoteRequest) -> QuoteView:
-        """In our own name: what this checkout costs now."""
-        return await self._call(None, "PUT", f"/v1/quotes/{checkout_id}", QuoteView, quote)
+    async def register_quote(self, caller: Caller, checkout_id: str, quote: QuoteRequest) -> QuoteView:
+        """In the assistant's name, so that nobody but its person can pay: what this checkout costs now."""
+        return await self._call(caller, "PUT", f"/v1/quotes/{checkout_id}", QuoteView, quote)
 
     async def buy(self, caller: Caller, request: PurchaseRequest) -> PurchaseView:
         """In the assistant's name. Raises QuoteMissing when the gateway knows no quote for the checkout."""

@@ -100,7 +100,7 @@ class Checkouts:
 
     async def _quote(self, call: Call, checkout_id: str, cart: Cart) -> None:
         if cart.payable:
-            await self._gateway.register_quote(checkout_id, quote_of(call.pack, cart))
+            await self._gateway.register_quote(call.caller, checkout_id, quote_of(call.pack, cart))
 
 
 def _changeable(checkout: Checkout | None) -> Checkout:

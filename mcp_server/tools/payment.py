@@ -107,7 +107,7 @@ class Payments:
         purchase = await self._gateway.buy(call.caller, request)
         if purchase.decision is None or Reason.QUOTE_EXPIRED not in purchase.decision.reasons:
             return purchase
-        await self._gateway.register_quote(checkout.checkout_id, quote_of(call.pack, checkout.cart))
+        await self._gateway.register_quote(call.caller, checkout.checkout_id, quote_of(call.pack, checkout.cart))
         return await self._gateway.buy(call.caller, request)
 
     async def _note(self, call: Call, checkout: Checkout, purchase: PurchaseView) -> Order | None:

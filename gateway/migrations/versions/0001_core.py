@@ -131,6 +131,7 @@ CREATE TABLE quotes (
     tenant_id text NOT NULL,
     checkout_id text NOT NULL,
     brand_id text NOT NULL,
+    subject_id text,
     client_id text NOT NULL,
     cart_sha256 text NOT NULL,
     amount_minor bigint NOT NULL CHECK (amount_minor > 0),
@@ -139,7 +140,8 @@ CREATE TABLE quotes (
     quoted_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, checkout_id),
-    FOREIGN KEY (tenant_id, brand_id) REFERENCES brands
+    FOREIGN KEY (tenant_id, brand_id) REFERENCES brands,
+    FOREIGN KEY (tenant_id, subject_id) REFERENCES subjects
 );
 CREATE TABLE purchases (
     tenant_id text NOT NULL,
@@ -240,17 +242,22 @@ TENANT_TABLES = (
 )  # fmt: skip
 
 GRANTS = """
-GRANT SELECT, INSERT ON tenants, brand_directory, capture_directory TO gateway_app;
-GRANT SELECT, INSERT ON brands, subjects, contact_points, conversations, evidence, challenges, mandates, quotes,
-    purchases, reservations, captures, cards, refunds TO gateway_app;
-GRANT UPDATE (name, slug, resource_url, currency, paid_count) ON brands TO gateway_app;
-GRANT UPDATE (name) ON tenants TO gateway_app;
-GRANT UPDATE (resource_url, name, slug) ON brand_directory TO gateway_app;
+GRANT SELECT ON tenants, brand_directory, brands TO gateway_app;
+GRANT SELECT, INSERT ON capture_directory, subjects, contact_points, conversations, evidence, challenges, mandates,
+    quotes, purchases, reservations, captures, cards, refunds TO gateway_app;
+GRANT UPDATE (paid_count) ON brands TO gateway_app;
 GRANT UPDATE (verified_at) ON contact_points TO gateway_app;
 GRANT UPDATE (subject_id, closed_at) ON conversations TO gateway_app;
 GRANT UPDATE (tries_left, answered_at) ON challenges TO gateway_app;
 GRANT UPDATE (revoked_at) ON mandates TO gateway_app;
-GRANT UPDATE ON quotes, purchases, captures, cards, refunds TO gateway_app;
+GRANT UPDATE (client_id, cart_sha256, amount_minor, currency, description, quoted_at, expires_at) ON quotes
+    TO gateway_app;
+GRANT UPDATE (conversation_id, client_id, cart_sha256, amount_minor, currency, state, decision_id, reservation_id,
+    capture_id, token_id, charge_id, charge_calls, called_at, card_brand, card_last4, card_refused, reason, paid_at,
+    paid_position) ON purchases TO gateway_app;
+GRANT UPDATE (state) ON captures TO gateway_app;
+GRANT UPDATE (token_id, card_brand, last4, kept_at) ON cards TO gateway_app;
+GRANT UPDATE (state, called_at) ON refunds TO gateway_app;
 GRANT UPDATE (state, expires_at, closed_at) ON reservations TO gateway_app;
 GRANT DELETE ON cards TO gateway_app;
 """
