@@ -16,6 +16,7 @@ import cedarpy
 
 from gateway.contract import Reason
 from gateway.facts import Entity
+from infra.chassis import logs
 
 FOLDER: Final = Path(__file__).parent
 GROUPS: Final = {
@@ -28,6 +29,7 @@ GROUPS: Final = {
     "revoke_mandate": "mandate",
 }
 """Action → the file in `policies/`. Evaluation is linear in the number of policies, so each group is its own set."""
+log = logs.get_logger()
 ORDER: Final = {reason: place for place, reason in enumerate(Reason)}
 
 
@@ -83,7 +85,8 @@ class Cedar:
         """Never raises: whatever goes wrong is a deny with EVALUATION_ERROR."""
         try:
             return self._answer(question)
-        except Exception:  # noqa: BLE001 - an exception while deciding is a deny, whatever it is
+        except Exception as error:  # noqa: BLE001 - an exception while deciding is a deny, whatever it is
+            log.warning("evaluation_failed", action=question.action, error=type(error).__name__)
             return Verdict(allowed=False, reasons=(Reason.EVALUATION_ERROR,))
 
     def _answer(self, question: Question) -> Verdict:
@@ -99,6 +102,7 @@ class Cedar:
             self._schema,
         )
         if result.diagnostics.errors:
+            log.warning("evaluation_failed", action=question.action, errors=len(result.diagnostics.errors))
             return Verdict(allowed=False, reasons=(Reason.EVALUATION_ERROR,))
         named = {Reason(name) for name in result.diagnostics.id_annotations_by_reason.values()}
         reasons = tuple(sorted(named, key=ORDER.__getitem__)) or (Reason.EVALUATION_ERROR,)

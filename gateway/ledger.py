@@ -93,7 +93,7 @@ async def _with_capture(tx: AsyncConnection, purchase: Purchase, now: datetime) 
 
 
 async def new_capture(tx: AsyncConnection, purchase: Purchase, now: datetime) -> Purchase:
-    """Another card page for this purchase; the earlier one is forgotten."""
+    """Another card page for this purchase; the door of an earlier one no longer opens."""
     row = {
         "tenant_id": purchase.tenant_id,
         "purchase_id": purchase.purchase_id,
@@ -104,7 +104,7 @@ async def new_capture(tx: AsyncConnection, purchase: Purchase, now: datetime) ->
         "currency": purchase.currency,
         "now": now,
     }
-    for statement in (_NEW_CAPTURE, _LIST_CAPTURE, _USE_CAPTURE):
+    for statement in (_END_CAPTURES, _NEW_CAPTURE, _LIST_CAPTURE, _USE_CAPTURE):
         await tx.execute(statement, row)
     return await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
 
@@ -237,6 +237,10 @@ _VOID_STALE = text(
 _CAPTURE = text(
     "SELECT amount_minor, currency FROM captures WHERE tenant_id = :tenant_id AND capture_id = :capture_id"
     " AND state <> 'expired'"
+)
+_END_CAPTURES = text(
+    "UPDATE captures SET state = 'expired'"
+    " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id AND state = 'open'"
 )
 _NEW_CAPTURE = text(
     "INSERT INTO captures (tenant_id, capture_id, purchase_id, brand_id, subject_id, amount_minor, currency, state,"

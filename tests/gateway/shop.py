@@ -1,4 +1,4 @@
-"""The real gateway in this process over real PostgreSQL; the real vault, memory and sandbox are processes behind it.
+"""The real gateway in this process over real PostgreSQL; the vault, memory and sandbox of a running house behind it.
 
 `Shop` has two tenants: north (brands larkspur and tsubaki, an agent for each and one mcp_server for both) and south.
 """
@@ -6,11 +6,10 @@
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -38,7 +37,6 @@ from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind
 from infra.dev.house import House
 from tests.support.database import DatabaseMaker
-from tests.support.house import throwaway_house
 
 NORTH, SOUTH = "tnt_north", "tnt_south"
 LARKSPUR, TSUBAKI, SOUTHERN = "brd_larkspur", "brd_tsubaki", "brd_southern"
@@ -331,12 +329,6 @@ def manifest(keys: dict[str, Ed25519PrivateKey]) -> bytes:
         "agents": [client(SOUTH_AGENT, SOUTHERN, scopes=AGENT_SCOPES)],
     }
     return json.dumps({"tenants": [north, south]}).encode()
-
-
-def back_rooms(folder: Path) -> Iterator[House]:
-    """Vault, memory and sandbox, running; the gateway is ours."""
-    with throwaway_house(folder, ("sandbox", "vault", "memory")) as house:
-        yield house
 
 
 @dataclass(frozen=True, slots=True)

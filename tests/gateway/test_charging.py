@@ -201,3 +201,23 @@ async def test_a_processor_that_answers_too_late_leaves_unknown_and_the_truth_co
         assert (first["state"], held) == ("unknown", 3_000)
         assert (await state_of(shop, checkout))["state"] == "paid"
         assert await shop.charged(first["purchase_id"]) == [2_000]
+
+
+async def test_a_card_page_that_ran_out_is_replaced_and_its_door_closes(ground: Ground):
+    async with open_shop(ground) as shop:
+        talk, checkout = await shop.buyer(), await shop.checkout()
+        first = await talk.buy(checkout)
+        over = (
+            f"UPDATE captures SET expires_at = now() - interval '1 minute' WHERE capture_id = '{first['capture_id']}'"
+        )
+        shop.house.clusters["vault"].sql(over, database="vault")
+
+        second = await talk.buy(checkout)
+        await shop.type_card(second["capture_id"])
+        third = await talk.buy(checkout)
+
+        old_door = await shop.captures.door(first["capture_id"])
+        assert second["capture_id"] != first["capture_id"]
+        assert (third["state"], third["purchase_id"]) == ("paid", first["purchase_id"])
+        assert old_door is not None
+        assert old_door.state == "expired"
