@@ -74,6 +74,11 @@ STARTED_BY_NAME = frozenset({
 USED_BY_OTHERS = {
     "FixedClock": "the tests' clock, beside the real one so that both keep one contract",
     "advance": "of the tests' clock",
+    "root_by_path": "the checking half of an inclusion proof, for whoever is shown one; tests hold ours to it",
+    "receipt_holds": "the checking half of a receipt, likewise",
+    "seal_form": "the browser's half of sealing, in Python, by which tests post sealed forms",
+    "screenshot": "of the browser driver, whose other callers are tests",
+    "is_running": "asked by the runner's tests",
     "get_redirect_uri": "Authlib calls it",
     "get_scope": "Authlib calls it",
     "check_client": "Authlib calls it",
