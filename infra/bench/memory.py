@@ -13,6 +13,7 @@ from infra.bench.callers import Grants, first_brand
 from infra.bench.measuring import BenchFailed, Call, Comparison, Figure, Prepare
 from infra.bench.stage import Door, client, floors_beside, fresh_house, insertion, measured
 from infra.chassis.ids import new_id
+from infra.cli.console import Progress
 from memory.contract import Action, Order, Provenance, RecallOrder, RecallView, RememberOrder, Source, Tier
 
 MEMORIES = 1_000
@@ -36,7 +37,8 @@ async def measure() -> list[Figure]:
         async with floors_beside(house, "memory", tenant_id) as floors, client() as http:
             door, grants = Door(http, house.urls["memory"]), Grants(house, "memory")
             full, other = (_Subject(door, grants, tenant_id, brand.brand_id) for _ in range(2))
-            await full.fill()
+            with Progress(f"memory: {MEMORIES:,} remembered, to recall from"):
+                await full.fill()
             recall = Comparison(
                 figure=f"memory: POST /v1/recalls over {MEMORIES:,} memories",
                 floor_is="a bare Litestar handler that selects the same rows",
