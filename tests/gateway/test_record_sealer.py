@@ -172,26 +172,6 @@ async def test_a_sealer_killed_in_the_middle_leaves_nothing_half_done(
     assert (await house.verify()).intact
 
 
-async def test_a_sealer_whose_connection_is_cut_goes_on_by_itself(lone_house: RecordHouse):
-    house = lone_house
-    stop = asyncio.Event()
-    sealing = asyncio.create_task(house.sealer.run(stop))
-    for _ in range(3):
-        await house.append()
-        await house.superuser(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid();"
-        )
-
-    async def all_sealed() -> bool:
-        return len(await house.places()) == 3
-
-    await wait_until(all_sealed)
-    stop.set()
-    await sealing
-    assert (await house.verify()).intact
-
-
 async def test_a_sealer_finds_what_another_process_appended(lone_house: RecordHouse):
     house = lone_house
     await house.append(house.south)
