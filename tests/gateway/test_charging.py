@@ -92,6 +92,25 @@ async def test_a_lost_answer_is_found_by_asking_again(ground: Ground):
 
 
 @pytest.mark.control("UC-C.1")
+async def test_a_vault_that_went_down_after_a_lost_answer_does_not_free_money_that_may_be_spent(ground: Ground):
+    async with (
+        relay_to(ground.house.urls["vault"]) as wire,
+        open_shop(ground, vault_url=wire.url) as shop,
+        open_shop(ground, vault_url=NOBODY) as cut_off,
+    ):
+        talk, checkout = await person_with_card(shop), await shop.checkout(2_000)
+        wire.mode = Mode.CUT_ANSWERS
+        await talk.buy(checkout)
+
+        asked = await at(cut_off, talk).buy(checkout)
+        await cut_off.gateway.sweeper.sweep(shop.now + timedelta(seconds=16))
+
+        assert asked["state"] == "unknown"
+        assert await shop.taken(talk) == 3_000
+        wire.mode = Mode.PASS
+        assert (await talk.buy(checkout))["state"] == "paid"
+
+
 async def test_a_process_that_died_before_the_call_leaves_a_purchase_that_another_finishes_once(ground: Ground):
     async with (
         relay_to(ground.house.urls["vault"]) as wire,
@@ -207,10 +226,8 @@ async def test_a_card_page_that_ran_out_is_replaced_and_its_door_closes(ground: 
     async with open_shop(ground) as shop:
         talk, checkout = await shop.buyer(), await shop.checkout()
         first = await talk.buy(checkout)
-        over = (
-            f"UPDATE captures SET expires_at = now() - interval '1 minute' WHERE capture_id = '{first['capture_id']}'"
-        )
-        shop.house.clusters["vault"].sql(over, database="vault")
+        over = "UPDATE captures SET expires_at = now() - interval '1 minute' WHERE capture_id = '{}'"
+        shop.house.clusters["vault"].sql(over.format(first["capture_id"]), database="vault")
 
         second = await talk.buy(checkout)
         await shop.type_card(second["capture_id"])
