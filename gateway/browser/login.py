@@ -95,7 +95,7 @@ class Logins:
             contact_value=address,
             conversation_id=None,
             brand_name=visit.brand_name,
-            client_id=visit.client_id,
+            client_id=visit.client_id or visit.capture_id,
         )
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
             await visits.code_sent(tx, visit, sent.challenge_id, sent.sent_to)

@@ -17,6 +17,7 @@ from gateway.captures import DoorView
 from gateway.oauth import redirects
 from gateway.oauth.scopes import SCOPES, in_order
 from infra.chassis import pages
+from infra.chassis.problems import Problem
 
 _HERE: Final = Path(__file__).parent
 STYLESHEET: Final = (_HERE / "assets" / "pages.css").read_bytes()
@@ -97,6 +98,11 @@ def visit_over_page() -> Response[str]:
 def form_refused_page() -> Response[str]:
     sentences = ("The form did not come from this site's own page, so nothing was done.", "Go back and try again.")
     return notice_page("That did not work", sentences, status=403)
+
+
+def problem_page(problem: Problem) -> Response[str]:
+    """What a program would be told as a problem document, for a person."""
+    return notice_page("That did not work", (problem.detail, "Go back and try again."), status=problem.status)
 
 
 def busy_page() -> Response[str]:

@@ -288,6 +288,7 @@ _REFUSALS: ExceptionHandlersMap = {
     NoSuchDoor: lambda _request, _error: render.not_found_page(),
     NotThisPerson: lambda _request, _error: render.not_found_page(),
     TooManyVisits: lambda _request, _error: render.busy_page(),
+    Problem: lambda _request, error: render.problem_page(error),
 }
 
 

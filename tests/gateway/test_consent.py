@@ -15,6 +15,7 @@ from tests.support.identity import (
     CALLBACK,
     EMAIL,
     ISSUER,
+    NORTH,
     START,
     YEN_RESOURCE,
     IdentityHouse,
@@ -398,3 +399,21 @@ async def test_a_request_whose_client_was_forgotten_in_between_is_over(house: Id
 
     assert answer.status_code == 410
     assert await house.rows("SELECT 1 FROM consents") == []
+
+
+async def test_an_address_that_several_people_share_tells_nobody_apart_and_says_so(house: IdentityHouse):
+    await house.connected(email=EMAIL)
+    await house.rows(
+        "INSERT INTO subjects (tenant_id, subject_id, created_at) VALUES (:t, 'sub_b', now()) RETURNING 1", t=NORTH
+    )
+    await house.rows(
+        "INSERT INTO contact_points (tenant_id, contact_id, subject_id, kind, blind_index, sealed_value, verified_at)"
+        " SELECT tenant_id, 'cpt_b', 'sub_b', kind, blind_index, sealed_value, verified_at FROM contact_points"
+        " RETURNING 1"
+    )
+
+    page = await at_consent(house, house.person())
+
+    assert page.status_code == 409
+    assert page.headers["content-type"].startswith("text/html")
+    assert "cannot tell people apart" in page.text
