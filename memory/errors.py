@@ -3,7 +3,8 @@
 Problem
 ├── MemoryRefused      422  the text holds what is never stored
 ├── MemoryIdReused     409  the same id with another text
-└── SubjectFull        409  no room for more memories of this subject
+├── SubjectFull        409  no room for more memories of this subject
+└── OvertakenByForgetting 503  the subject was forgotten while this was on its way
 """
 
 from infra.chassis.problems import Problem
@@ -25,3 +26,12 @@ class SubjectFull(Problem):
     status = 409
     code = "subject_full"
     detail = "No more memories of this subject can be kept until some are forgotten."
+
+
+class OvertakenByForgetting(Problem):
+    status = 503
+    code = "try_again"
+    detail = "Something else happened to this subject's memories at the same moment; nothing was kept. Try again."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})

@@ -13,8 +13,8 @@ from memory import store
 from memory.contract import ForgetOrder, ForgetView
 
 PURGE_EVERY_SECONDS = 60
-KEPT_AFTER_EXPIRY = timedelta(minutes=5)
-"""Longer than any clock skew we accept: a grant is refused by its time long before its row goes."""
+KEPT_AFTER_EXPIRY = timedelta(hours=1)
+"""What the database lets us delete at the earliest; a grant itself ends after 30 seconds."""
 log = logs.get_logger()
 
 

@@ -18,7 +18,6 @@ CHECKS = {
     "import contracts": (BIN / "lint-imports", "--no-cache"),
     "tests": (sys.executable, "-m", "pytest"),
 }
-MEND = {"format": "undercroft's .venv/bin/ruff format .", "lint": ".venv/bin/ruff check --fix ."}
 EXTRAS = ("gateway", "vault", "memory", "mcp_server", "dev")
 PYTHON_OLDEST = "3.11"
 

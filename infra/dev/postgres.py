@@ -306,7 +306,7 @@ def _ensure_user(user: str) -> None:
         pwd.getpwnam(user)
     except KeyError:
         made = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user],  # noqa: S607
+            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user],  # noqa: S607 - found on PATH, as the shell would
             capture_output=True,
             text=True,
             check=False,

@@ -1,4 +1,4 @@
-"""People and machines at the front doors of a running house; each test is another customer."""
+"""People and machines at the front doors of a running house; each test is another person."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from infra.chassis.ids import new_id
 from infra.dev.demo.agent import ChatAgent
 from infra.dev.demo.assistant import Keeper, call, connect
 from infra.dev.demo.conversation import BRAND
-from infra.dev.demo.customer import FormSender, Inbox
+from infra.dev.demo.person import FormSender, Inbox
 from infra.dev.demo.purchase import LAMP, SHIP_TO, SLUG
 from infra.dev.house import House
 from infra.dev.provisioning import agent_id
@@ -24,12 +24,12 @@ from tests.support.waiting import wait_until
 
 @dataclass(slots=True)
 class Shopper:
-    """A signed-in assistant and its customer, who types a card whenever a link is shown."""
+    """A signed-in assistant and its person, who types a card whenever a link is shown."""
 
     client: Client
     inbox: Inbox
     address: str
-    customer: FormSender
+    person: FormSender
     links: list[str] = field(default_factory=list)
 
     async def checkout(self, sku: str = LAMP) -> dict[str, Any]:
@@ -66,19 +66,19 @@ class Street:
         address = f"{new_id('ada')}@example.com"
         inbox = Inbox(self.house.urls["inbox"], self.http)
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
-            customer = FormSender(browser, inbox)
+            person = FormSender(browser, inbox)
             links: list[str] = []
 
             async def authorize(url: str) -> None:
-                await customer.agree(url, address)
+                await person.agree(url, address)
 
             async def show(url: str) -> None:
                 links.append(url)
-                await customer.type_card(url)
+                await person.type_card(url)
 
             endpoint = f"{self.house.urls['mcp_server']}/brands/{SLUG}/mcp"
             async with connect(endpoint, Keeper(), authorize, show, mode=mode) as client:
-                yield Shopper(client, inbox, address, customer, links)
+                yield Shopper(client, inbox, address, person, links)
 
     async def agent(self) -> ChatAgent:
         agent = ChatAgent(self.http, self.house.urls["gateway"], agent_id(BRAND), self.house.agent_key(BRAND))

@@ -6,8 +6,8 @@ import pytest
 
 from infra.chassis.ids import new_id
 from infra.dev.demo.conversation import BRAND
-from infra.dev.demo.customer import CARD_NUMBER
 from infra.dev.demo.leaks import forms, search
+from infra.dev.demo.person import CARD_NUMBER
 from infra.dev.demo.purchase import DEAR_LAMP
 from tests.journeys.conftest import Street
 
@@ -19,7 +19,7 @@ async def test_a_purchase_is_paid_once_and_there_is_one_order(street: Street, mo
         checkout = await shopper.checkout()
         before = len(await street.charges())
         if mode == "legacy":
-            await shopper.customer.type_card(await shopper.link_for(checkout))
+            await shopper.person.type_card(await shopper.link_for(checkout))
         paid = await shopper.pay(checkout)
         again = await shopper.pay(checkout)
 
@@ -108,7 +108,7 @@ async def test_the_card_number_typed_is_nowhere_in_the_house(street: Street):
     assert search(street.house.folder, forms(CARD_NUMBER)).found == []
 
 
-async def test_another_customers_checkout_and_order_look_like_missing_ones(street: Street):
+async def test_another_persons_checkout_and_order_look_like_missing_ones(street: Street):
     async with street.shopper() as ada:
         paid = await ada.buy()
         open_checkout = await ada.checkout()

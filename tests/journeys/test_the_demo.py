@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from infra.dev import demo
-from infra.dev.demo.customer import CARD_NUMBER
 from infra.dev.demo.leaks import forms, search
+from infra.dev.demo.person import CARD_NUMBER
 from infra.dev.house import House
 from tests.support.house import throwaway_house
 

@@ -58,11 +58,6 @@ REVEALS = {
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.read_event"),
 }
 AWAITED_INSIDE = {
-    (
-        "memory/remember.py",
-        "self._keys.",
-    ): "the key service under a row lock, so that many first memories make one key; "
-    "the software key service answers from memory. To be moved out before one that is across a network (issue 4)",
     ("gateway/record_verify.py", "anext(checkpoints"): "a stream of the same connection; the transaction only reads",
     ("gateway/record_verify.py", "_pass(checkpoints"): "as above",
 }

@@ -1,6 +1,6 @@
 """The demo: one purchase and one memory, front door to front door, through services that run apart.
 
-Nothing here reaches behind a front door: the assistant is the official `mcp` client, the customer a browser, the agent
+Nothing here reaches behind a front door: the assistant is the official `mcp` client, the person a browser, the agent
 an HTTP client with its own key. What is checked behind the doors is checked by looking (the sandbox's charges, the
 record, the bytes on disk), never by changing.
 """
@@ -15,7 +15,7 @@ import aiohttp
 from infra.dev.demo.aftermath import tell_aftermath
 from infra.dev.demo.agent import ChatAgent
 from infra.dev.demo.conversation import BRAND, tell_conversation
-from infra.dev.demo.customer import Inbox, arrive
+from infra.dev.demo.person import Inbox, arrive
 from infra.dev.demo.purchase import Stage, tell_purchase
 from infra.dev.demo.story import DidNotHappen, Story
 from infra.dev.house import House
@@ -50,8 +50,8 @@ async def _play(house: House, story: Story) -> None:
     with tempfile.TemporaryDirectory(prefix="undercroft-demo-") as profile:
         async with aiohttp.ClientSession(timeout=timeout) as http:
             inbox = Inbox(house.urls["inbox"], http)
-            async with arrive(inbox, Path(profile)) as customer:
-                stage = Stage(house=house, story=story, http=http, inbox=inbox, customer=customer)
+            async with arrive(inbox, Path(profile)) as person:
+                stage = Stage(house=house, story=story, http=http, inbox=inbox, person=person)
                 bought = await tell_purchase(stage)
             agent = ChatAgent(http, house.urls["gateway"], agent_id(BRAND), house.agent_key(BRAND))
             await tell_conversation(stage, agent, bought)

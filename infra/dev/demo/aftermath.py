@@ -4,8 +4,8 @@ import secrets
 import time
 
 from infra.dev.demo.agent import ChatAgent
-from infra.dev.demo.customer import CARD_NUMBER
 from infra.dev.demo.leaks import forms, search
+from infra.dev.demo.person import CARD_NUMBER
 from infra.dev.demo.purchase import Bought, Stage
 from infra.dev.demo.story import DidNotHappen, require
 

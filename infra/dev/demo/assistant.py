@@ -24,7 +24,7 @@ ShowLink = Callable[[str], Awaitable[None]]
 
 
 class Callback:
-    """The address the assistant registered; the customer's browser ends up there with the code."""
+    """The address the assistant registered; the person's browser ends up there with the code."""
 
     def __init__(self) -> None:
         (self._port,) = free_ports(1)

@@ -39,7 +39,7 @@ async def _recall_nothing(stage: Stage, agent: ChatAgent, conversation_id: str) 
 
 
 async def _step_up(stage: Stage, agent: ChatAgent, conversation_id: str) -> None:
-    async with stage.story.step("agent → gateway", "ask for a one-time code; pass on what the customer types") as step:
+    async with stage.story.step("agent → gateway", "ask for a one-time code; pass on what the person types") as step:
         path = f"/v1/conversations/{conversation_id}/challenges"
         challenge = await agent.post(path, {"method": "email_code"}, expect=201)
         code = await stage.inbox.code_for(ADDRESS)

@@ -7,7 +7,7 @@ import aiohttp
 from mcp import Client
 
 from infra.dev.demo.assistant import Keeper, call, connect
-from infra.dev.demo.customer import CARD_NUMBER, Customer, Inbox
+from infra.dev.demo.person import CARD_NUMBER, Inbox, Person
 from infra.dev.demo.story import Story, require
 from infra.dev.house import House
 
@@ -35,7 +35,7 @@ class Stage:
     story: Story
     http: aiohttp.ClientSession
     inbox: Inbox
-    customer: Customer
+    person: Person
 
     @property
     def endpoint(self) -> str:
@@ -57,9 +57,9 @@ async def tell_purchase(stage: Stage) -> Bought:
     await _refused(stage)
 
     async def authorize(url: str) -> None:
-        async with story.step("customer → gateway", f"sign in by code, read, agree ({stage.customer.way})") as step:
-            await stage.customer.agree(url, ADDRESS)
-            step.decided("customer", "agrees to at most $150.00 a payment and $300.00 a day at this brand")
+        async with story.step("person → gateway", f"sign in by code, read, agree ({stage.person.way})") as step:
+            await stage.person.agree(url, ADDRESS)
+            step.decided("person", "agrees to at most $150.00 a payment and $300.00 a day at this brand")
 
     shown: list[str] = []
 
@@ -73,7 +73,7 @@ async def tell_purchase(stage: Stage) -> Bought:
             require({"search_catalog", "pay", "recall"} <= set(names), f"the tools were {names}")
             step.decided("mcp_server", f"bearer and audience checked; {len(names)} tools")
         story.chapter("It shops")
-        checkout = await _shop(stage, client)
+        checkout = await _choose(stage, client)
         story.chapter("It pays, and never sees the card")
         await _pay(stage, client, checkout, shown)
         await _remember(stage, client)
@@ -92,7 +92,7 @@ async def _refused(stage: Stage) -> None:
         step.decided("mcp_server", "401, and names the metadata that leads to the gateway's login")
 
 
-async def _shop(stage: Stage, client: Client) -> dict[str, Any]:
+async def _choose(stage: Stage, client: Client) -> dict[str, Any]:
     story = stage.story
     async with story.step("assistant → mcp_server", "search_catalog “bedside lamp under $100”") as step:
         found = await call(client, "search_catalog", query="bedside lamp", price_minor_max=10_000)
@@ -127,10 +127,10 @@ async def _pay(stage: Stage, client: Client, checkout: dict[str, Any], shown: li
 
 async def _type_card(stage: Stage, url: str) -> None:
     async with stage.story.step(
-        "customer → vault", f"open the link, pass the door, type a card ({stage.customer.way})"
+        "person → vault", f"open the link, pass the door, type a card ({stage.person.way})"
     ) as step:
         require(stage.house.urls["gateway"] in url, "the link does not lead to the gateway's door")
-        last_page = await stage.customer.type_card(url)
+        last_page = await stage.person.type_card(url)
         require(CARD_NUMBER[-4:] in last_page, "the vault did not say that the card was saved")
         require(CARD_NUMBER not in last_page, "the vault's last page shows the card number")
         step.decided("gateway", "the person at the door is the person who asked")
@@ -138,11 +138,11 @@ async def _type_card(stage: Stage, url: str) -> None:
 
 
 async def _remember(stage: Stage, client: Client) -> None:
-    async with stage.story.step("assistant → mcp_server", "remember two things the customer said") as step:
+    async with stage.story.step("assistant → mcp_server", "remember two things the person said") as step:
         for text in (WISH, TASTE):
             kept = await call(client, "remember", text=text, said_by_subject=True)
             require(kept["remembered"], "a memory was not kept")
-        step.decided("memory", "one is public, one is personal; sealed under this customer's own key")
+        step.decided("memory", "one is public, one is personal; sealed under this person's own key")
 
 
 async def _ask_too_much(stage: Stage, client: Client) -> str:

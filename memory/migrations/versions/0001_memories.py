@@ -39,6 +39,17 @@ CREATE TABLE redeemed_grants (
 );
 """
 
+GRANTS_STAY_AN_HOUR = """
+DROP POLICY own_tenant ON redeemed_grants;
+CREATE POLICY own_tenant_read ON redeemed_grants FOR SELECT
+    USING (tenant_id = current_setting('undercroft.tenant', true));
+CREATE POLICY own_tenant_redeem ON redeemed_grants FOR INSERT
+    WITH CHECK (tenant_id = current_setting('undercroft.tenant', true));
+CREATE POLICY own_tenant_purge ON redeemed_grants FOR DELETE
+    USING (tenant_id = current_setting('undercroft.tenant', true) AND expires_at < now() - interval '1 hour');
+"""
+"""A grant lives 30 seconds at most; a used one cannot be made new by deleting its row before it is long worthless."""
+
 TENANT_TABLES = ("subjects", "memories", "redeemed_grants")
 
 # No UPDATE anywhere: a memory is made and destroyed, never rewritten.
@@ -52,4 +63,5 @@ def upgrade() -> None:
     run_script(TABLES)
     for table in TENANT_TABLES:
         wall_by_tenant(table)
+    run_script(GRANTS_STAY_AN_HOUR)
     run_script(GRANTS)

@@ -50,7 +50,7 @@ class Inbox:
         raise DidNotHappen(f"no code reached the inbox of {address}")
 
 
-class Customer(Protocol):
+class Person(Protocol):
     """Two ways to be a person at a screen."""
 
     way: str
@@ -65,8 +65,8 @@ class Customer(Protocol):
 
 
 @asynccontextmanager
-async def arrive(inbox: Inbox, profile: Path) -> AsyncIterator[Customer]:
-    """A customer with a browser if this machine has one."""
+async def arrive(inbox: Inbox, profile: Path) -> AsyncIterator[Person]:
+    """A person with a browser if this machine has one."""
     chromium = find_chromium()
     if chromium is None:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
