@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from infra.chassis import logs
 from infra.chassis.grants import Grant, GrantVerifier
 from vault.contract import Action, Order
 from vault.store import Store
+
+log = logs.get_logger()
 
 
 class Admission:
@@ -25,4 +28,5 @@ class Admission:
         """In a transaction of its own, so that a grant is also used up by an order that is then refused."""
         async with self._store.transaction(grant.tenant_id) as tx:
             await tx.redeem(grant)
+        log.info("admitted", action=grant.action, decision_id=grant.decision_id, actor=grant.actor, txn=grant.txn)
         return grant

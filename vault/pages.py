@@ -5,7 +5,8 @@ redirect that follows; it is then told to come again by itself, and that request
 """
 
 import hmac
-from collections.abc import Awaitable
+import re
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -41,6 +42,8 @@ from vault.tables import CaptureRow
 Page = Response[str]
 AnyRequest = Request[Any, Any, Any]
 COME_AGAIN: Final = '<!doctype html><html lang="en"><title>One moment</title><p>One moment.</p></html>'
+_CAPTURE_ID: Final = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")
+"""As in the contract. The id goes into headers (Location, Refresh, Set-Cookie), where nothing else may."""
 
 log = logs.get_logger()
 
@@ -150,21 +153,21 @@ async def enter_capture(
     capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]
 ) -> Response[str]:
     """The door's form: one field, `grant`."""
-    return await _or_unavailable(card_pages.enter(capture_id, request))
+    return await _answer(capture_id, request, card_pages.enter)
 
 
 @get("/captures/{capture_id:str}")
 async def show_capture(
     capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]
 ) -> Response[str]:
-    return await _or_unavailable(card_pages.show(capture_id, request))
+    return await _answer(capture_id, request, card_pages.show)
 
 
 @post("/captures/{capture_id:str}")
 async def submit_card(
     capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]
 ) -> Response[str]:
-    return await _or_unavailable(card_pages.submit(capture_id, request))
+    return await _answer(capture_id, request, card_pages.submit)
 
 
 @get("/static/{name:str}")
@@ -178,12 +181,12 @@ async def static_file(name: FromPath[str]) -> Response[bytes]:
 ROUTES = (enter_capture, show_capture, submit_card, static_file)
 
 
-async def _or_unavailable(answer: Awaitable[Page]) -> Page:
+async def _answer(capture_id: str, request: AnyRequest, handle: Callable[[str, AnyRequest], Awaitable[Page]]) -> Page:
     """A person gets a page, whatever happens; the log gets the kind of error and nothing of its text."""
+    if not _CAPTURE_ID.fullmatch(capture_id):
+        return _gone(HTTPStatus.GONE)
     try:
-        return await answer
-    except Problem:
-        raise
+        return await handle(capture_id, request)
     except Exception as error:  # noqa: BLE001 - see above
         log.warning("card_page_failed", error=type(error).__name__)
         return _page(render_unavailable_page(), HTTPStatus.SERVICE_UNAVAILABLE)

@@ -35,6 +35,7 @@ MARGIN_SECONDS: Final = 2
 SILENCES_MAX: Final = 3
 """A processor that does not answer three times is left in peace until the next round."""
 GRANTS_KEPT: Final = timedelta(hours=2)
+FORGET_GRANTS_EVERY: Final = timedelta(minutes=10)
 REFUND_STATES: Final = {
     RefundStanding.SUCCEEDED: RefundState.REFUNDED,
     RefundStanding.PENDING: RefundState.UNKNOWN,
@@ -63,6 +64,7 @@ class Reconciler:
         self._clock = clock
         self._lease = timedelta(seconds=CALLS_MAX * processor_timeout_seconds + MARGIN_SECONDS)
         self._nudged = asyncio.Event()
+        self._forget_grants_at = clock.now()
 
     def nudge(self) -> None:
         """Do not wait for the next round."""
@@ -80,15 +82,23 @@ class Reconciler:
     async def run_once(self) -> int:
         """One round over all tenants; how many charges and refunds came to an end."""
         self._codes.forget_expired()
-        ended = 0
-        for tenant_id in await self._store.tenants():
-            ended += await self._run_tenant(tenant_id)
-        return ended
+        tenants = await self._store.tenants()
+        await self._forget_grants(tenants)
+        return sum([await self._run_tenant(tenant_id) for tenant_id in tenants])
+
+    async def _forget_grants(self, tenants: list[str]) -> None:
+        """Those long expired: they could not be replayed any more."""
+        now = self._clock.now()
+        if now < self._forget_grants_at:
+            return
+        self._forget_grants_at = now + FORGET_GRANTS_EVERY
+        for tenant_id in tenants:
+            async with self._store.transaction(tenant_id) as tx:
+                await tx.forget_grants_expired_before(now - GRANTS_KEPT)
 
     async def _run_tenant(self, tenant_id: str) -> int:
         now = self._clock.now()
         async with self._store.transaction(tenant_id) as tx:
-            await tx.forget_grants_expired_before(now - GRANTS_KEPT)
             charges = await tx.unattended_charges(now, ROWS_AT_ONCE)
             refunds = await tx.unattended_refunds(now, ROWS_AT_ONCE)
         ends = silences = 0

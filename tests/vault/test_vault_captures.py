@@ -249,6 +249,16 @@ async def test_two_posts_at_once_store_one_card(bench: Bench, ada: Person):
     assert len(await rows(bench.databases.owner_dsn, "SELECT * FROM cards", ada.tenant_id)) == 1
 
 
+@pytest.mark.parametrize("path", ["cap_a%0d%0aSet-Cookie:x=1", "cap_a%00", "CAP_A", "cap_a;url=x", "4242424242424242"])
+async def test_what_is_no_capture_id_gets_into_no_header(bench: Bench, path: str):
+    headers = {"sec-fetch-site": "cross-site"}
+
+    answer = await bench.browser.get(f"/captures/{path}", headers=headers)
+
+    assert answer.status_code == 410
+    assert not {"refresh", "set-cookie", "location"} & answer.headers.keys()
+
+
 async def test_a_form_beyond_64_kb_is_refused(bench: Bench, ada: Person):
     order = await opened(bench, ada)
 

@@ -22,6 +22,7 @@ CREATE TABLE redeemed_grants (
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, jti)
 );
+CREATE INDEX redeemed_grants_by_expiry ON redeemed_grants (tenant_id, expires_at);
 
 CREATE TABLE tenant_keys (
     tenant_id text NOT NULL REFERENCES tenants,
