@@ -51,7 +51,7 @@ class GatewayCalls:
         return await self._call(caller, "PUT", f"/v1/quotes/{checkout_id}", QuoteView, quote)
 
     async def buy(self, caller: Caller, request: PurchaseRequest) -> PurchaseView:
-        """In the assistant's name. Raises QuoteMissing when the gateway knows no quote for the checkout."""
+        """In the assistant's name: pay, or go on paying."""
         return await self._call(caller, "POST", "/v1/purchases", PurchaseView, request)
 
     async def paid_purchases(self, brand_id: str, after: str) -> PurchasePage:

@@ -46,7 +46,7 @@ class Payments:
                     "needed, the person gets a link to the payment page; card details are typed only there. Call pay "
                     "again when they are done. A checkout is paid at most once, however often it is asked."
                 ),
-                scopes=("purchase",),
+                scopes=("catalog", "purchase"),
                 arguments=Pay,
                 view=PaymentView,
                 run=self.pay,

@@ -22,6 +22,7 @@ from infra.chassis.secret import Secret
 from infra.dev.house import House
 from mcp_server.brands.pack import BrandPack, load_packs
 from mcp_server.store import Owner, Store
+from tests.support.assistants import Person, new_person
 from tests.support.database import DatabaseMaker
 
 Mint = Callable[..., str]
@@ -113,3 +114,9 @@ def assistant(endpoint: str) -> Connect:
                 yield connected
 
     return connected
+
+
+@pytest.fixture
+async def person(house: House, endpoint: str) -> AsyncIterator[Person]:
+    async with new_person(house, endpoint) as made:
+        yield made

@@ -1,13 +1,10 @@
 """Paying, front door to front door: the official client, the whole running house, a person who types the card."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import aiohttp
 import httpx2
 import pytest
 from mcp import Client, MCPError
@@ -15,11 +12,11 @@ from mcp_types import InputRequiredResult
 
 from infra.chassis.clock import SystemClock
 from infra.chassis.secret import Secret
-from infra.dev.demo.assistant import Keeper, connect
-from infra.dev.demo.customer import CARD_FIELDS, FormSender, Inbox
+from infra.dev.demo.person import CARD_FIELDS, FormSender
 from infra.dev.house import House
 from infra.dev.settings import MCP_CLIENT_ID
 from mcp_server.identity import ACCESS_TOKEN_TYPE, EXCHANGE, ClientKey
+from tests.support.assistants import Person, new_person
 from tests.support.waiting import wait_until
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
@@ -32,44 +29,6 @@ ADDRESS = {
     "country": "US",
 }
 LAMP = "LL-LAMP-DUSK"
-
-
-@dataclass(slots=True)
-class Person:
-    """Signed in at the brand through an assistant; `bearer` is the assistant's."""
-
-    hands: FormSender
-    bearer: str
-    links: list[str]
-
-    async def type_card(self, url: str) -> str:
-        self.links.append(url)
-        await self.hands.type_card(url)
-        return "accept"
-
-
-@pytest.fixture
-async def person(house: House, endpoint: str) -> AsyncIterator[Person]:
-    async with new_person(house, endpoint) as made:
-        yield made
-
-
-@asynccontextmanager
-async def new_person(house: House, endpoint: str) -> AsyncIterator[Person]:
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
-        hands, keeper = FormSender(http, Inbox(house.urls["inbox"], http)), Keeper()
-        address = f"ada.{secrets.token_hex(6)}@example.com"
-
-        async def authorize(url: str) -> None:
-            await hands.agree(url, address)
-
-        async def show(_url: str) -> None:
-            return
-
-        async with connect(endpoint, keeper, authorize, show) as client:
-            await client.list_tools()
-        assert keeper.tokens is not None
-        yield Person(hands, keeper.tokens.access_token, [])
 
 
 async def checkout(client: Client, quantity: int = 1) -> str:

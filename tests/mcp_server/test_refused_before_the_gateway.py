@@ -86,6 +86,7 @@ def repriced(call: Call, **changes: Any) -> Call:
     return replace(call, pack=replace(call.pack, offers=offers))
 
 
+@pytest.mark.control("UC-D.3")
 async def test_a_price_that_changed_since_it_was_shown_is_not_charged(
     store: Store, payments: Payments, call: Call, clock: FixedClock
 ):

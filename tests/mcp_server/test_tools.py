@@ -8,6 +8,7 @@ import pytest
 from mcp import Client
 
 from infra.dev.house import House
+from tests.support.assistants import Person
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 Mint = Callable[..., str]
@@ -50,8 +51,8 @@ async def test_the_same_eight_tools_are_listed_in_the_same_order_with_all_hints(
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_checkout_is_made_changed_and_computed_here(assistant: Connect, mint: Mint, era: str):
-    async with assistant(mint(), era) as client:
+async def test_a_checkout_is_made_changed_and_computed_here(assistant: Connect, person: Person, era: str):
+    async with assistant(person.bearer, era) as client:
         found = await client.call_tool("search_catalog", {"query": "dusk lamp", "limit": 1})
         product = await client.call_tool("get_product", {"sku": found.structured_content["products"][0]["sku"]})
         offer = product.structured_content["offers"][0]
@@ -112,7 +113,7 @@ async def test_a_bad_call_is_a_result_with_one_sentence_and_a_code(
 
 async def test_a_checkout_belongs_to_its_person(assistant: Connect, mint: Mint):
     async with assistant(mint(sub="sub_ada")) as client:
-        made = await client.call_tool("create_checkout", {"items": [LAMP], "ship_to": ADDRESS})
+        made = await client.call_tool("create_checkout", {"items": [LAMP]})
     checkout_id = made.structured_content["checkout_id"]
     async with assistant(mint(sub="sub_bob")) as client:
         answers = [
@@ -121,6 +122,14 @@ async def test_a_checkout_belongs_to_its_person(assistant: Connect, mint: Mint):
         ]
         missing = await client.call_tool("get_order", {"checkout_id": "chk_" + "b" * 26})
     assert {words(answer) for answer in answers} == {words(missing)}
+
+
+async def test_a_bearer_whose_consent_the_gateway_does_not_know_moves_nothing(assistant: Connect, mint: Mint):
+    async with assistant(mint()) as client:
+        quoted = await client.call_tool("create_checkout", {"items": [LAMP], "ship_to": ADDRESS})
+        recalled = await client.call_tool("recall", {})
+    assert words(quoted).endswith("(sign_in_ended)")
+    assert words(recalled).endswith("(sign_in_ended)")
 
 
 async def test_more_than_there_is_cannot_be_put_into_a_checkout(assistant: Connect, mint: Mint):
