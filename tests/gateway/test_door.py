@@ -23,10 +23,16 @@ from tests.support.identity import (
 OTHER = "eve@example.com"
 
 
-@pytest.fixture
-async def house(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
+@pytest.fixture(scope="module")
+async def ground(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
     async with identity_house(database) as made:
         yield made
+
+
+@pytest.fixture
+async def house(ground: IdentityHouse) -> IdentityHouse:
+    await ground.empty()
+    return ground
 
 
 async def logged_in(house: IdentityHouse, email: str = EMAIL) -> Person:

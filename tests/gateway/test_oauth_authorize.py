@@ -7,10 +7,16 @@ from tests.support.database import DatabaseMaker
 from tests.support.identity import CALLBACK, ISSUER, IdentityHouse, Pair, identity_house, query_of
 
 
-@pytest.fixture
-async def house(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
+@pytest.fixture(scope="module")
+async def ground(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
     async with identity_house(database) as made:
         yield made
+
+
+@pytest.fixture
+async def house(ground: IdentityHouse) -> IdentityHouse:
+    await ground.empty()
+    return ground
 
 
 async def test_a_sound_request_leads_to_the_login(house: IdentityHouse):

@@ -8,10 +8,16 @@ from tests.support.database import DatabaseMaker
 from tests.support.identity import CALLBACK, ISSUER, IdentityHouse, Pair, identity_house
 
 
-@pytest.fixture
-async def house(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
+@pytest.fixture(scope="module")
+async def ground(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
     async with identity_house(database) as made:
         yield made
+
+
+@pytest.fixture
+async def house(ground: IdentityHouse) -> IdentityHouse:
+    await ground.empty()
+    return ground
 
 
 async def test_the_metadata_names_the_issuer_and_only_endpoints_that_are_there(house: IdentityHouse):

@@ -23,10 +23,16 @@ from tests.support.identity import (
 )
 
 
-@pytest.fixture
-async def house(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
+@pytest.fixture(scope="module")
+async def ground(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
     async with identity_house(database) as made:
         yield made
+
+
+@pytest.fixture
+async def house(ground: IdentityHouse) -> IdentityHouse:
+    await ground.empty()
+    return ground
 
 
 @pytest.mark.control("UC-8.1")

@@ -118,6 +118,18 @@ class IdentityHouse:
     issuer: str = ISSUER
     resources: str = RESOURCES
 
+    async def empty(self) -> None:
+        """As it was new: the hour of the start, no people, no registrations. What was provisioned stays."""
+        self.clock.advance(START - self.clock.now())
+        self.mailbox.codes.clear()
+        self.client.cookies.clear()
+        engine = create_engine(Secret(self.owner_dsn), pool_size=1)
+        async with engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            await driver.execute(_EMPTY)
+        await engine.dispose()
+
     def person(self, base_url: str = "") -> Person:
         return Person(self, in_process(self.app, base_url or self.issuer))
 
@@ -231,6 +243,20 @@ class IdentityHouse:
         return ids["capture_id"]
 
 
+_PEOPLES = (
+    "refresh_bearers authorization_codes consents visits browser_logins captures reservations purchases quotes"
+    " mandates challenges evidence conversations contact_points subjects"
+)
+_EMPTY = "; ".join(
+    [
+        *(
+            f"SET undercroft.tenant = '{tenant}'; " + "; ".join(f"DELETE FROM {table}" for table in _PEOPLES.split())  # noqa: S608 - our own names
+            for tenant in (NORTH, SOUTH)
+        ),
+        "DELETE FROM capture_directory",
+        "DELETE FROM assistant_clients",
+    ]
+)
 _QUOTE = (
     "INSERT INTO quotes (tenant_id, checkout_id, brand_id, client_id, cart_sha256, amount_minor, currency,"
     " description, quoted_at, expires_at) VALUES (:t, :checkout_id, :b, 'mcp_x', 'c', 7998, 'USD', 'd', :now, :now)"
