@@ -18,7 +18,7 @@ from gateway.record_store import sealed_entries
 from gateway.record_verify import verify
 from gateway.sealer import Sealer
 from infra.chassis.clock import FixedClock
-from infra.chassis.engine import create_engine, directory_transaction, tenant_transaction
+from infra.chassis.engine import create_engine, tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
 from infra.dev.postgres import Cluster, ServiceDatabase
@@ -102,9 +102,8 @@ async def record_house(made: ServiceDatabase, cluster: Cluster) -> AsyncIterator
     key = Ed25519PrivateKey.generate()
     record = Record(key, clock)
     north, south = new_id("tnt"), new_id("tnt")
-    async with directory_transaction(engine) as tx:
-        for tenant_id in (north, south):
-            await tx.execute(text("INSERT INTO tenants VALUES (:tenant_id, 'Test')"), {"tenant_id": tenant_id})
+    known = f"INSERT INTO tenants (tenant_id, name) VALUES ('{north}', 'North'), ('{south}', 'South');"  # noqa: S608 - ours
+    await asyncio.to_thread(cluster.sql, known, database=made.name)
     try:
         yield RecordHouse(
             engine=engine,
