@@ -26,14 +26,23 @@ sys.version = "3.9.2 (main)"
 """
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    folder = tmp_path / "clone"
+def copied(folder: Path) -> Path:
     shutil.copytree(
         ROOT / "infra", folder / "infra", ignore=shutil.ignore_patterns("__pycache__", "sandbox", "chassis")
     )
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    return copied(tmp_path / "clone")
+
+
+@pytest.fixture(scope="module")
+def started_clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests that get as far as a virtual environment, whose making takes seconds."""
+    return copied(tmp_path_factory.mktemp("started") / "clone")
 
 
 def infra(
@@ -104,26 +113,26 @@ def test_an_old_python_is_told_what_is_needed(clone: Path) -> None:
     assert "this is Python 3.9.2; Python 3.11 or newer is needed" in told.stderr
 
 
-def test_a_machine_without_a_network_is_told_so_and_where_the_details_are(clone: Path) -> None:
+def test_a_machine_without_a_network_is_told_so_and_where_the_details_are(started_clone: Path) -> None:
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"}
 
-    told = infra(clone, "status", environment=nowhere)
+    told = infra(started_clone, "status", environment=nowhere)
 
     assert told.returncode == 1
     assert "The package index could not be reached" in told.stderr
     assert "PIP_INDEX_URL" in told.stderr
-    assert str(clone / ".venv" / "install.log") in told.stderr
-    assert not (clone / ".venv" / "undercroft.stamp").exists()
+    assert str(started_clone / ".venv" / "install.log") in told.stderr
+    assert not (started_clone / ".venv" / "undercroft.stamp").exists()
 
 
-def test_a_package_with_another_hash_is_refused(clone: Path) -> None:
-    lock = clone / "infra" / "locks" / "dev.txt"
-    wheel = clone.parent / "wheels" / "harmless-1.0-py3-none-any.whl"
+def test_a_package_with_another_hash_is_refused(started_clone: Path) -> None:
+    lock = started_clone / "infra" / "locks" / "dev.txt"
+    wheel = started_clone.parent / "wheels" / "harmless-1.0-py3-none-any.whl"
     wheel.parent.mkdir()
     wheel.write_bytes(b"not what was locked")
     lock.write_text("harmless==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\n")
 
-    told = infra(clone, "status", environment={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)})
+    told = infra(started_clone, "status", environment={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)})
 
     assert told.returncode == 1
     assert "is not the one that was locked" in told.stderr

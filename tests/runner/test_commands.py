@@ -75,8 +75,9 @@ def start(folder: Path) -> Up:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     up = start(tmp_path_factory.mktemp("up") / "house")
     yield up
-    up.process.send_signal(signal.SIGINT)
-    up.process.communicate(timeout=60)
+    if up.process.poll() is None:  # the last test stops it, when it is among those that run
+        up.process.send_signal(signal.SIGINT)
+        up.process.communicate(timeout=60)
 
 
 def test_up_shows_where_things_are_and_which_walls_stand(running: Up) -> None:
@@ -146,15 +147,13 @@ def test_a_port_for_something_unknown_is_explained(tmp_path: Path) -> None:
     assert "mcp_server" in told.stderr
 
 
-async def test_down_stops_it_from_another_shell_keeps_the_data_and_reset_deletes_it(tmp_path: Path) -> None:
-    folder = tmp_path / "house"
-    up = start(folder)
-    everything = up.everything()
+async def test_down_stops_it_from_another_shell_keeps_the_data_and_reset_deletes_it(running: Up) -> None:
+    folder, everything = running.folder, running.everything()
 
     down = undercroft("down", "--folder", str(folder))
 
-    rest, _ = up.process.communicate(timeout=60)
-    assert (down.returncode, up.process.returncode) == (0, 0)
+    rest, _ = running.process.communicate(timeout=60)
+    assert (down.returncode, running.process.returncode) == (0, 0)
     assert "the data is kept" in rest
     await wait_until(lambda: not any(identity.alive for identity in everything))
     assert not is_running(folder)
