@@ -13,6 +13,7 @@ async def tell_conversation(stage: Stage, agent: ChatAgent, bought: Bought) -> N
     await _recall_nothing(stage, agent, conversation_id)
     await _step_up(stage, agent, conversation_id)
     await _recall_more(stage, agent, conversation_id)
+    await _look_at_mandates(stage, agent, conversation_id, bought)
     await _spend_too_much(stage, agent, conversation_id, bought)
 
 
@@ -52,10 +53,21 @@ async def _recall_more(stage: Stage, agent: ChatAgent, conversation_id: str) -> 
     async with stage.story.step("agent → gateway", "recall “what did she buy for her sister?”") as step:
         body = {"conversation_id": conversation_id, "query": "what did she buy for her sister?"}
         answer = await agent.post("/v1/recalls", body, expect=200)
-        texts = [memory["text"] for memory in answer["memories"]]
-        require(TASTE in texts, "the personal memory was not recalled after the step-up")
-        step.decided("gateway", "tier 2 allowed")
-        step.decided("memory", f"“{TASTE}”")
+        found = {memory["text"]: memory for memory in answer["memories"]}
+        require(TASTE in found, "the personal memory was not recalled after the step-up")
+        kept = found[TASTE]
+        step.decided("gateway", f"{answer['assurance_level']}: up to tier {answer['tier_max']}")
+        step.decided("memory", f"tier {kept['tier']}, said by the {kept['source']} over {kept['channel']}: “{TASTE}”")
+
+
+async def _look_at_mandates(stage: Stage, agent: ChatAgent, conversation_id: str, bought: Bought) -> None:
+    async with stage.story.step("agent → gateway", "what may I still spend for her?") as step:
+        answer = await agent.get(f"/v1/mandates?conversation_id={conversation_id}")
+        require(len(answer["mandates"]) == 1, f"there are {len(answer['mandates'])} mandates, not the one she gave")
+        mandate = answer["mandates"][0]
+        spent = mandate["spent_today_minor"]
+        require(spent == bought.amount_minor, f"{spent} is taken from the mandate, not {bought.amount_minor}")
+        step.decided("gateway", f"{spent / 100:,.2f} of {mandate['day_cap_minor'] / 100:,.2f} USD are spent today")
 
 
 async def _spend_too_much(stage: Stage, agent: ChatAgent, conversation_id: str, bought: Bought) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Protocol
@@ -50,12 +51,20 @@ class Inbox:
         raise DidNotHappen(f"no code reached the inbox of {address}")
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the consent page proposed and the person left as it was."""
+
+    payment: str
+    day: str
+
+
 class Person(Protocol):
     """Two ways to be a person at a screen."""
 
     way: str
 
-    async def agree(self, authorize_url: str, address: str) -> None:
+    async def agree(self, authorize_url: str, address: str) -> "Limits":
         """Sign in by code, agree; the browser then follows the redirect to the assistant's address."""
         ...
 
@@ -83,7 +92,7 @@ class BrowserUser:
         self._page = page
         self._inbox = inbox
 
-    async def agree(self, authorize_url: str, address: str) -> None:
+    async def agree(self, authorize_url: str, address: str) -> Limits:
         page = self._page
         await page.goto(authorize_url)
         await page.wait_for("#email")
@@ -93,7 +102,9 @@ class BrowserUser:
         await page.type("#code", await self._inbox.code_for(address))
         await page.click("button.main")
         await page.wait_for("button[value=agree]")
+        payment, day = [await page.evaluate(f"document.getElementById('{name}').value") for name in LIMIT_FIELDS]
         await page.click("button[value=agree]")
+        return Limits(payment, day)
 
     async def type_card(self, card_url: str) -> str:
         page = self._page
@@ -108,6 +119,7 @@ class BrowserUser:
         return await page.text("body")
 
 
+LIMIT_FIELDS = ("payment_cap", "day_cap")
 CARD_FIELDS = {"number": CARD_NUMBER, "expiry": CARD_EXPIRY, "code": CARD_CODE, "holder": HOLDER}
 
 
@@ -120,11 +132,13 @@ class FormSender:
         self._url = ""
         self._html = ""
 
-    async def agree(self, authorize_url: str, address: str) -> None:
+    async def agree(self, authorize_url: str, address: str) -> Limits:
         await self._get(authorize_url)
         await self._submit({"email": address})
         await self._submit({"code": await self._inbox.code_for(address)})
+        payment, day = (_Form(self._html).fields[name] for name in LIMIT_FIELDS)
         await self._submit({"answer": "agree"})
+        return Limits(payment, day)
 
     async def type_card(self, card_url: str) -> str:
         await self._get(card_url)

@@ -58,8 +58,8 @@ async def tell_purchase(stage: Stage) -> Bought:
 
     async def authorize(url: str) -> None:
         async with story.step("person → gateway", f"sign in by code, read, agree ({stage.person.way})") as step:
-            await stage.person.agree(url, ADDRESS)
-            step.decided("person", "agrees to at most $150.00 a payment and $300.00 a day at this brand")
+            limits = await stage.person.agree(url, ADDRESS)
+            step.decided("person", f"agrees to at most {limits.payment} a payment and {limits.day} a day at this brand")
 
     shown: list[str] = []
 
@@ -102,7 +102,6 @@ async def _choose(stage: Stage, client: Client) -> dict[str, Any]:
         checkout = await call(client, "create_checkout", items=[{"sku": LAMP, "quantity": 1}], ship_to=SHIP_TO)
         require(checkout["state"] == "ready", f"the checkout is {checkout['state']}")
         step.decided("mcp_server", f"computes {checkout['total']} from its own catalogue; the model named no price")
-        step.decided("gateway", "keeps the quote, so that the amount is a fact it looks up")
     return checkout
 
 
@@ -112,9 +111,7 @@ async def _pay(stage: Stage, client: Client, checkout: dict[str, Any], shown: li
         require(shown, "no URL elicitation arrived: the card was never asked for")
         require(paid["state"] == "paid", f"the payment is {paid['state']}: {paid.get('message')}")
         require(paid["order"]["checkout_id"] == checkout["checkout_id"], "there is no order for the checkout")
-        step.decided("gateway", "the mandate covers it: reserved, granted to the vault for 20 s, posted")
-        step.decided("vault", "charged once, under its own idempotency key")
-        step.decided("mcp_server", f"order {paid['order']['order_id']}")
+        step.decided("mcp_server", f"paid; order {paid['order']['order_id']}")
     async with stage.story.step("sandbox processor", "its own list of charges") as step:
         charges = await sandbox_charges(stage)
         require(len(charges) == 1, f"the processor has {len(charges)} charges, not one")
@@ -126,15 +123,20 @@ async def _pay(stage: Stage, client: Client, checkout: dict[str, Any], shown: li
 
 
 async def _type_card(stage: Stage, url: str) -> None:
+    async with stage.story.step("a stranger → gateway", "open the same link in another browser") as step:
+        require(stage.house.urls["gateway"] in url, "the link does not lead to the gateway's door")
+        jar = aiohttp.CookieJar(unsafe=True)  # cookies of an IP address too, as browsers keep them
+        async with aiohttp.ClientSession(cookie_jar=jar) as stranger, stranger.get(url) as answer:
+            page = await answer.text()
+        require('name="email"' in page, "a stranger who has the link was not asked who he is")
+        step.decided("gateway", "asks for a sign-in by code; shows no amount and no card page")
     async with stage.story.step(
         "person → vault", f"open the link, pass the door, type a card ({stage.person.way})"
     ) as step:
-        require(stage.house.urls["gateway"] in url, "the link does not lead to the gateway's door")
         last_page = await stage.person.type_card(url)
         require(CARD_NUMBER[-4:] in last_page, "the vault did not say that the card was saved")
         require(CARD_NUMBER not in last_page, "the vault's last page shows the card number")
-        step.decided("gateway", "the person at the door is the person who asked")
-        step.decided("vault", "sealed, tokenised; the gateway gets a token, the brand and the last four digits")
+        step.decided("vault", " ".join(last_page.split())[:150])
 
 
 async def _remember(stage: Stage, client: Client) -> None:
@@ -142,14 +144,14 @@ async def _remember(stage: Stage, client: Client) -> None:
         for text in (WISH, TASTE):
             kept = await call(client, "remember", text=text, said_by_subject=True)
             require(kept["remembered"], "a memory was not kept")
-        step.decided("memory", "one is public, one is personal; sealed under this person's own key")
+        step.decided("memory", "kept, at the tiers its rules find in the words")
 
 
 async def _ask_too_much(stage: Stage, client: Client) -> str:
     async with stage.story.step("assistant → mcp_server", f"create_checkout {DEAR_LAMP}, then pay") as step:
         checkout = await call(client, "create_checkout", items=[{"sku": DEAR_LAMP, "quantity": 1}], ship_to=SHIP_TO)
         answer = await call(client, "pay", checkout_id=checkout["checkout_id"])
-        require(answer["state"] == "denied", f"{checkout['total']} was {answer['state']}, over a cap of $150.00")
+        require(answer["state"] == "denied", f"{checkout['total']} was {answer['state']}, over the cap")
         require("over_payment_cap" in answer["reasons"], f"the reasons were {answer['reasons']}")
         step.decided("gateway", f"denies {checkout['total']}: {', '.join(answer['reasons'])}")
         step.decided("gateway", "; ".join(remedy["sentence"] for remedy in answer["remedies"]))
