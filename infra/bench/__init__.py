@@ -1,6 +1,7 @@
 """Our figures beside their floors: what each service costs on top of the bare thing it stands on."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -34,18 +35,26 @@ def run(names: Sequence[str], json_path: Path | None, strict: bool) -> int:
     if json_path is not None and not json_path.resolve().parent.is_dir():
         complain(f"there is no folder {json_path.resolve().parent} to write {json_path.name} into")
         return 2
+    machine = _machine()
     try:
         figures = asyncio.run(_measure(chosen))
     except (BenchFailed, DidNotHappen) as reason:
         complain(str(reason))
         return 1
-    say("\n" + as_table(figures))
+    say(f"\n{as_table(figures)}\n\n  {machine}")
     if json_path is not None:
         write_json(json_path, "+".join(names) or "all", figures)
     missed = [figure.figure for figure in figures if not figure.held]
     if missed:
         complain(f"missed: {'; '.join(missed)}")
     return 1 if missed and strict else 0
+
+
+def _machine() -> str:
+    """With the load before our own: a floor on a busy machine is mostly the waiting."""
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    busy = ": others are using this machine, so take the figures as rough" if load > cores else ""
+    return f"{cores} cores, load {load:.1f} when it began{busy}"
 
 
 async def _measure(names: Sequence[str]) -> list[Figure]:

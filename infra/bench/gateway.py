@@ -19,7 +19,7 @@ from infra.bench.callers import agent_headers, first_brand, mcp_server_headers
 from infra.bench.measuring import BenchFailed, Call, Comparison, Figure, Prepare
 from infra.bench.stage import Door, client, floors_beside, fresh_house, insertion, measured
 from infra.chassis.ids import new_id
-from infra.dev.demo.customer import Inbox
+from infra.dev.demo.person import Inbox
 from infra.dev.house import House
 
 ADDRESS = "ada@example.com"

@@ -14,7 +14,7 @@ from infra.bench.measuring import BenchFailed, Call, Comparison, Figure
 from infra.bench.stage import JSON, TIMEOUT, Door, client, fresh_house, measured
 from infra.chassis.ids import new_id
 from infra.dev.demo.assistant import Keeper, connect
-from infra.dev.demo.customer import CARD_CODE, CARD_EXPIRY, CARD_NUMBER, FormSender, Inbox
+from infra.dev.demo.person import CARD_CODE, CARD_EXPIRY, CARD_NUMBER, FormSender, Inbox
 from infra.dev.demo.purchase import SHIP_TO
 from infra.dev.house import SERVICES, House
 

@@ -11,9 +11,12 @@ HEADINGS = ("figure", "value", "unit", "floor", "ratio", "bar", "", "p10-p90", "
 
 
 def as_table(figures: Sequence[Figure]) -> str:
-    """One line a figure; below it what each floor is."""
-    floors = dict.fromkeys(f"{figure.figure}: the floor is {figure.floor_is}" for figure in figures)
-    return "\n".join([table([HEADINGS, *map(_row, figures)]), "", *(f"  {line}" for line in floors)])
+    """One line a figure; below it what the floors are."""
+    floors: dict[str, list[str]] = {}
+    for figure in figures:
+        floors.setdefault(figure.floor_is, []).append(figure.figure)
+    lines = [f"  floor: {floor_is}\n" + "\n".join(f"    of {name}" for name in of) for floor_is, of in floors.items()]
+    return "\n".join([table([HEADINGS, *map(_row, figures)]), "", *lines])
 
 
 def write_json(path: Path, name: str, figures: Sequence[Figure]) -> None:

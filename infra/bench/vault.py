@@ -12,7 +12,7 @@ from infra.bench.callers import Grants, first_brand
 from infra.bench.measuring import BenchFailed, Call, Comparison, Figure
 from infra.bench.stage import Door, client, floors_beside, fresh_house, insertion, measured
 from infra.chassis.ids import new_id
-from infra.dev.demo.customer import CARD_FIELDS
+from infra.dev.demo.person import CARD_FIELDS
 from infra.dev.house import House
 from vault.contract import Action, CaptureOrder
 

@@ -78,7 +78,18 @@ def test_the_table_shows_each_figure_beside_its_floor_with_ratio_bar_and_spread(
     assert " held " in held
     assert missed.startswith("  tiny: under 0 ")
     assert " missed " in missed
-    assert "  tiny: under 0: the floor is nothing at all" in shown
+    assert shown[begin + 4 :][:3] == ["  floor: nothing at all", "    of tiny: under 1e+09", "    of tiny: under 0"]
+
+
+def test_a_busy_machine_is_named_since_its_figures_say_little(
+    benches: dict[str, bench.Bench], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("os.getloadavg", lambda: (64.0, 1.0, 1.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+
+    typed("held")
+
+    assert "2 cores, load 64.0 when it began: others are using this machine" in capsys.readouterr().out
 
 
 def test_progress_is_shown_while_it_measures(benches: dict[str, bench.Bench], capsys: pytest.CaptureFixture[str]):
