@@ -130,7 +130,7 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record) ->
     }
     return build_app(
         service="gateway",
-        routes=[routes.ROUTER, *record_routes.ROUTES, *identity.routes],
+        routes=[routes.router(identity.dependencies["callers"]), *record_routes.ROUTES, *identity.routes],
         ready={"database": database},
         dependencies=dependencies,
         docs=True,

@@ -162,14 +162,27 @@ def _purchase_changes(facts: PurchaseFacts, allows: Callable[[PurchaseFacts], bo
 
 
 def _highest_amount(facts: PurchaseFacts, allows: Callable[[PurchaseFacts], bool]) -> int | None:
-    """The largest lower amount that would be allowed, found by halving: some 27 questions at most."""
+    """The largest lower amount that would be allowed, found by halving: some 27 questions at most.
+
+    What the caps leave is tried first, with the cent above it, which mostly ends it; the policies have the last word.
+    """
     low, high = 1, facts.quote.amount_minor
     if high <= low or not allows(facts.with_amount(low)):
         return None
+    for amount in _likely_amounts(facts):
+        if low < amount < high:
+            low, high = (amount, high) if allows(facts.with_amount(amount)) else (low, amount)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if allows(facts.with_amount(middle)) else (low, middle)
     return low
+
+
+def _likely_amounts(facts: PurchaseFacts) -> tuple[int, ...]:
+    if facts.mandate is None:
+        return ()
+    left = min(facts.mandate.payment_cap_minor, facts.mandate.day_cap_minor - facts.mandate.taken_today_minor)
+    return (left, left + 1)
 
 
 def _lowest_level(present: AssuranceLevel, allows: Callable[[AssuranceLevel], bool]) -> AssuranceLevel | None:

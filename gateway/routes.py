@@ -1,13 +1,15 @@
 """The API: a handler parses, calls one verb, answers. Every route takes a caller; see callers.py for who that is."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from litestar import Router, delete, get, post, put
+from litestar import Request, Router, delete, get, post, put
+from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
+from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from gateway.callers import Caller, authenticate
+from gateway.callers import Caller, Callers, authenticate
 from gateway.contract import (
     AnswerRequest,
     ChallengeRequest,
@@ -197,24 +199,39 @@ async def revoke_mandate(
     return await mandates.revoke(checked(mandate_id), data, caller)
 
 
-ROUTER = Router(
-    path="/v1",
-    dependencies={"caller": Provide(authenticate)},
-    route_handlers=[
-        open_conversation,
-        read_conversation,
-        close_conversation,
-        send_challenge,
-        answer_challenge,
-        put_quote,
-        read_quote,
-        create_purchase,
-        list_purchases,
-        create_refund,
-        remember,
-        recall,
-        forget,
-        list_mandates,
-        revoke_mandate,
-    ],
+HANDLERS = (
+    open_conversation,
+    read_conversation,
+    close_conversation,
+    send_challenge,
+    answer_challenge,
+    put_quote,
+    read_quote,
+    create_purchase,
+    list_purchases,
+    create_refund,
+    remember,
+    recall,
+    forget,
+    list_mandates,
+    revoke_mandate,
 )
+
+
+def router(callers: Callers) -> Router:
+    """The API. Who calls is found out before any of the body is read: a stranger gets 401 for whatever it sends."""
+
+    async def bearer_first(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        connection.state.caller = await authenticate(Request(connection.scope), callers)
+
+    return Router(
+        path="/v1",
+        guards=[bearer_first],
+        dependencies={"caller": Provide(_known_caller, sync_to_thread=False)},
+        route_handlers=HANDLERS,
+    )
+
+
+def _known_caller(request: Request[Any, Any, Any]) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
