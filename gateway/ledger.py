@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.contract import PurchaseState
+from gateway.errors import PurchaseUnderWay
 from gateway.store import Card, Purchase, PurchaseLookup, day_of, purchase_for_update
 from infra.chassis.ids import new_id
 from vault.contract import ChargeReason
@@ -53,7 +54,8 @@ async def reserve(tx: AsyncConnection, attempt: Attempt, earlier: Purchase | Non
     """Hold the money and write the purchase, which then needs a card or is charging the card on file.
 
     An earlier attempt's reservation gives way to the new one; its open or completed card page stays in use when it
-    shows the same amount. The caller has decided in this very transaction, under `store.lock_money`.
+    shows the same amount. The caller has decided in this very transaction, under `store.lock_money`. Raises
+    PurchaseUnderWay rather than begin again what is being charged.
     """
     quote = attempt.lookup.quote
     row: dict[str, object] = {
@@ -74,8 +76,11 @@ async def reserve(tx: AsyncConnection, attempt: Attempt, earlier: Purchase | Non
         "now": attempt.now,
         "expires_at": attempt.now + RESERVATION_TTL,
     }
+    if earlier is not None and (await tx.execute(_PURCHASE_AGAIN, row)).scalar_one_or_none() is None:
+        raise PurchaseUnderWay
     await tx.execute(_VOID_HELD, row)
-    await tx.execute(_PURCHASE_AGAIN if earlier else _NEW_PURCHASE, row)
+    if earlier is None:
+        await tx.execute(_NEW_PURCHASE, row)
     await tx.execute(_NEW_RESERVATION, row)
     purchase = await purchase_for_update(tx, str(row["tenant_id"]), str(row["purchase_id"]))
     card = attempt.lookup.card
@@ -215,7 +220,8 @@ _PURCHASE_AGAIN = text(
     "UPDATE purchases SET conversation_id = :conversation_id, client_id = :client_id, cart_sha256 = :cart_sha256,"
     " amount_minor = :amount_minor, currency = :currency, state = 'needs_card', decision_id = :decision_id,"
     " reservation_id = :reservation_id, reason = NULL"
-    " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id"
+    " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id AND state NOT IN ('charging', 'unknown', 'paid')"
+    " RETURNING purchase_id"
 )
 _NEW_RESERVATION = text(
     "INSERT INTO reservations (tenant_id, reservation_id, mandate_id, purchase_id, day, amount_minor, state,"

@@ -76,7 +76,8 @@ async def conversation_facts(tx: AsyncConnection, tenant_id: str, conversation_i
 async def lock_money(tx: AsyncConnection, *, tenant_id: str, checkout_id: str, conversation_id: str) -> None:
     """Queue behind others who pay for this checkout or from this person's mandates, until the transaction ends.
 
-    A statement of its own: what is read next must see what those others committed while this one waited.
+    The purchase itself too: a charge begun meanwhile must be seen, or this request would begin another one. A statement
+    of its own: what is read next must see what those others committed while this one waited.
     """
     key = {"tenant_id": tenant_id, "checkout_id": checkout_id, "conversation_id": conversation_id}
     await tx.execute(_LOCK_MONEY, key)
@@ -225,8 +226,9 @@ _CONVERSATION = text(
 _LOCK_MONEY = text(
     "WITH q AS (SELECT 1 FROM quotes WHERE tenant_id = :tenant_id AND checkout_id = :checkout_id FOR NO KEY UPDATE),"
     " m AS (SELECT 1 FROM mandates WHERE tenant_id = :tenant_id AND subject_id = (SELECT subject_id FROM conversations"
-    " WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id) ORDER BY mandate_id FOR NO KEY UPDATE)"
-    " SELECT (SELECT count(*) FROM q), (SELECT count(*) FROM m)"
+    " WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id) ORDER BY mandate_id FOR NO KEY UPDATE),"
+    " p AS (SELECT 1 FROM purchases WHERE tenant_id = :tenant_id AND checkout_id = :checkout_id FOR UPDATE)"
+    " SELECT (SELECT count(*) FROM q), (SELECT count(*) FROM m), (SELECT count(*) FROM p)"
 )
 _PURCHASE_LOOKUP = text(
     f"""
