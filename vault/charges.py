@@ -28,7 +28,7 @@ from vault.cleartext.processors import (
 from vault.cleartext.tokenise import Cards, CodeMissing
 from vault.codes import Codes
 from vault.contract import ChargeOrder, ChargeReason, ChargeState, ChargeView
-from vault.errors import ChargeIdReused
+from vault.errors import ChargeIdReused, PurchaseCharged
 from vault.outcomes import CHARGE_ENDS, Outcomes
 from vault.reconcile import Reconciler
 from vault.store import Store
@@ -69,7 +69,7 @@ class Charges:
         self._call_time = timedelta(seconds=processor_timeout_seconds)
 
     async def charge(self, order: ChargeOrder) -> ChargeView:
-        """Carry out an order once, however often it is given. Raises NotFound and ChargeIdReused."""
+        """Carry out an order once, however often it is given. Raises NotFound, ChargeIdReused and PurchaseCharged."""
         row, card = await self._intend(order)
         if card is not None:
             return view_of(await self._to_the_end(row, card))
@@ -88,7 +88,9 @@ class Charges:
                 if made is not None:
                     return made, card
                 known = await tx.charge(order.charge_id)
-        if known is None or not _same(known, order):
+        if known is None:
+            raise PurchaseCharged
+        if not _same(known, order):
             raise ChargeIdReused
         return known, None
 

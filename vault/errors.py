@@ -4,6 +4,7 @@ Problem
 ├── NotFound (404, chassis)           missing, another tenant's, another brand's or another subject's
 ├── GrantRefused, GrantReplayed       (403, 409, chassis)
 ├── CaptureIdReused, ChargeIdReused, RefundIdReused   409  same id, other parameters
+├── PurchaseCharged                   409  this purchase has a charge that is approved or under way
 ├── ChargeNotRefundable               409  nothing was charged, or it is not known yet
 ├── CurrencyDiffers                   409  the charge was in another currency
 ├── RefundExceedsCharge               409  more than is left of the charge
@@ -23,6 +24,14 @@ class ChargeIdReused(Problem):
     status = 409
     code = "charge_id_reused"
     detail = "This charge id was used with other parameters."
+
+
+class PurchaseCharged(Problem):
+    """A second wall: whatever happens in the gateway, the database holds one live charge a purchase."""
+
+    status = 409
+    code = "purchase_charged"
+    detail = "This purchase has been charged already, or a charge of it is under way."
 
 
 class RefundIdReused(Problem):

@@ -153,7 +153,7 @@ class Tx:
         return _one(ChargeRow, await self._run(sql, {"charge_id": charge_id}))
 
     async def insert_charge(self, order: ChargeOrder, now: datetime, worked_until: datetime) -> ChargeRow | None:
-        """The intention, or None when the id is taken."""
+        """The intention; None when the id is taken, or another charge of the purchase is live or approved."""
         sql = """INSERT INTO charges (tenant_id, charge_id, brand_id, subject_id, purchase_id, token_id, amount_minor,
                 currency, state, created_at, updated_at, worked_until)
             VALUES (:tenant_id, :charge_id, :brand_id, :subject_id, :purchase_id, :token_id, :amount_minor,

@@ -185,3 +185,24 @@ async def test_charge_ids_of_two_tenants_do_not_meet(bench: Bench, ada: Person):
 
     assert [first.json()["amount_minor"], second.json()["amount_minor"]] == [7998, 100]
     assert bench.taken_minor(charge_id) == 8098
+
+
+@pytest.mark.control("UC-C.1")
+async def test_a_purchase_is_charged_once_even_under_two_charge_ids(bench: Bench, ada: Person):
+    first = ada.charge(await bench.new_token(ada))
+    await bench.charge(first)
+    others = [ada.charge(first.token_id, purchase_id=first.purchase_id) for _ in range(4)]
+
+    answers = await asyncio.gather(*(bench.charge(order) for order in others))
+
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(409, "purchase_charged")}
+    assert [bench.taken_minor(order.charge_id) for order in others] == [0, 0, 0, 0]
+
+
+async def test_a_purchase_whose_charge_was_declined_can_be_charged_with_another_card(bench: Bench, ada: Person):
+    declined = ada.charge(await bench.new_token(ada, "4000000000000002"))
+    await bench.charge(declined)
+
+    paid = await bench.charge(ada.charge(await bench.new_token(ada), purchase_id=declined.purchase_id))
+
+    assert paid.json()["state"] == "approved"

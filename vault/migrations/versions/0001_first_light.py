@@ -89,6 +89,8 @@ CREATE TABLE charges (
     CHECK (refunded_minor BETWEEN 0 AND amount_minor),
     CHECK (state <> 'approved' OR (processor_ref IS NOT NULL AND reason IS NULL))
 );
+CREATE UNIQUE INDEX one_charge_a_purchase ON charges (tenant_id, purchase_id)
+    WHERE state IN ('intended', 'unknown', 'approved');
 CREATE INDEX charges_unfinished ON charges (tenant_id, updated_at) WHERE state IN ('intended', 'unknown');
 
 CREATE TABLE refunds (
