@@ -1,7 +1,7 @@
 """People and machines at the front doors of a running house; each test is another person."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,36 @@ class Shopper:
 
 
 @dataclass(slots=True)
+class Returning:
+    """An assistant that opens a connection for each call, as after a crash; it stays signed in."""
+
+    open: Callable[[], AbstractAsyncContextManager[Client]]
+
+    async def result_of(self, tool: str, **arguments: Any) -> CallToolResult:
+        async with self.open() as client:
+            result = await client.call_tool(tool, arguments)
+            assert isinstance(result, CallToolResult)
+            return result
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        async with self.open() as client:
+            return await call(client, tool, **arguments)
+
+    async def try_call(self, tool: str, **arguments: Any) -> dict[str, Any] | None:
+        """None when the call broke in whatever way: the other side may have been killed."""
+        try:
+            return await self.call(tool, **arguments)
+        except Exception:  # noqa: BLE001 - the SDK raises groups of transport errors; the caller tries again
+            return None
+
+    async def checkout(self) -> dict[str, Any]:
+        return await self.call("create_checkout", items=[{"sku": LAMP, "quantity": 1}], ship_to=SHIP_TO)
+
+    async def buy(self) -> dict[str, Any]:
+        return await self.call("pay", checkout_id=(await self.checkout())["checkout_id"])
+
+
+@dataclass(slots=True)
 class Street:
     """Outside the house."""
 
@@ -76,9 +106,22 @@ class Street:
                 links.append(url)
                 await person.type_card(url)
 
-            endpoint = f"{self.house.urls['mcp_server']}/brands/{SLUG}/mcp"
-            async with connect(endpoint, Keeper(), authorize, show, mode=mode) as client:
+            async with connect(self.endpoint, Keeper(), authorize, show, mode=mode) as client:
                 yield Shopper(client, inbox, address, person, links)
+
+    @asynccontextmanager
+    async def returning(self) -> AsyncIterator[Returning]:
+        address, keeper = f"{new_id('ada')}@example.com", Keeper()
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+            person = FormSender(browser, Inbox(self.house.urls["inbox"], self.http))
+
+            async def authorize(url: str) -> None:
+                await person.agree(url, address)
+
+            async def show(url: str) -> None:
+                await person.type_card(url)
+
+            yield Returning(lambda: connect(self.endpoint, keeper, authorize, show))
 
     async def agent(self) -> ChatAgent:
         agent = ChatAgent(self.http, self.house.urls["gateway"], agent_id(BRAND), self.house.agent_key(BRAND))
@@ -112,6 +155,10 @@ class Street:
         async with self.http.get(f"{self.processor}/_sandbox/charges") as answer:
             found: list[dict[str, Any]] = (await answer.json())["charges"]
             return [charge for charge in found if charge["status"] == "settled"]
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.house.urls['mcp_server']}/brands/{SLUG}/mcp"
 
     @property
     def processor(self) -> str:
