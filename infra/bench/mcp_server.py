@@ -8,8 +8,9 @@ from infra.bench.measuring import BenchFailed, Call, Comparison, Figure
 from infra.bench.stage import Door, client, floors_beside, fresh_house, measured
 
 MODERN = "2026-07-28"
-SEARCH_BAR = 10.0
-"""Ours: the official SDK reads, dispatches and writes the message; a bearer is checked; forty products are ranked."""
+SEARCH_BAR = 12.0
+"""Ours: 9.2 was measured, a third is margin. A bearer is checked, the official SDK reads and writes the message, forty
+products are ranked and their stock is looked up."""
 
 
 async def measure() -> list[Figure]:
