@@ -20,8 +20,8 @@ FORM_SECRET = re.compile(r'name="csrf" value="([^"]+)"')
 TOKENISE_BAR = 3.0
 """Issue 4."""
 CAPTURE_BAR = 8.0
-"""Ours: 6.4 was measured, a quarter is margin. A capture is two commits: the grant is used up in one of its own, so that
-a refused order uses it up too."""
+"""Ours: 6.4 was measured, a quarter is margin. A capture is two commits: the grant is used up in one of its own,
+so that a refused order uses it up too."""
 
 
 async def measure() -> list[Figure]:
