@@ -1,6 +1,7 @@
 """Paying for a checkout: decide, reserve and record in one transaction; then card, charge and outcome."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -110,11 +111,11 @@ class Purchases:
 
     async def _decide(self, request: PurchaseRequest, caller: Caller) -> Step:
         conversation_id = conversation_of(caller, request.conversation_id)
-        now = self._clock.now()
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
-            await lock_money(
+            locked = await lock_money(
                 tx, tenant_id=caller.tenant_id, checkout_id=request.checkout_id, conversation_id=conversation_id
             )
+            now = self._clock.now()  # after the wait: what is counted and what is written down are of one day
             lookup, purchase = await purchase_lookup(
                 tx,
                 tenant_id=caller.tenant_id,
@@ -127,7 +128,9 @@ class Purchases:
             mine = _only_mine(purchase, lookup)
             if mine is not None and mine.state in ledger.UNDER_WAY | {PurchaseState.PAID}:
                 return Step(mine.amount_minor, mine.currency, mine, None, denied=False)
-            return await self._decided(tx, request, caller, lookup, mine)
+            if lookup.mandate is not None and lookup.mandate.mandate_id not in locked:
+                raise PurchaseUnderWay
+            return await self._decided(tx, request, caller, lookup, mine, now)
 
     async def _decided(
         self,
@@ -136,8 +139,8 @@ class Purchases:
         caller: Caller,
         lookup: PurchaseLookup,
         earlier: Purchase | None,
+        now: datetime,
     ) -> Step:
-        now = self._clock.now()
         facts = PurchaseFacts(
             caller=caller,
             conversation=lookup.conversation,

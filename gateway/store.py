@@ -73,14 +73,15 @@ async def conversation_facts(tx: AsyncConnection, tenant_id: str, conversation_i
     return _conversation(row)
 
 
-async def lock_money(tx: AsyncConnection, *, tenant_id: str, checkout_id: str, conversation_id: str) -> None:
+async def lock_money(tx: AsyncConnection, *, tenant_id: str, checkout_id: str, conversation_id: str) -> frozenset[str]:
     """Queue behind others who pay for this checkout or from this person's mandates, until the transaction ends.
 
     The purchase itself too: a charge begun meanwhile must be seen, or this request would begin another one. A statement
-    of its own: what is read next must see what those others committed while this one waited.
+    of its own: what is read next must see what those others committed while this one waited. Answers the mandates that
+    are locked: one that was granted, or whose person became known, while this waited is not among them.
     """
     key = {"tenant_id": tenant_id, "checkout_id": checkout_id, "conversation_id": conversation_id}
-    await tx.execute(_LOCK_MONEY, key)
+    return frozenset((await tx.execute(_LOCK_MONEY, key)).scalar_one())
 
 
 async def purchase_lookup(
@@ -225,10 +226,11 @@ _CONVERSATION = text(
 )
 _LOCK_MONEY = text(
     "WITH q AS (SELECT 1 FROM quotes WHERE tenant_id = :tenant_id AND checkout_id = :checkout_id FOR NO KEY UPDATE),"
-    " m AS (SELECT 1 FROM mandates WHERE tenant_id = :tenant_id AND subject_id = (SELECT subject_id FROM conversations"
-    " WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id) ORDER BY mandate_id FOR NO KEY UPDATE),"
+    " m AS (SELECT mandate_id FROM mandates WHERE tenant_id = :tenant_id AND subject_id = (SELECT subject_id"
+    " FROM conversations WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id)"
+    " ORDER BY mandate_id FOR NO KEY UPDATE),"
     " p AS (SELECT 1 FROM purchases WHERE tenant_id = :tenant_id AND checkout_id = :checkout_id FOR UPDATE)"
-    " SELECT (SELECT count(*) FROM q), (SELECT count(*) FROM m), (SELECT count(*) FROM p)"
+    " SELECT coalesce((SELECT array_agg(mandate_id) FROM m), '{}'), (SELECT count(*) FROM q), (SELECT count(*) FROM p)"
 )
 _PURCHASE_LOOKUP = text(
     f"""

@@ -1,0 +1,72 @@
+"""Two requests at once, with something else happening in between: money is still never spent twice."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from infra.chassis.engine import tenant_transaction
+from tests.gateway.shop import CART, NORTH, Shop, Talk
+from tests.support.waiting import wait_until
+
+
+@asynccontextmanager
+async def two_purchases_held_up(
+    shop: Shop, talk: Talk, begun: timedelta = timedelta()
+) -> AsyncIterator[list[asyncio.Task[Any]]]:
+    """Both have begun and wait for their quotes; they go on after the block."""
+    checkouts = [await shop.checkout(4_000), await shop.checkout(4_000)]
+    lock = text("SELECT 1 FROM quotes WHERE tenant_id = :t AND checkout_id = ANY(:c) FOR UPDATE")
+    async with tenant_transaction(shop.gateway.engine, NORTH) as tx:
+        await tx.execute(lock, {"t": NORTH, "c": checkouts})
+        shop.later(begun)
+        buying = [
+            asyncio.create_task(talk.post("/v1/purchases", checkout_id=checkout, cart_sha256=CART))
+            for checkout in checkouts
+        ]
+        await wait_until(lambda: _two_wait(shop))
+        yield buying
+
+
+async def test_a_mandate_granted_while_two_purchases_wait_is_spent_by_one_of_them(shop: Shop):
+    talk = await shop.verified_chat()
+
+    async with two_purchases_held_up(shop, talk) as buying:
+        await shop.mandate(talk, payment_cap=5_000, day_cap=5_000)
+    await asyncio.gather(*buying)
+
+    assert await shop.taken(talk) <= 5_000
+
+
+async def test_a_person_recognised_while_two_purchases_wait_spends_the_day_cap_once(shop: Shop):
+    email = f"{secrets.token_hex(6)}@example.com"
+    known = await shop.buyer(email, payment_cap=5_000, day_cap=5_000)
+    talk = await shop.chat(email)
+    sent = await talk.call("POST", f"/v1/conversations/{talk.conversation_id}/challenges", {"method": "email_code"})
+    answer = {"code": await shop.code_sent_to(email)}
+
+    async with two_purchases_held_up(shop, talk) as buying:
+        await talk.call("POST", f"/v1/challenges/{sent.json()['challenge_id']}/answers", answer)
+    await asyncio.gather(*buying)
+
+    assert await shop.taken(known) <= 5_000
+
+
+async def test_a_purchase_that_waits_over_midnight_counts_against_the_new_day(new_shop: Shop):
+    talk = await new_shop.buyer(payment_cap=5_000, day_cap=5_000)
+    await new_shop.paid(talk, await new_shop.checkout(2_000))
+
+    async with two_purchases_held_up(new_shop, talk, begun=-timedelta(days=1)) as buying:
+        new_shop.later(timedelta(days=1))
+    await asyncio.gather(*buying)
+
+    assert await new_shop.taken(talk) == 2_000
+
+
+async def _two_wait(shop: Shop) -> bool:
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return len(await shop.rows(query)) >= 2
