@@ -23,10 +23,10 @@ SKU = "LL-LAMP-FOLIO"
 PURCHASES_A_PERSON = 9
 AMOUNT_MINOR = 3_090
 ON_FILE_BAR = 14.0
-"""Ours: 8 to 11 was measured, a quarter is margin. Two tool calls, a quote, a decision, a charge in three transactions and an
-order stand beside three round trips."""
+"""Ours: 8 to 11 was measured, a quarter is margin. Two tool calls, a quote, a decision, a charge in three transactions
+and an order stand beside three round trips."""
 TYPED_BAR = 28.0
-"""Ours: 16 to 23 was measured, a quarter is margin. As above, with a door, a card page and its form between two calls."""
+"""Ours: 16 to 23 was measured, a quarter is margin. As above, with a door, a card page and its form between."""
 
 
 async def measure() -> list[Figure]:
