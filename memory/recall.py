@@ -7,7 +7,7 @@ from infra.chassis.engine import tenant_transaction
 from memory import store
 from memory.contract import MemoryView, RecallOrder, RecallView, Tier
 from memory.rank import rank
-from memory.seal import Place, SubjectKeys, open_sealed
+from memory.seal import Place, Sealer, SubjectKeys
 
 
 class Recalling:
@@ -26,6 +26,7 @@ class Recalling:
         if wrapped is None:
             return RecallView(memories=[])
         key = await self._keys.open_subject_key(wrapped.tenant, wrapped.subject, order.tenant_id, order.subject_id)
+        sealer = Sealer(key)
         opened = []
         for row in rows:
             place = Place(
@@ -35,7 +36,7 @@ class Recalling:
                 brand_id=row.brand_id,
                 tier=row.tier,
             )
-            content = open_sealed(key, place, row.sealed)
+            content = sealer.open(place, row.sealed)
             view = MemoryView(
                 memory_id=row.memory_id,
                 text=content.text,

@@ -8,12 +8,11 @@ from infra.chassis.clock import Clock
 from infra.chassis.engine import directory_transaction, tenant_transaction
 from infra.chassis.problems import CardNumberRefused
 from infra.chassis.screen import find_card_number
-from infra.chassis.secret import Secret
 from memory import store
 from memory.classify import tier_of
 from memory.contract import RememberOrder, RememberView, Tier
 from memory.errors import MemoryIdReused, MemoryRefused, OvertakenByForgetting, SubjectFull
-from memory.seal import Content, Place, SubjectKeys, open_sealed, seal
+from memory.seal import Content, Place, Sealer, SubjectKeys
 
 log = logs.get_logger()
 
@@ -45,27 +44,25 @@ class Remembering:
             async with tenant_transaction(self._engine, order.tenant_id) as tx:
                 if await store.wrapped_keys(tx, order.tenant_id, order.subject_id) != wrapped:
                     raise OvertakenByForgetting
-                return await self._keep_once(tx, order, tier, key)
+                return await self._keep_once(tx, order, tier, Sealer(key))
         except IntegrityError:
             # The subject was forgotten, or this very memory stored, between our look and our insert: nothing was kept.
             log.warning("remember_overtaken")
             raise OvertakenByForgetting from None
 
-    async def _keep_once(
-        self, tx: AsyncConnection, order: RememberOrder, tier: Tier, key: Secret[bytes]
-    ) -> RememberView:
+    async def _keep_once(self, tx: AsyncConnection, order: RememberOrder, tier: Tier, sealer: Sealer) -> RememberView:
         place = _place(order, tier)
         content = Content(text=order.text, provenance=order.provenance)
         kept = await store.memory(tx, order.tenant_id, order.subject_id, order.memory_id)
         if kept is not None:
             same_place = kept.brand_id == order.brand_id and kept.tier == tier
-            if not same_place or open_sealed(key, place, kept.sealed) != content:
+            if not same_place or sealer.open(place, kept.sealed) != content:
                 raise MemoryIdReused
             return RememberView(memory_id=kept.memory_id, tier=tier, remembered_at=kept.remembered_at)
         if await store.count_of(tx, order.tenant_id, order.subject_id) >= store.MEMORIES_PER_SUBJECT_MAX:
             raise SubjectFull
         now = self._clock.now()
-        row = store.SealedMemory(order.memory_id, order.brand_id, tier, seal(key, place, content), now)
+        row = store.SealedMemory(order.memory_id, order.brand_id, tier, sealer.seal(place, content), now)
         await store.add_memory(tx, order.tenant_id, order.subject_id, row)
         return RememberView(memory_id=order.memory_id, tier=tier, remembered_at=now)
 

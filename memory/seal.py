@@ -68,34 +68,47 @@ class SubjectKeys:
         self, wrapped_tenant_key: bytes, wrapped_subject_key: bytes, tenant_id: str, subject_id: str
     ) -> Secret[bytes]:
         tenant_key = await self._service.unwrap(wrapped_tenant_key, _tenant_context(tenant_id))
-        plain = _open(tenant_key, wrapped_subject_key, _subject_context(tenant_id, subject_id))
+        plain = _open(AESGCM(tenant_key.reveal()), wrapped_subject_key, _subject_context(tenant_id, subject_id))
         return Secret(plain)
 
 
-def seal(subject_key: Secret[bytes], place: Place, content: Content) -> bytes:
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    cipher = AESGCM(_tier_key(subject_key, place.tier).reveal())
-    return VERSION + nonce + cipher.encrypt(nonce, msgspec.json.encode(content), VERSION + canonical_json(place))
+class Sealer:
+    """Seals and opens one subject's memories; each tier's key is derived once, and gone with this object."""
+
+    def __init__(self, subject_key: Secret[bytes]) -> None:
+        self._subject_key = subject_key
+        self._ciphers: dict[int, AESGCM] = {}
+
+    def seal(self, place: Place, content: Content) -> bytes:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        plain = msgspec.json.encode(content)
+        return VERSION + nonce + self._cipher(place.tier).encrypt(nonce, plain, VERSION + _place_context(place))
+
+    def open(self, place: Place, sealed: bytes) -> Content:
+        """Raises SealBroken."""
+        plain = _open(self._cipher(place.tier), sealed, _place_context(place))
+        return msgspec.json.decode(plain, type=Content)
+
+    def _cipher(self, tier: int) -> AESGCM:
+        if tier not in self._ciphers:
+            info = b"undercroft memory tier " + str(Tier(tier).value).encode()
+            derivation = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info)
+            self._ciphers[tier] = AESGCM(derivation.derive(self._subject_key.reveal()))
+        return self._ciphers[tier]
 
 
-def open_sealed(subject_key: Secret[bytes], place: Place, sealed: bytes) -> Content:
-    """Raises SealBroken."""
-    plain = _open(_tier_key(subject_key, place.tier), sealed, canonical_json(place))
-    return msgspec.json.decode(plain, type=Content)
-
-
-def _open(key: Secret[bytes], sealed: bytes, context: bytes) -> bytes:
+def _open(cipher: AESGCM, sealed: bytes, context: bytes) -> bytes:
     if sealed[:1] != VERSION:
         raise SealBroken
     try:
-        return AESGCM(key.reveal()).decrypt(sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :], VERSION + context)
+        return cipher.decrypt(sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :], VERSION + context)
     except InvalidTag:
         raise SealBroken from None
 
 
-def _tier_key(subject_key: Secret[bytes], tier: int) -> Secret[bytes]:
-    info = b"undercroft memory tier " + str(Tier(tier).value).encode()
-    return Secret(HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(subject_key.reveal()))
+def _place_context(place: Place) -> bytes:
+    """One byte string for one place: JSON of plain text and a number, in the fixed order of the struct's fields."""
+    return msgspec.json.encode(place)
 
 
 def _tenant_context(tenant_id: str) -> bytes:

@@ -1,5 +1,6 @@
 """Fixtures every room's tests share. What they yield is described in tests/support/."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,16 @@ from tests.support.house import throwaway_house
 
 
 @pytest.fixture(scope="session")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Cluster]]:
+def throwaway_folder() -> Iterator[Path]:
+    """Where databases stand. Not pytest's folder: every pytest that starts closes that one to PostgreSQL's user."""
+    with tempfile.TemporaryDirectory(prefix="undercroft-tests-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def clusters(throwaway_folder: Path) -> Iterator[dict[str, Cluster]]:
     """Two running PostgreSQL clusters, "vault" and "house", as the runner makes them."""
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    made = {name: Cluster(folder, name, durable=False) for name in ("vault", "house")}
+    made = {name: Cluster(throwaway_folder / "postgres", name, durable=False) for name in ("vault", "house")}
     try:
         for cluster in made.values():
             cluster.start()
@@ -32,7 +39,7 @@ def database(clusters: dict[str, Cluster]) -> DatabaseMaker:
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(throwaway_folder: Path) -> Iterator[House]:
     """The whole running house, every service a process of its own, on free ports. A test that kills restarts."""
-    with throwaway_house(tmp_path_factory.mktemp("house")) as running:
+    with throwaway_house(throwaway_folder / "house") as running:
         yield running

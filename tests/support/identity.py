@@ -41,6 +41,7 @@ from infra.chassis.engine import create_engine, tenant_transaction
 from infra.chassis.http import build_app
 from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
+from tests.support.capture_rows import A_CAPTURE, A_CAPTURE_DIRECTORY, A_PURCHASE, A_QUOTE
 from tests.support.database import DatabaseMaker
 
 ISSUER = "https://gateway.test"
@@ -238,7 +239,7 @@ class IdentityHouse:
         async with tenant_transaction(self.engine, tenant_id) as tx:
             subject_id = await self.contacts.verified_subject(tx, tenant_id, "email", email)
             row = {**ids, "t": tenant_id, "s": subject_id, "b": brand_id, "now": self.clock.now(), "state": state}
-            for statement in (_QUOTE, _PURCHASE, _CAPTURE, _CAPTURE_DIRECTORY):
+            for statement in (A_QUOTE, A_PURCHASE, A_CAPTURE, A_CAPTURE_DIRECTORY):
                 await tx.execute(text(statement), row)
         return ids["capture_id"]
 
@@ -257,20 +258,6 @@ _EMPTY = "; ".join(
         "DELETE FROM assistant_clients",
     ]
 )
-_QUOTE = (
-    "INSERT INTO quotes (tenant_id, checkout_id, brand_id, client_id, cart_sha256, amount_minor, currency,"
-    " description, quoted_at, expires_at) VALUES (:t, :checkout_id, :b, 'mcp_x', 'c', 7998, 'USD', 'd', :now, :now)"
-)
-_PURCHASE = (
-    "INSERT INTO purchases (tenant_id, purchase_id, checkout_id, brand_id, subject_id, conversation_id, client_id,"
-    " cart_sha256, amount_minor, currency, state, decision_id, reservation_id, created_at) VALUES (:t, :purchase_id,"
-    " :checkout_id, :b, :s, 'cnv_x', 'ast_x', 'c', 7998, 'USD', 'needs_card', 'dec_x', 'res_x', :now)"
-)
-_CAPTURE = (
-    "INSERT INTO captures (tenant_id, capture_id, purchase_id, brand_id, subject_id, amount_minor, currency, state,"
-    " created_at) VALUES (:t, :capture_id, :purchase_id, :b, :s, 7998, 'USD', :state, :now)"
-)
-_CAPTURE_DIRECTORY = "INSERT INTO capture_directory (capture_id, tenant_id) VALUES (:capture_id, :t)"
 
 
 def in_process(app: ASGIApp, base_url: str) -> httpx2.AsyncClient:

@@ -30,8 +30,8 @@ class Step:
 
 
 class Story:
-    def __init__(self, out: TextIO = sys.stdout) -> None:
-        self._out = out
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out = out or sys.stdout
         self._steps = 0
         self._bold, self._quiet, self._plain = ("\033[1m", "\033[2m", "\033[0m") if out.isatty() else ("", "", "")
 
