@@ -14,6 +14,7 @@ from gateway.contract import RecordVerification
 from gateway.record import Record
 from gateway.record_store import CheckpointRow
 from gateway.record_walk import Walk
+from infra.chassis.engine import reaching_database
 
 
 async def verify(
@@ -25,14 +26,15 @@ async def verify(
 
     `kept_elsewhere` is a checkpoint note of this record that was stored outside this database.
     """
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="REPEATABLE READ")
-        async with connection.begin():
-            await connection.execute(_SET_TENANT, {"tenant_id": tenant_id})
-            walk = Walk(record, tenant_id, await store.all_nodes(connection, tenant_id))
-            if kept_elsewhere is not None:
-                walk.take_outside(kept_elsewhere)
-            await _through(connection, walk)
+    with reaching_database():
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            async with connection.begin():
+                await connection.execute(_SET_TENANT, {"tenant_id": tenant_id})
+                walk = Walk(record, tenant_id, await store.all_nodes(connection, tenant_id))
+                if kept_elsewhere is not None:
+                    walk.take_outside(kept_elsewhere)
+                await _through(connection, walk)
     return walk.result()
 
 

@@ -17,6 +17,7 @@ from mcp_types.version import LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra.chassis import logs
+from infra.chassis.engine import DatabaseUnreachable
 from mcp_server.brands.pack import BrandPack
 from mcp_server.carried import Carried, caller_of, shows_links
 from mcp_server.contract import View
@@ -73,7 +74,7 @@ class BrandServer:
         except ToolRefused as refusal:
             code = refusal.code
             return _refused(refusal)
-        except (SQLAlchemyError, OSError) as error:
+        except (DatabaseUnreachable, SQLAlchemyError, OSError) as error:
             log.error(  # noqa: TRY400 - our log keeps no tracebacks: they carry values
                 "store_failed", error=type(error).__name__, tool=tool.name
             )

@@ -42,7 +42,7 @@ async def purge_redeemed_grants(engine: AsyncEngine, clock: Clock, stop: asyncio
             for tenant_id in tenants:
                 async with tenant_transaction(engine, tenant_id) as tx:
                     await store.drop_expired_grants(tx, tenant_id, clock.now() - KEPT_AFTER_EXPIRY)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - a background task must outlive what it depends on
             log.warning("purge_postponed", error=type(error).__name__)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), PURGE_EVERY_SECONDS)

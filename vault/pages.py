@@ -18,6 +18,7 @@ from litestar.params import FromPath
 
 from infra.chassis import logs
 from infra.chassis.clock import Clock
+from infra.chassis.engine import DatabaseUnreachable
 from infra.chassis.problems import NotFound, Problem
 from vault.admission import Admission
 from vault.captures import LIFE, Captures, form_secret
@@ -83,6 +84,8 @@ class CardPages:
             cookie = await self._captures.enter(capture_id, grant)
         except NotFound:
             return _gone(HTTPStatus.GONE)
+        except DatabaseUnreachable:
+            raise
         except Problem as refused:
             return _gone(HTTPStatus(refused.status))
         attributes = f"Path=/captures/{capture_id}; Max-Age={int(LIFE.total_seconds())}; HttpOnly; SameSite=Strict"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.browser.login import Logins
 from gateway.captures import Captures, DoorView
+from gateway.routes import IDENTIFIER
 
 ACTOR = "door"
 """Who asks the vault to open the page: no caller, but the person's browser at our door."""
@@ -40,6 +41,8 @@ class Doors:
 
     async def find(self, capture_id: str) -> DoorView:
         """Raises NoSuchDoor."""
+        if IDENTIFIER.fullmatch(capture_id) is None:
+            raise NoSuchDoor
         door = await self._captures.door(capture_id)
         if door is None:
             raise NoSuchDoor

@@ -7,7 +7,7 @@ audiences, needs no `iat` and no bound on the lifetime (see compliance/decisions
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import jwt
 from sqlalchemy import Connection, text
@@ -48,7 +48,7 @@ def check_assertion(connection: Connection, compact: str, rules: AssertionRules)
         raise AssertionRefused
     expires = _in_time(claims, rules.now)
     jti = claims["jti"]
-    if not isinstance(jti, str) or not JTI_LENGTH_MIN <= len(jti) <= JTI_LENGTH_MAX:
+    if not _is_plain(jti) or not JTI_LENGTH_MIN <= len(jti) <= JTI_LENGTH_MAX:
         raise AssertionRefused
     _spend(connection, machine.client_id, jti, expires, rules.now)
     return machine
@@ -66,12 +66,17 @@ def _claimed_machine(connection: Connection, compact: str) -> MachineClient:
     except jwt.PyJWTError:
         raise AssertionRefused from None
     client_id = claimed.get("iss")
-    if not isinstance(client_id, str):
+    if not _is_plain(client_id):
         raise AssertionRefused
     row = connection.execute(MACHINE_BY_ID, {"client_id": client_id}).mappings().one_or_none()
     if row is None:
         raise AssertionRefused
     return machine_of(row)
+
+
+def _is_plain(value: Any) -> TypeGuard[str]:
+    """What can stand in a query: no NUL, no half of a surrogate pair."""
+    return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def _verified(compact: str, machine: MachineClient, rules: AssertionRules) -> dict[str, Any]:

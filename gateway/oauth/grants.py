@@ -227,7 +227,7 @@ def _claimed_audience(compact: str) -> str:
     except jwt.PyJWTError:
         return ""
     audience = claims.get("aud")
-    return audience if isinstance(audience, str) else ""
+    return audience if isinstance(audience, str) and audience.isascii() and audience.isprintable() else ""
 
 
 def _check_same_resource(request: Request, consent: consents.Consent) -> None:

@@ -1,15 +1,34 @@
 """The database engine, and the one way into a transaction: with the tenant set, so that row-level security holds."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from infra.chassis import logs
+from infra.chassis.problems import Problem
 from infra.chassis.secret import Secret
 
 POOL_SIZE = 10
 """Connections of one process; four services of two workers stay far below PostgreSQL's default of 100."""
+AWAY_CLASSES: Final = frozenset({"08", "53", "57"})
+"""Of SQLSTATE: connection lost, no room or too many connections, shut down or starting up."""
+log = logs.get_logger()
+
+
+class DatabaseUnreachable(Problem):
+    """Nothing was answered; what was asked for is not done, or nobody can say so yet. Asking again is safe."""
+
+    status = 503
+    code = "database_unreachable"
+    detail = "The database needed for this is not answering; try again."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "2"})
 
 
 def create_engine(url: Secret[str], *, pool_size: int = POOL_SIZE) -> AsyncEngine:
@@ -29,18 +48,43 @@ async def tenant_transaction(engine: AsyncEngine, tenant_id: str) -> AsyncIterat
     """One transaction in which only this tenant's rows exist.
 
     The setting is local to the transaction: a session-level one on a pooled connection has shown another subject's
-    rows (facts/memory.md).
+    rows (facts/memory.md). Raises DatabaseUnreachable.
     """
-    async with engine.begin() as tx:
-        await tx.execute(text("SELECT set_config('undercroft.tenant', :tenant, true)"), {"tenant": tenant_id})
-        yield tx
+    with reaching_database():
+        async with engine.begin() as tx:
+            await tx.execute(text("SELECT set_config('undercroft.tenant', :tenant, true)"), {"tenant": tenant_id})
+            yield tx
 
 
 @asynccontextmanager
 async def directory_transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction with no tenant: sees the few tables without row-level security and no tenant's row."""
-    async with engine.begin() as tx:
-        yield tx
+    """A transaction with no tenant: sees the few tables without row-level security and no tenant's row.
+
+    Raises DatabaseUnreachable.
+    """
+    with reaching_database():
+        async with engine.begin() as tx:
+            yield tx
+
+
+@contextmanager
+def reaching_database() -> Iterator[None]:
+    """Raises DatabaseUnreachable in place of what the driver says when there is no database to talk to."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_away(error):
+            raise
+        log.warning("database_unreachable", error=type(error).__name__)
+        raise DatabaseUnreachable from error
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the database is to blame and not the statement. While connecting, errors are the driver's own."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    state = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+    return isinstance(error, OSError | PoolExhausted) or (isinstance(state, str) and state[:2] in AWAY_CLASSES)
 
 
 async def answers(engine: AsyncEngine) -> bool:

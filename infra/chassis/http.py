@@ -25,6 +25,8 @@ from infra.chassis.strict_json import NotStrictJson, decode
 
 BODY_BYTES_MAX = 64 * 1024
 """The largest body of ours is a text of 2,000 characters; 64 KiB leaves room and refuses floods."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""A method may be any text a caller likes; only these become a metric's label."""
 
 Check = Callable[[], Awaitable[bool]]
 log = logs.get_logger()
@@ -175,7 +177,8 @@ class _Edge:
             await _send_problem(error, send_counted)
         finally:
             route = str(scope.get("path_template", "unmatched"))
-            self._metrics.requests.labels(route, scope["method"], str(status)).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.requests.labels(route, method, str(status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
     async def _bounded(self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:

@@ -2,7 +2,8 @@
 
 `json`, msgspec and pydantic all take the last of two equal keys; an attacker uses that to show one value to the
 check and another to the work. Refused here, before any of them sees it: duplicate keys, NaN and infinities, a byte
-order mark, integers beyond 64 bits, deep nesting and (unless asked for) floating point.
+order mark, integers beyond 64 bits, deep nesting, half a surrogate pair, the character NUL and (unless asked for)
+floating point.
 """
 
 import json
@@ -27,7 +28,7 @@ def decode(body: bytes, *, floats: bool = False) -> Any:
     if text.startswith("\ufeff"):
         raise NotStrictJson("the body starts with a byte order mark")
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=_object_without_duplicates,
             parse_constant=_refuse_constant,
@@ -38,6 +39,23 @@ def decode(body: bytes, *, floats: bool = False) -> Any:
         raise
     except (ValueError, RecursionError):
         raise NotStrictJson("the body is not JSON") from None
+    if "\\u" in text:
+        _refuse_no_text(value)
+    return value
+
+
+def _refuse_no_text(value: Any) -> None:
+    """Only an escape can bring them in: what UTF-8 cannot write and what PostgreSQL does not keep."""
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise NotStrictJson("a string holds a character that is not text")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_no_text(name)
+            _refuse_no_text(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_no_text(item)
 
 
 def _refuse_depth(body: bytes) -> None:

@@ -104,6 +104,16 @@ async def test_metrics_count_by_route_template_and_hold_no_path(client: httpx2.A
     assert "4242" not in text
 
 
+@pytest.mark.control("UC-L.1")
+async def test_a_made_up_method_is_no_label_of_a_metric(client: httpx2.AsyncClient):
+    await client.request("4242424242424242", "/v1/things")
+
+    text = (await client.get("/metrics")).text
+
+    assert 'http_requests_total{method="other",route="unmatched",status="405"} 1.0' in text
+    assert "4242" not in text
+
+
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [

@@ -26,6 +26,9 @@ from infra.chassis.strict_json import DEPTH_MAX, NotStrictJson, decode
         b"{",
         b"",
         b"{} {}",
+        b'{"a":"\\ud800"}',
+        b'{"a":["\\u0000"]}',
+        b'{"\\udfff":1}',
     ],
 )
 @pytest.mark.control("UC-E.1")
@@ -46,9 +49,10 @@ def test_brackets_inside_strings_are_not_nesting():
     assert decode(b'{"a":"' + b"[" * 100 + b'\\"["}') == {"a": "[" * 100 + '"['}
 
 
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )
 

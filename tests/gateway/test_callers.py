@@ -121,6 +121,15 @@ async def test_an_assertion_by_another_key_or_of_another_type_is_refused(house: 
 
 
 @pytest.mark.control("UC-8.2")
+@pytest.mark.parametrize("nobody", ["agt\0chat", "agt_\ud800", "agt_ch\u0430t"])
+async def test_an_assertion_from_what_no_database_can_look_for_is_refused_like_any_other(
+    house: IdentityHouse, nobody: str
+):
+    answer = await house.machine("agt_chat", house.assertion("agt_chat", iss=nobody, sub=nobody))
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client")
+
+
 async def test_an_assertion_works_once(house: IdentityHouse):
     assertion = house.assertion("agt_chat")
 

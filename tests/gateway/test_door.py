@@ -148,6 +148,13 @@ async def test_somebody_elses_browser_gets_the_same_answer_as_for_an_unknown_cap
     assert posted.status_code == 403
 
 
+@pytest.mark.parametrize("nonsense", ["cap_%00", "cap_%ED%A0%80", "cap_x%0A", "CAP_X", "cap_%EF%BC%91"])
+async def test_what_is_no_capture_id_gets_the_page_of_an_unknown_capture(house: IdentityHouse, nonsense: str):
+    unknown, answer = [await house.client.get(f"/captures/{name}") for name in ("cap_unknown", nonsense)]
+
+    assert (answer.status_code, answer.text) == (404, unknown.text)
+
+
 @pytest.mark.control("UC-8.4")
 async def test_a_login_for_one_tenant_opens_no_door_of_another(house: IdentityHouse):
     person = await logged_in(house)

@@ -3,6 +3,7 @@ import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import jwt
 import pytest
 from sqlalchemy import text
 
@@ -252,7 +253,10 @@ async def test_revoking_what_is_unknown_changes_nothing_and_tells_nothing(house:
         "/oauth/revoke", data={"client_id": await house.client_id(), "token": given["refresh_token"]}
     )
 
-    assert unknown.status_code == 200
+    forged = jwt.encode({"aud": "https://mcp.test/\0"}, "x" * 32)
+    odd = await house.client.post("/oauth/revoke", data={"client_id": client_id, "token": forged})
+
+    assert unknown.status_code == odd.status_code == 200
     assert other.status_code == 400
     assert (await house.refresh(client_id, given["refresh_token"])).status_code == 200
 

@@ -193,6 +193,8 @@ class StripeProcessor:
 
     def read_event(self, body: bytes, signature: str | None) -> ProcessorEvent:
         secret = self._webhook_secret.reveal()
+        if signature is not None and not signature.isascii():
+            raise EventRefused  # the SDK's comparison breaks on it
         try:
             stripe.WebhookSignature.verify_header(body, signature, secret, SIGNATURE_AGE_SECONDS_MAX)
             event = msgspec.json.decode(body, type=_Event)
