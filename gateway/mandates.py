@@ -118,6 +118,14 @@ async def grant(
     return str(row["mandate_id"])
 
 
+async def revoke_same(
+    tx: AsyncConnection, *, tenant_id: str, subject_id: str, brand_id: str, delegates: Sequence[str], at: datetime
+) -> None:
+    """End what the subject granted these delegates at this brand before, and grant nothing."""
+    row = {"tenant_id": tenant_id, "subject_id": subject_id, "brand_id": brand_id}
+    await tx.execute(_REVOKE_SAME, {**row, "delegates": list(delegates), "granted_at": at})
+
+
 async def revoke(
     tx: AsyncConnection, *, tenant_id: str, subject_id: str, mandate_id: str, revoked_at: datetime
 ) -> bool:

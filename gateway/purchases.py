@@ -126,7 +126,8 @@ class Purchases:
             )
             require_own(caller, lookup.conversation)
             mine = _only_mine(purchase, lookup)
-            if mine is not None and mine.state in ledger.UNDER_WAY | {PurchaseState.PAID}:
+            may_know = "purchase" in caller.scopes
+            if may_know and mine is not None and mine.state in ledger.UNDER_WAY | {PurchaseState.PAID}:
                 return Step(mine.amount_minor, mine.currency, mine, None, denied=False)
             if lookup.mandate is not None and lookup.mandate.mandate_id not in locked:
                 raise PurchaseUnderWay

@@ -101,7 +101,7 @@ class Consenting:
                 raise VisitOver
             limits = _limits(caps, await _currency(tx, asked)) if "purchase" in asked.scopes else None
             consent = await self._consented(tx, asked, held.subject_id, held.proven_at)
-            mandate_id = await self._mandate(tx, consent, limits) if limits else None
+            mandate_id = await self._mandate(tx, consent, limits)
             await _save(tx, consent, mandate_id, now)
             await self._keep_on_record(tx, consent, mandate_id, limits)
             answer = await tx.run_sync(answered, self._parts, asked.parameters, consent)
@@ -137,7 +137,12 @@ class Consenting:
             expires_at=self._parts.clock.now() + CONSENT_TTL,
         )
 
-    async def _mandate(self, tx: AsyncConnection, consent: Consent, limits: Limits) -> str:
+    async def _mandate(self, tx: AsyncConnection, consent: Consent, limits: Limits | None) -> str | None:
+        """Spending switched off also ends what an earlier consent to the same assistant allowed."""
+        if limits is None:
+            if "purchase" in consent.scopes:
+                await self._no_mandate(tx, consent)
+            return None
         return await mandates.grant(
             tx,
             tenant_id=consent.tenant_id,
@@ -146,10 +151,20 @@ class Consenting:
             currency=await _currency(tx, consent),
             payment_cap_minor=limits.payment_cap_minor,
             day_cap_minor=limits.day_cap_minor,
-            delegates=[consent.client_id, f"agents:{consent.brand_id}"],
+            delegates=_delegates(consent),
             granted_at=self._parts.clock.now(),
             expires_at=consent.expires_at,
             granted_in=consent.conversation_id,
+        )
+
+    async def _no_mandate(self, tx: AsyncConnection, consent: Consent) -> None:
+        await mandates.revoke_same(
+            tx,
+            tenant_id=consent.tenant_id,
+            subject_id=consent.subject_id,
+            brand_id=consent.brand_id,
+            delegates=_delegates(consent),
+            at=self._parts.clock.now(),
         )
 
     async def _keep_on_record(
@@ -172,6 +187,10 @@ class Consenting:
             "day_cap_minor": limits.day_cap_minor if limits else None,
         }
         await self._record.append(tx, tenant_id=consent.tenant_id, decision_id=new_id("evt"), body=body)
+
+
+def _delegates(consent: Consent) -> list[str]:
+    return [consent.client_id, f"agents:{consent.brand_id}"]
 
 
 def _suggested(currency: str) -> Caps:

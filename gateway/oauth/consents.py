@@ -108,9 +108,13 @@ def use_refresh(connection: Connection, credential: Credential, now: datetime) -
 
 
 def revoke(connection: Connection, tenant_id: str, consent_id: str, *, because: str, now: datetime) -> None:
-    """Ends the family: its code, its refresh bearers and the exchange of its bearers. Repeating it changes nothing."""
+    """Ends the family: its code, its refresh bearers and the exchange of its bearers. Repeating it changes nothing.
+
+    The conversation is over too: bearers already exchanged live for minutes, and without it they reach nobody.
+    """
     row = {"tenant_id": tenant_id, "consent_id": consent_id, "because": because, "now": now}
     connection.execute(_REVOKE, row)
+    connection.execute(_CLOSE_CONVERSATION, row)
 
 
 def live_consent(connection: Connection, tenant_id: str, conversation_id: str, now: datetime) -> Consent | None:
@@ -194,6 +198,11 @@ _FORGET_REFRESH = text("DELETE FROM refresh_bearers WHERE tenant_id = :tenant_id
 _USE_CODE = text("UPDATE authorization_codes SET used_at = :now WHERE tenant_id = :tenant_id AND code_sha256 = :sha256")
 _USE_REFRESH = text(
     "UPDATE refresh_bearers SET used_at = :now WHERE tenant_id = :tenant_id AND refresh_sha256 = :sha256"
+)
+_CLOSE_CONVERSATION = text(
+    "UPDATE conversations SET closed_at = :now FROM consents c WHERE c.tenant_id = :tenant_id"
+    " AND c.consent_id = :consent_id AND conversations.tenant_id = c.tenant_id"
+    " AND conversations.conversation_id = c.conversation_id AND conversations.closed_at IS NULL"
 )
 _REVOKE = text(
     "UPDATE consents SET revoked_at = :now, revoked_because = :because"

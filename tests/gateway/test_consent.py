@@ -95,6 +95,17 @@ async def test_a_consent_goes_on_the_record(house: IdentityHouse):
     assert '"event":"consent_given"' in mine
 
 
+async def test_spending_switched_off_ends_the_mandate_of_an_earlier_consent(house: IdentityHouse):
+    client_id, person = await house.client_id(), house.person()
+    await house.consented(client_id, Pair(), person=person)
+
+    page = await person.log_in(await person.get(house.authorize_url(client_id, Pair())))
+    answer = await person.post(page, answer="agree", payment_cap="", day_cap="")
+
+    assert answer.status_code == 303
+    assert await house.rows("SELECT mandate_id FROM mandates WHERE revoked_at IS NULL") == []
+
+
 async def test_with_spending_switched_off_there_is_no_mandate(house: IdentityHouse):
     person = house.person()
     page = await at_consent(house, person)

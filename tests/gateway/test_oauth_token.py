@@ -245,6 +245,18 @@ async def test_revoking_either_half_ends_the_consent(house: IdentityHouse, which
     assert (await house.exchange(given["access_token"])).status_code == 400
 
 
+@pytest.mark.control("UC-8.1")
+async def test_a_consent_that_ended_leaves_exchanged_bearers_nobody_to_speak_for(house: IdentityHouse):
+    revoked, stolen = await house.connected(), await house.connected(email="eve@example.com")
+
+    await house.client.post("/oauth/revoke", data={"client_id": revoked[0], "token": revoked[1]["refresh_token"]})
+    for _ in range(2):
+        await house.refresh(stolen[0], stolen[1]["refresh_token"])
+
+    closed = await house.rows("SELECT closed_at FROM conversations")
+    assert [row["closed_at"] for row in closed] == [house.clock.now()] * 2
+
+
 async def test_revoking_what_is_unknown_changes_nothing_and_tells_nothing(house: IdentityHouse):
     client_id, given = await house.connected()
 

@@ -295,6 +295,16 @@ async def test_without_the_scope_a_purchase_is_denied(shop: Shop):
     assert "scope_missing" in reasons(view)
 
 
+async def test_without_the_scope_a_paid_purchase_shows_no_card_either(shop: Shop):
+    talk = await shop.buyer("cardless@example.com")
+    checkout = await shop.checkout()
+    await shop.paid(talk, checkout)
+
+    view = await (await shop.assistant("cardless@example.com", scopes="catalog")).buy(checkout)
+
+    assert ("scope_missing" in reasons(view), view["state"], view.get("card")) == (True, "denied", None)
+
+
 @pytest.mark.control("UC-7.3")
 async def test_a_foreign_checkout_conversation_and_purchase_look_exactly_like_missing_ones(shop: Shop):
     mine, theirs = await shop.buyer(), await shop.verified_chat("eve@example.com", agent=SOUTH_AGENT, brand_id=SOUTHERN)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from gateway.bearers import Bearer, CallerKind
 from infra.chassis.ids import new_id
 from tests.gateway.relay import Mode, relay_to
-from tests.gateway.shop import AGENT, GOOD_CARD, OTHER_AGENT, SOUTH_AGENT, Ground, Shop, Talk, open_shop
+from tests.gateway.shop import AGENT, GOOD_CARD, NORTH, OTHER_AGENT, SOUTH_AGENT, Ground, Shop, Talk, open_shop
 
 
 async def bought(shop: Shop, amount_minor: int = 4_000) -> tuple[Talk, str]:
@@ -131,3 +132,19 @@ async def test_a_refund_whose_answer_was_lost_is_finished_by_the_sweeper_once(gr
         assert meanwhile["decision"]["reasons"] == ["over_refundable"]
         assert row["state"] == "refunded"
         assert (await give_back(shop, purchase_id, 1_001)).json()["state"] == "denied"
+
+
+async def test_a_request_key_shows_nothing_to_who_may_not_give_back(shop: Shop):
+    _, purchase_id = await bought(shop)
+    await give_back(shop, purchase_id, 1_500, request_key="known-to-both")
+    scopes = frozenset({"conversation"})
+    weak = Bearer(kind=CallerKind.AGENT, client_id=AGENT, audience=shop.issuer, scopes=scopes, tenant_id=NORTH)
+
+    answer = await shop.call(
+        "POST",
+        f"/v1/purchases/{purchase_id}/refunds",
+        shop.bearers.mint(weak),
+        {"amount_minor": 1_500, "request_key": "known-to-both"},
+    )
+
+    assert (answer.json()["state"], answer.json()["decision"]["reasons"]) == ("denied", ["scope_missing"])
