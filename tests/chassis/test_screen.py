@@ -1,13 +1,14 @@
 """Published test numbers of the processors only."""
 
 import base64
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.chassis.ids import new_id
-from infra.chassis.screen import find_card_number
+from infra.chassis.screen import find_card_number, luhn
 
 VISA = "4242424242424242"
 AMEX = "378282246310005"
@@ -68,3 +69,24 @@ def test_no_text_breaks_the_screen(text: str):
 
 def test_our_own_ids_cannot_look_like_cards():
     assert all(not any(character.isdigit() for character in new_id("tok")) for _ in range(200))
+
+
+def test_a_body_full_of_digits_does_not_hold_everybody_up():
+    started = time.process_time()
+
+    assert find_card_number("5" * 60_000) is None
+
+    assert time.process_time() - started < 0.9
+
+
+@given(st.text("0123456789", min_size=13, max_size=60))
+def test_every_place_in_a_run_of_digits_is_looked_at(digits: str):
+    spans = [
+        (start, start + length)
+        for start in range(len(digits))
+        for length in {"2": [16], "3": [14, 15, 16], "4": [13, 16, 19]}.get(digits[start], range(13, 20))
+        if start + length <= len(digits) and digits[start] in "23456"
+    ]
+    cards = [span for span in spans if luhn(digits[slice(*span)]) and len(set(digits[slice(*span)])) > 1]
+
+    assert find_card_number(digits) == next(iter(cards), None)
