@@ -5,6 +5,7 @@ A log is for operators and may be lost; the record is not written here.
 
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -25,7 +26,7 @@ def configure(service: str, level: str = "INFO") -> None:
     structlog.configure(
         processors=[_add_context(service), structlog.processors.add_log_level, _utc, _safe_values, _render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        logger_factory=_StandardOutput,
         cache_logger_on_first_use=True,
     )
     handler = _ThirdParty(get_logger())
@@ -39,6 +40,20 @@ def get_logger() -> structlog.typing.FilteringBoundLogger:
 
 _utc = structlog.processors.TimeStamper(fmt="iso", utc=True)
 _render = structlog.processors.JSONRenderer(sort_keys=True)
+
+
+class _StandardOutput:
+    """Writes lines to whatever standard output is at that moment: who replaced it may have closed the one before."""
+
+    def __init__(self, *_arguments: Any) -> None:
+        self._lock = threading.Lock()
+
+    def msg(self, line: str) -> None:
+        with self._lock:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+
+    debug = info = warning = error = critical = exception = fatal = log = msg
 
 
 class _ThirdParty(logging.Handler):

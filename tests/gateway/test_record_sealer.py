@@ -19,6 +19,10 @@ from tests.support.record import RecordHouse, record_house
 from tests.support.waiting import wait_until
 
 
+class KilledHere(Exception):
+    """In place of a process's end."""
+
+
 @pytest.fixture(scope="module")
 def shared(database: DatabaseMaker) -> ServiceDatabase:
     return database("gateway")
@@ -158,11 +162,11 @@ async def test_a_sealer_killed_in_the_middle_leaves_nothing_half_done(
 
     async def killed(*arguments: object) -> None:
         await finished(*arguments)
-        raise ConnectionError
+        raise KilledHere
 
     with monkeypatch.context() as patched:
         patched.setattr(store, step, killed)
-        with pytest.raises(ConnectionError):
+        with pytest.raises(KilledHere):
             await house.sealer.seal(house.north)
     between = await house.verify()
     await house.sealer.seal(house.north)

@@ -16,10 +16,13 @@ from infra.dev.demo.agent import ChatAgent
 from infra.dev.demo.assistant import Keeper, call, connect
 from infra.dev.demo.conversation import BRAND
 from infra.dev.demo.person import FormSender, Inbox
-from infra.dev.demo.purchase import LAMP, SHIP_TO, SLUG
+from infra.dev.demo.purchase import SHIP_TO, SLUG
 from infra.dev.house import House
 from infra.dev.provisioning import agent_id
 from tests.support.waiting import wait_until
+
+PLENTY = "LL-LAMP-FOLIO"
+"""Of which the demo brand has most among what costs enough to matter; every test of a worker buys from one stock."""
 
 
 @dataclass(slots=True)
@@ -32,14 +35,14 @@ class Shopper:
     person: FormSender
     links: list[str] = field(default_factory=list)
 
-    async def checkout(self, sku: str = LAMP) -> dict[str, Any]:
-        return await call(self.client, "create_checkout", items=[{"sku": sku, "quantity": 1}], ship_to=SHIP_TO)
+    async def checkout(self, sku: str = PLENTY, quantity: int = 1) -> dict[str, Any]:
+        return await call(self.client, "create_checkout", items=[{"sku": sku, "quantity": quantity}], ship_to=SHIP_TO)
 
     async def pay(self, checkout: dict[str, Any]) -> dict[str, Any]:
         return await call(self.client, "pay", checkout_id=checkout["checkout_id"])
 
-    async def buy(self, sku: str = LAMP) -> dict[str, Any]:
-        return await self.pay(await self.checkout(sku))
+    async def buy(self, sku: str = PLENTY, quantity: int = 1) -> dict[str, Any]:
+        return await self.pay(await self.checkout(sku, quantity))
 
     async def try_tool(self, tool: str, **arguments: Any) -> CallToolResult:
         result = await self.client.call_tool(tool, arguments)
@@ -78,7 +81,7 @@ class Returning:
             return None
 
     async def checkout(self) -> dict[str, Any]:
-        return await self.call("create_checkout", items=[{"sku": LAMP, "quantity": 1}], ship_to=SHIP_TO)
+        return await self.call("create_checkout", items=[{"sku": PLENTY, "quantity": 1}], ship_to=SHIP_TO)
 
     async def buy(self) -> dict[str, Any]:
         return await self.call("pay", checkout_id=(await self.checkout())["checkout_id"])
