@@ -1,10 +1,14 @@
 """Which loopback ports the house uses, and whether they are free."""
 
 import dataclasses
+import fcntl
+import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import psutil
@@ -50,12 +54,30 @@ class Ports:
 
 
 def free_ports(count: int) -> list[int]:
+    """Pick ports that nobody uses, and that no other process of ours has picked: it may not listen on its own yet."""
     found: set[int] = set()
     while len(found) < count:
         candidate = PICKED_FROM + secrets.randbelow(PICKED_BELOW - PICKED_FROM)
-        if is_free(candidate):
+        if is_free(candidate) and _reserve(candidate):
             found.add(candidate)
     return list(found)
+
+
+_reserved: list[int] = []
+"""Open files whose locks say which ports this process has picked; they end with the process."""
+
+
+def _reserve(port: int) -> bool:
+    folder = Path(tempfile.gettempdir()) / f"undercroft-ports-{os.geteuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return False
+    _reserved.append(file)
+    return True
 
 
 def is_free(port: int) -> bool:
