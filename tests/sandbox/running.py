@@ -1,13 +1,11 @@
 """The sandbox as a real process on free ports, driven by the official SDK and, where it hides things, by plain HTTP."""
 
 import os
-import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +13,8 @@ from typing import Any, cast
 import httpx2
 import pytest
 import stripe
+
+from infra.dev.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "sk_test_sandbox"
@@ -27,10 +27,8 @@ STOP_SECONDS_MAX = 10.0
 
 
 def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    (port,) = free_ports(1)
+    return port
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:

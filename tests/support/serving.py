@@ -9,14 +9,13 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar.types import ASGIApp
 
+from infra.dev.ports import free_ports
 from tests.support.waiting import wait_until
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    (port,) = free_ports(1)
+    return port
 
 
 @asynccontextmanager
