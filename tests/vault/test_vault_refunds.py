@@ -1,11 +1,13 @@
 """Refunds: up to what was taken, once each, also when the processor is silent."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.vault.bench import Bench, Person
+from vault.cleartext.processors import stripe
 
 
 def refunded_minor(bench: Bench, charge_id: str) -> int:
@@ -75,6 +77,25 @@ async def test_a_refund_whose_answer_was_lost_is_unknown_and_then_refunded_once(
     assert at_once == (2000 if went_back_at_once else 0)
     assert refunded_minor(alone, paid.charge_id) == 2000
     assert known["refunded_minor"] == 2000
+
+
+async def test_an_unknown_refund_behind_many_later_ones_is_found_and_not_given_twice(
+    alone: Bench, ada: Person, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stripe, "REFUNDS_A_PAGE", 1)
+    paid = await alone.paid_charge(ada)
+    order = ada.refund(paid.charge_id, 1000)
+    alone.processor.fault("timeout_after_charge", operation="refunds.create")
+    await alone.refund(order)
+    for _ in range(3):
+        await alone.refund(ada.refund(paid.charge_id, 100))
+    alone.clock.advance(timedelta(hours=2))
+
+    await alone.vault.reconciler.run_once()
+    known = (await alone.refund(order)).json()
+
+    assert known["state"] == "refunded"
+    assert refunded_minor(alone, paid.charge_id) == 1300
 
 
 async def test_an_unknown_refund_holds_its_amount(bench: Bench, ada: Person):

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 import stripe
 from stripe import _util as stripe_util
-from stripe.params import PaymentMethodCreateParamsCard
+from stripe.params import PaymentMethodCreateParamsCard, RefundListParams
 
 from infra.chassis.ids import new_id
 from infra.chassis.screen import find_card_number
@@ -72,6 +72,8 @@ _STANDINGS: Final[Mapping[str, RefundStanding]] = {
 }
 _REFUSALS: Final = frozenset({400, 401, 403, 404})
 """Statuses by which Stripe says that it did nothing; 409 and 429 may be about a request still under way."""
+REFUNDS_A_PAGE: Final = 100
+"""The processor's largest page; a refund further back must be found too, or it would be given twice."""
 _REFERENCE: Final = re.compile(r"(?:pi|pm|re|evt)_[A-Za-z0-9]{6,100}")
 _EVENT_KIND: Final = re.compile(r"[a-z_]{2,40}(?:\.[a-z_]{2,40}){1,4}")
 _TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,60}")
@@ -102,6 +104,7 @@ class _Refund(msgspec.Struct, frozen=True):
 
 class _Refunds(msgspec.Struct, frozen=True):
     data: list[_Refund]
+    has_more: bool = False
 
 
 class _EventObject(msgspec.Struct, frozen=True):
@@ -185,11 +188,15 @@ class StripeProcessor:
         intent = await _answer(self._api.payment_intents.retrieve_async(request.payment_ref), _Intent)
         if intent.latest_charge is None:
             return None
-        listed = await _answer(self._api.refunds.list_async({"charge": intent.latest_charge, "limit": 100}), _Refunds)
-        for refund in listed.data:
-            if (refund.metadata or {}).get("refund_id") == request.refund_id:
-                return _refund_result(refund)
-        return None
+        wanted: RefundListParams = {"charge": intent.latest_charge, "limit": REFUNDS_A_PAGE}
+        while True:
+            listed = await _answer(self._api.refunds.list_async(wanted), _Refunds)
+            for refund in listed.data:
+                if (refund.metadata or {}).get("refund_id") == request.refund_id:
+                    return _refund_result(refund)
+            if not listed.has_more or not listed.data:
+                return None
+            wanted["starting_after"] = listed.data[-1].id
 
     def read_event(self, body: bytes, signature: str | None) -> ProcessorEvent:
         secret = self._webhook_secret.reveal()
