@@ -53,6 +53,17 @@ _KEYS: Final = {
 }
 
 
+_MIDDLE = """selector => {
+    const element = document.querySelector(selector);
+    if (!element) return null;
+    element.scrollIntoView({ block: "center", behavior: "instant" });
+    const box = element.getBoundingClientRect();
+    const x = box.x + box.width / 2, y = box.y + box.height / 2;
+    const top = document.elementFromPoint(x, y);
+    return { x, y, hit: element.contains(top) || Boolean(element.labels && [...element.labels].includes(top)) };
+}"""
+
+
 class BrowserFailed(RuntimeError):
     """Chromium did not start, is gone, refused a command, or what was waited for did not happen in time."""
 
@@ -266,16 +277,20 @@ class Page:
         return found
 
     async def click(self, selector: str) -> None:
-        """Scroll an element into view and click its middle."""
+        """Scroll an element into view and click its middle, once the page is loaded and the element is hit there.
+
+        A style sheet that arrives late moves things: a click aimed before it lands beside the field, and what is typed
+        afterwards goes nowhere.
+        """
         await self.wait_for(selector)
-        place = await self.evaluate(
-            f"(() => {{ const element = document.querySelector({json.dumps(selector)});"
-            "element.scrollIntoView({ block: 'center', behavior: 'instant' });"
-            "const box = element.getBoundingClientRect();"
-            "return { x: box.x + box.width / 2, y: box.y + box.height / 2 }; })()"
-        )
+        await self.wait_until("document.readyState === 'complete'")
+        found = json.dumps(selector)
+        await self.wait_until(f"({_MIDDLE})({found})?.hit === true")
+        place = await self.evaluate(f"({_MIDDLE})({found})")
         for kind in ("mousePressed", "mouseReleased"):
-            await self._send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+            await self._send(
+                "Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, x=place["x"], y=place["y"]
+            )
 
     async def type(self, selector: str, text: str) -> None:
         """Click into a field and press one key after the other."""
