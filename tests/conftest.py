@@ -12,7 +12,6 @@ from infra.dev.postgres import Cluster
 from tests.support.database import DatabaseMaker, Databases
 from tests.support.house import throwaway_house
 
-
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - the folder made inside is TemporaryDirectory's own
 MEMORY_BYTES_MIN = 4 * 2**30
 """Two workers' databases come to about 2 GB."""
