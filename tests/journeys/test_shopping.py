@@ -9,7 +9,10 @@ from infra.dev.demo.conversation import BRAND
 from infra.dev.demo.leaks import forms, search
 from infra.dev.demo.person import CARD_NUMBER
 from infra.dev.demo.purchase import DEAR_LAMP
-from tests.journeys.conftest import Street
+from tests.journeys.conftest import PLENTY, Street
+
+ITEMS = [{"sku": PLENTY, "quantity": 2}]
+"""A change that its owner could make: what is refused is refused for whose checkout it is."""
 
 
 @pytest.mark.parametrize("mode", ["auto", "2026-07-28", "legacy"])
@@ -112,18 +115,21 @@ async def test_another_persons_checkout_and_order_look_like_missing_ones(street:
     async with street.shopper() as ada:
         paid = await ada.buy()
         open_checkout = await ada.checkout()
+        own = await ada.try_tool("update_checkout", checkout_id=open_checkout["checkout_id"], items=ITEMS)
     async with street.shopper() as eve:
         tries = {
-            "checkout": await eve.try_tool("update_checkout", checkout_id=open_checkout["checkout_id"], items=[]),
+            "checkout": await eve.try_tool("update_checkout", checkout_id=open_checkout["checkout_id"], items=ITEMS),
             "pay": await eve.try_tool("pay", checkout_id=open_checkout["checkout_id"]),
             "order": await eve.try_tool("get_order", order_id=paid["order"]["order_id"]),
         }
         missing = {
-            "checkout": await eve.try_tool("update_checkout", checkout_id=new_id("chk"), items=[]),
+            "checkout": await eve.try_tool("update_checkout", checkout_id=new_id("chk"), items=ITEMS),
             "pay": await eve.try_tool("pay", checkout_id=new_id("chk")),
             "order": await eve.try_tool("get_order", order_id=new_id("ord")),
         }
 
+    assert not own.is_error
+    assert all(result.is_error for result in tries.values() if result is not tries["order"])
     assert {name: result.content for name, result in tries.items()} == {
         name: result.content for name, result in missing.items()
     }

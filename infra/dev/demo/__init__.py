@@ -32,7 +32,7 @@ def play(house: House) -> int:
         asyncio.run(_play(house, story))
     except Exception as failure:  # noqa: BLE001 - whatever went wrong, the story ends with a sentence and exit code 1
         story.say(f"\nThe story broke: {_first_cause(failure)}.")
-        story.say(f"The logs are in {house.logs}; run again with --keep to keep them.")
+        story.say(f"The logs are in {house.logs}.")
         return 1
     story.say(f"\nEverything in the story happened, in {time.perf_counter() - started:.1f} s.")
     return 0
