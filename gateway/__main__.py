@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway import record_commands
 from gateway.app import build_gateway
 from gateway.provision import ManifestRefused, provision
+from gateway.record import commands as record_commands
 from gateway.settings import PREFIX, Keys, OwnerSettings, RecordSettings, Settings, load_keys
 from infra.chassis import logs
 from infra.chassis.clock import SystemClock

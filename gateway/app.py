@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from litestar.types import ASGIApp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway import record_routes, routes
+from gateway import routes
 from gateway.captures import Captures
 from gateway.cedar import Cedar
 from gateway.challenges import Codes
@@ -19,9 +19,10 @@ from gateway.mandates import Mandates
 from gateway.peers import Inbox, Memory, Vault
 from gateway.purchases import Purchases
 from gateway.quotes import Quotes
-from gateway.record import Record
+from gateway.record import routes as record_routes
+from gateway.record.entries import Record
+from gateway.record.sealer import Sealer
 from gateway.refunds import Refunds
-from gateway.sealer import Sealer
 from gateway.settings import Keys, Settings
 from gateway.sweeper import Sweeper
 from infra.chassis.client import PeerClient

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway import ledger
 from gateway.contract import PurchaseState
 from gateway.peers import Behalf, Vault
-from gateway.record import Record
+from gateway.record.entries import Record
 from gateway.store import Purchase, purchase_for_update
 from infra.chassis import logs
 from infra.chassis.client import AnswerLost, NotConnected, PeerRefused

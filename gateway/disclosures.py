@@ -24,7 +24,7 @@ from gateway.decide import Decision, decide_about_person, decide_recall
 from gateway.errors import MemoryRefused
 from gateway.facts import ConversationFacts, PersonFacts
 from gateway.peers import Behalf, Memory
-from gateway.record import Record
+from gateway.record.entries import Record
 from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction

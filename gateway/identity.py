@@ -23,7 +23,7 @@ from gateway.oauth.machines import Machines
 from gateway.oauth.routes import AuthorizationServer
 from gateway.oauth.routes import routes as oauth_routes
 from gateway.oauth.server import Parts
-from gateway.record import Record
+from gateway.record.entries import Record
 from infra.chassis.clock import Clock
 
 

@@ -12,7 +12,7 @@ from gateway.contract import DecisionView, MandateList, MandateView, RevocationR
 from gateway.decide import Decision, decide_about_person
 from gateway.disclosures import person_facts
 from gateway.facts import PersonFacts
-from gateway.record import Record
+from gateway.record.entries import Record
 from gateway.store import day_of
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction

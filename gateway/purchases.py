@@ -24,7 +24,7 @@ from gateway.decide import decide_purchase
 from gateway.errors import PurchaseUnderWay
 from gateway.facts import PurchaseFacts, delegate_names
 from gateway.peers import Behalf, Vault
-from gateway.record import Record
+from gateway.record.entries import Record
 from gateway.store import (
     Card,
     Purchase,

@@ -15,7 +15,7 @@ from gateway.decide import decide_refund
 from gateway.errors import RequestKeyReused
 from gateway.facts import RefundFacts
 from gateway.peers import Behalf, Vault
-from gateway.record import Record
+from gateway.record.entries import Record
 from gateway.store import Purchase, purchase_for_update
 from infra.chassis import logs
 from infra.chassis.client import PeerRefused

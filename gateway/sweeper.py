@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway import ledger, refunds
 from gateway.charging import Charging, note
-from gateway.record import Record
+from gateway.record.entries import Record
 from gateway.refunds import Refunds
 from gateway.store import all_tenants, purchase_for_update
 from infra.chassis import logs

@@ -87,13 +87,13 @@ def skipped_tests(file: Source) -> Iterator[Finding]:
 
 
 def contract_frameworks(file: Source) -> Iterator[Finding]:
-    """A `contract.py` is read by other services: it brings them no framework and no other room than contracts."""
+    """A contract (module or package) is read by others: it brings no framework and no other room than contracts."""
     for node in ast.walk(file.tree):
         for name in _imported(node):
             first = name.partition(".")[0]
             if first in FRAMEWORKS:
                 yield Finding(file.path, getattr(node, "lineno", 1), f"a contract imports the framework {first}")
-            elif first in SERVICES and not name.endswith(".contract"):
+            elif first in SERVICES and name.split(".")[1:2] != ["contract"]:
                 yield Finding(file.path, getattr(node, "lineno", 1), f"a contract imports {name}")
 
 

@@ -21,7 +21,7 @@ from gateway.conversations import Conversations
 from gateway.oauth.authorize import Asked, answered, checked
 from gateway.oauth.consents import CONSENT_TTL, Consent
 from gateway.oauth.server import Answer, Parts
-from gateway.record import Record
+from gateway.record.entries import Record
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.merkle import (
+from gateway.record.merkle import (
     EMPTY_ROOT,
     EdgeImpossible,
     Node,

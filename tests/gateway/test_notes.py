@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.notes import Checkpoint, NoteRefused, checkpoint_of, key_id, open_note, sign_note, verifier_key
+from gateway.record.notes import Checkpoint, NoteRefused, checkpoint_of, key_id, open_note, sign_note, verifier_key
 
 # golang.org/x/mod/sumdb/note, the example of its documentation.
 GO_VERIFIER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from gateway import record_store as store
-from gateway.merkle import root_by_path
-from gateway.record import Record, receipt_holds
-from gateway.record_proofs import inclusion_proof
+from gateway.record import store
+from gateway.record.entries import Record, receipt_holds
+from gateway.record.merkle import root_by_path
+from gateway.record.proofs import inclusion_proof
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.problems import NotFound
 from infra.dev.postgres import Cluster, ServiceDatabase

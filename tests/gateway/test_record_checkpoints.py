@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.record import Record
-from gateway.sealer import Sealer
+from gateway.record.entries import Record
+from gateway.record.sealer import Sealer
 from infra.dev.postgres import Cluster, ServiceDatabase
 from tests.support.database import DatabaseMaker
 from tests.support.record import RecordHouse, record_house

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from gateway.bearers import Bearer, Bearers, CallerKind
 from gateway.callers import Callers
-from gateway.merkle import root_by_path
-from gateway.notes import checkpoint_of, open_note
 from gateway.oauth.machines import Machines
-from gateway.record_routes import ROUTES
+from gateway.record.merkle import root_by_path
+from gateway.record.notes import checkpoint_of, open_note
+from gateway.record.routes import ROUTES
 from infra.chassis.http import build_app
 from infra.chassis.ids import new_id
 from infra.dev.postgres import Cluster, ServiceDatabase

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from gateway import record_store as store
-from gateway.record import Record, receipt_holds
-from gateway.sealer import BATCH_ENTRIES_MAX, INTERVAL_SECONDS, RecordDamaged, Sealer
+from gateway.record import store
+from gateway.record.entries import Record, receipt_holds
+from gateway.record.sealer import BATCH_ENTRIES_MAX, INTERVAL_SECONDS, RecordDamaged, Sealer
 from infra.chassis.engine import create_engine, tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret

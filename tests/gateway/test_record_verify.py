@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.record_walk import FINDINGS_MAX
+from gateway.record.walk import FINDINGS_MAX
 from infra.dev.postgres import Cluster, ServiceDatabase
 from tests.support.database import DatabaseMaker
 from tests.support.record import RecordHouse, record_house

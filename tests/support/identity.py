@@ -34,7 +34,7 @@ from gateway.oauth.clients import TOKEN_EXCHANGE
 from gateway.oauth.grants import ACCESS_TOKEN
 from gateway.peers import Inbox
 from gateway.provision import provision
-from gateway.record import Record
+from gateway.record.entries import Record
 from infra.chassis.client import PeerClient
 from infra.chassis.clock import FixedClock
 from infra.chassis.engine import create_engine, tenant_transaction

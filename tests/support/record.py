@@ -12,11 +12,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.contract import Receipt, RecordVerification
-from gateway.merkle import leaf_hash
-from gateway.record import Record, entry_bytes
-from gateway.record_store import sealed_entries
-from gateway.record_verify import verify
-from gateway.sealer import Sealer
+from gateway.record.entries import Record, entry_bytes
+from gateway.record.merkle import leaf_hash
+from gateway.record.sealer import Sealer
+from gateway.record.store import sealed_entries
+from gateway.record.verify import verify
 from infra.chassis.clock import FixedClock
 from infra.chassis.engine import create_engine, tenant_transaction
 from infra.chassis.ids import new_id

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway import record_store as store
 from gateway.contract import RecordVerification
-from gateway.record import Record
-from gateway.record_store import CheckpointRow
-from gateway.record_walk import Walk
+from gateway.record import store
+from gateway.record.entries import Record
+from gateway.record.store import CheckpointRow
+from gateway.record.walk import Walk
 from infra.chassis.engine import reaching_database
 
 

@@ -12,11 +12,11 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway import record_store as store
-from gateway.merkle import TILE_LEVELS, EdgeImpossible, RightEdge
-from gateway.notes import Checkpoint, NoteRefused
-from gateway.record import Record, origin_of
-from gateway.record_store import CheckpointRow, Unsealed
+from gateway.record import store
+from gateway.record.entries import Record, origin_of
+from gateway.record.merkle import TILE_LEVELS, EdgeImpossible, RightEdge
+from gateway.record.notes import Checkpoint, NoteRefused
+from gateway.record.store import CheckpointRow, Unsealed
 from gateway.store import all_tenants
 from infra.chassis import logs
 from infra.chassis.engine import directory_transaction, tenant_transaction

@@ -9,14 +9,14 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway import record_store as store
 from gateway.callers import Caller, CallerKind, authenticate
 from gateway.contract import RecordCheckpoint, RecordEntry, RecordInclusion, RecordVerification
-from gateway.notes import verifier_key
-from gateway.record import Record, origin_of
-from gateway.record_proofs import Inclusion, inclusion_proof
-from gateway.record_store import CheckpointRow
-from gateway.record_verify import verify
+from gateway.record import store
+from gateway.record.entries import Record, origin_of
+from gateway.record.notes import verifier_key
+from gateway.record.proofs import Inclusion, inclusion_proof
+from gateway.record.store import CheckpointRow
+from gateway.record.verify import verify
 from gateway.routes import checked
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.problems import NotFound

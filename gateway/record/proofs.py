@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import record_store as store
-from gateway.merkle import inclusion_path, nodes_for_inclusion
-from gateway.record_store import CheckpointRow
+from gateway.record import store
+from gateway.record.merkle import inclusion_path, nodes_for_inclusion
+from gateway.record.store import CheckpointRow
 from infra.chassis.problems import NotFound
 
 

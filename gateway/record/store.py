@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.merkle import Node, NodeRange
+from gateway.record.merkle import Node, NodeRange
 
 ROWS_AT_ONCE = 1_000
 """Of a stream: about 1 MB of entries, hashed in some 10 ms before others get their turn."""

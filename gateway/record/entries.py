@@ -22,8 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.bearers import public_jwk, thumbprint
 from gateway.contract import Receipt
-from gateway.merkle import leaf_hash
-from gateway.notes import Checkpoint, NoteRefused, checkpoint_of, open_note, sign_note
+from gateway.record.merkle import leaf_hash
+from gateway.record.notes import Checkpoint, NoteRefused, checkpoint_of, open_note, sign_note
 from infra.chassis.canonical import canonical_json
 from infra.chassis.clock import Clock
 

@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 
 from gateway.contract import RecordVerification
-from gateway.merkle import TILE_LEVELS, EdgeImpossible, Node, RightEdge, leaf_hash
-from gateway.notes import Checkpoint, NoteRefused
-from gateway.record import Record
-from gateway.record_store import CheckpointRow, EntryRow
+from gateway.record.entries import Record
+from gateway.record.merkle import TILE_LEVELS, EdgeImpossible, Node, RightEdge, leaf_hash
+from gateway.record.notes import Checkpoint, NoteRefused
+from gateway.record.store import CheckpointRow, EntryRow
 
 FINDINGS_MAX: Final = 100
 """What a person reads; how many more there are is said in one line."""

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.bearers import signing_key
 from gateway.contract import RecordVerification
-from gateway.record import Record
-from gateway.record_verify import verify as verify_record
+from gateway.record.entries import Record
+from gateway.record.verify import verify as verify_record
 from gateway.settings import RecordSettings
 from gateway.store import all_tenants
 from infra.chassis.clock import SystemClock

@@ -1,0 +1,38 @@
+"""What a person consented to."""
+
+from datetime import datetime
+
+import msgspec
+
+from gateway.contract.decisions import DecisionView
+from gateway.contract.values import Identifier
+
+
+class MandateView(msgspec.Struct, frozen=True, kw_only=True):
+    mandate_id: str
+    brand_id: str
+    currency: str
+    payment_cap_minor: int
+    day_cap_minor: int
+    spent_today_minor: int
+    delegates: list[str]
+    state: str
+    expires_at: datetime
+
+
+class MandateList(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/mandates`: the subject's mandates for this brand, newest first; none when denied."""
+
+    decision: DecisionView
+    mandates: list[MandateView]
+
+
+class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/mandates/{mandate_id}/revocations`."""
+
+    conversation_id: Identifier | None = None
+
+
+class RevocationView(msgspec.Struct, frozen=True, kw_only=True):
+    decision: DecisionView
+    revoked: bool

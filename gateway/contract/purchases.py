@@ -1,0 +1,107 @@
+"""Quotes, purchases and refunds."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from gateway.contract.decisions import DecisionView
+from gateway.contract.values import AmountMinor, Currency, Identifier, Sha256
+
+
+class QuoteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`PUT /v1/quotes/{checkout_id}` by mcp_server: what a checkout costs now, and by its bearer whose it is.
+
+    Replaces the earlier quote of the same person.
+    """
+
+    brand_id: Identifier
+    cart_sha256: Sha256
+    amount_minor: AmountMinor
+    currency: Currency
+    description: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class QuoteView(msgspec.Struct, frozen=True, kw_only=True):
+    checkout_id: str
+    cart_sha256: str
+    amount_minor: int
+    currency: str
+    expires_at: datetime
+
+
+class PurchaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/purchases`: pay for this checkout as quoted. One purchase a checkout; repeating it goes on with it."""
+
+    checkout_id: Identifier
+    cart_sha256: Sha256
+    conversation_id: Identifier | None = None
+
+
+class PurchaseState(StrEnum):
+    DENIED = "denied"
+    NEEDS_CARD = "needs_card"
+    CHARGING = "charging"
+    PAID = "paid"
+    DECLINED = "declined"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class CardOnFile(msgspec.Struct, frozen=True, kw_only=True):
+    card_brand: str
+    last4: str
+
+
+class PurchaseView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A denied request has no `purchase_id` unless an earlier one for this checkout was allowed."""
+
+    checkout_id: str
+    state: PurchaseState
+    amount_minor: int
+    currency: str
+    cart_sha256: str = ""
+    purchase_id: str | None = None
+    brand_id: str | None = None
+    subject_id: str | None = None
+    decision: DecisionView | None = None
+    card_url: str | None = None
+    capture_id: str | None = None
+    card: CardOnFile | None = None
+    reason: str | None = None
+    """For declined and failed: a member of vault.contract.ChargeReason."""
+    refunded_minor: int = 0
+    paid_at: datetime | None = None
+
+
+class PurchasePage(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/purchases?state=paid&brand_id=…&after=…` by mcp_server: paid purchases in the order they were paid."""
+
+    purchases: list[PurchaseView]
+    next_after: str
+    """Cursor; hand it back to get what came later. Never skips a purchase."""
+
+
+class RefundRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/purchases/{purchase_id}/refunds` by an agent with scope `refund`. `request_key` makes it repeatable."""
+
+    amount_minor: AmountMinor
+    request_key: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+    conversation_id: Identifier | None = None
+
+
+class RefundState(StrEnum):
+    DENIED = "denied"
+    REFUNDED = "refunded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class RefundView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    state: RefundState
+    amount_minor: int
+    currency: str
+    refund_id: str | None = None
+    refunded_minor: int = 0
+    decision: DecisionView | None = None

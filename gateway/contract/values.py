@@ -1,0 +1,48 @@
+"""Words and bounds that several requests and answers share."""
+
+from enum import IntEnum, StrEnum
+from typing import Annotated
+
+import msgspec
+
+Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=r"^[a-z]{3}_[a-z0-9_]+$")]
+AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]
+Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+ChatText = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}$")]
+
+
+class AssuranceLevel(IntEnum):
+    """How sure we are that it is the subject. Ordered; written in JSON by name, in lower case."""
+
+    ANONYMOUS = 0
+    RECOGNISED = 1
+    VERIFIED = 2
+    STRONG = 3
+    CONFIRMED = 4
+
+
+class LevelName(StrEnum):
+    ANONYMOUS = "anonymous"
+    RECOGNISED = "recognised"
+    VERIFIED = "verified"
+    STRONG = "strong"
+    CONFIRMED = "confirmed"
+
+
+class Channel(StrEnum):
+    CHAT = "chat"
+    EMAIL = "email"
+    VOICE = "voice"
+    BACK_OFFICE = "back_office"
+    ASSISTANT = "assistant"
+
+
+class ContactKind(StrEnum):
+    EMAIL = "email"
+    PHONE = "phone"
+
+
+class ChallengeMethod(StrEnum):
+    EMAIL_CODE = "email_code"

@@ -1,0 +1,1 @@
+"""The append-only record: entries, the tree over them, what is signed, and how anybody checks it."""
