@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from infra.dev.house import House
 from infra.dev.postgres import Cluster
+from tests.support.cases import LONG
 from tests.support.database import DatabaseMaker, Databases
 from tests.support.house import throwaway_house
+
+settings.register_profile("long", max_examples=LONG, deadline=None)
 
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - the folder made inside is TemporaryDirectory's own
 MEMORY_BYTES_MIN = 4 * 2**30

@@ -1,14 +1,10 @@
 """The decision: which facts allow, which objections a denial names, which remedies are found."""
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given as over
-from hypothesis import settings
-from hypothesis import strategies as st
 
 from gateway.callers import CallerKind
 from gateway.cedar import FOLDER, Cedar, PoliciesUnusable, Question
@@ -137,71 +133,6 @@ def test_nothing_a_person_can_do_mends_a_missing_scope():
     decision = decide_purchase(CEDAR, given.purchase(caller=given.agent(scopes=frozenset())), NOW)
 
     assert decision.remedies == ()
-
-
-AMOUNTS = st.integers(min_value=-10, max_value=20_000)
-
-
-@settings(max_examples=300, deadline=None)
-@over(
-    amount=AMOUNTS,
-    payment_cap=AMOUNTS,
-    day_cap=AMOUNTS,
-    taken=AMOUNTS,
-    level=st.sampled_from(AssuranceLevel),
-    known=st.booleans(),
-    has_mandate=st.booleans(),
-    revoked=st.booleans(),
-    quote_left=st.integers(min_value=-2, max_value=2),
-    mandate_left=st.integers(min_value=-2, max_value=2),
-    currency=st.sampled_from(["USD", "EUR"]),
-    same_cart=st.booleans(),
-    scoped=st.booleans(),
-)
-@pytest.mark.control("UC-D.1")
-def test_the_policies_agree_with_the_rule_said_in_python(
-    amount: int,
-    payment_cap: int,
-    day_cap: int,
-    taken: int,
-    level: AssuranceLevel,
-    known: bool,
-    has_mandate: bool,
-    revoked: bool,
-    quote_left: int,
-    mandate_left: int,
-    currency: str,
-    same_cart: bool,
-    scoped: bool,
-):
-    mandate = given.mandate(
-        payment_cap_minor=payment_cap,
-        day_cap_minor=day_cap,
-        taken_today_minor=taken,
-        revoked=revoked,
-        currency=currency,
-        expires_at=NOW + timedelta(seconds=mandate_left),
-    )
-    facts = given.purchase(
-        caller=given.agent(scopes=frozenset({"purchase"}) if scoped else frozenset()),
-        conversation=given.conversation(given.SUBJECT if known else None),
-        level=level,
-        cart_sha256=given.CART if same_cart else "b" * 64,
-        quote=given.quote(amount_minor=amount, expires_at=NOW + timedelta(seconds=quote_left)),
-        mandate=mandate if has_mandate and known else None,
-    )
-    within = 0 < amount <= payment_cap and 0 <= taken <= day_cap - amount
-    lasting = quote_left > 0 and mandate_left > 0 and not revoked
-    expected = (
-        scoped and known and level >= AssuranceLevel.VERIFIED and same_cart and has_mandate and currency == "USD"
-    ) and (within and lasting)
-
-    decision = decide_purchase(CEDAR, facts, NOW)
-
-    assert decision.allowed == expected
-    assert decision.allowed == (decision.reasons == (Reason.WITHIN_MANDATE,))
-    if decision.allowed:
-        assert decision.remedies == ()
 
 
 TIER_MAX = {

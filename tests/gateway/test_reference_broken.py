@@ -1,0 +1,223 @@
+"""Questions with something missing or of the wrong type are never allowed, and the comparison notices changed policies.
+
+A mutant is the policies with one condition turned round. Each has to be refused at the start or to answer otherwise
+than the reference somewhere in a fixed set of cases; a mutant that passes would be a rule that nothing holds to.
+`&&` and `has` stay: without them most mutants do not fit the schema and are refused at the start anyway.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import given as over
+from hypothesis import strategies as st
+
+from gateway.cedar import FOLDER, GROUPS, Cedar, PoliciesUnusable, Question
+from gateway.contract import Reason
+from gateway.decide import decide_about_person, decide_purchase, decide_recall, decide_refund
+from gateway.facts import PersonFacts, ref
+from tests.gateway import reference
+from tests.gateway.reference import Answer
+from tests.gateway.reference_cases import HIGHEST, LOWEST, people, purchases, refunds
+from tests.gateway.test_reference import CEDAR
+from tests.support.cases import cases
+
+CORPUS_CASES = 1_000
+WEIGHED = sorted(GROUPS) + ["purchase"] * len(GROUPS)
+"""Half of the questions are about purchases: they have by far the most conditions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as the gateway asks it, and what the reference says to the facts behind it."""
+
+    question: Question
+    expected: Answer
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> Asked:
+    """Of any action."""
+    action = draw(st.sampled_from(WEIGHED))
+    if action == "purchase":
+        facts, now = draw(purchases())
+        return Asked(decide_purchase(CEDAR, facts, now).question, reference.purchase(facts, now))
+    if action == "refund":
+        refunded, now = draw(refunds())
+        return Asked(decide_refund(CEDAR, refunded, now).question, reference.refund(refunded))
+    return _about_person(action, *draw(people()))
+
+
+def _about_person(action: str, facts: PersonFacts, now: datetime) -> Asked:
+    if action == "recall":
+        decision, tier = decide_recall(CEDAR, facts, now)
+        return Asked(decision.question, reference.recall(facts, tier))
+    return Asked(
+        decide_about_person(CEDAR, action, facts, now).question,
+        reference.about_person(action, facts),
+    )
+
+
+WRONG_FOR: dict[type, tuple[Any, ...]] = {
+    bool: (1, 0, "true", None, [True]),
+    int: ("1", 1.5, 1.0, True, None, [1], HIGHEST + 1, LOWEST - 1),
+    str: (1, True, None, ["x"], {"x": 1}),
+    list: ("x", 1, None, [1], [["x"]], {"x": 1}),
+    dict: ("x", 1, None, [], {}, ref("Nothing", "x"), ref("Caller", "agt_larkspur")),
+}
+"""Values of other types than the right one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A place in a question: in its context, or in an entity's attributes."""
+
+    entity: int | None
+    name: str
+
+
+def holes(question: Question) -> list[Hole]:
+    in_context = [Hole(None, name) for name in question.context]
+    return in_context + [
+        Hole(place, name) for place, entity in enumerate(question.entities) for name in entity["attrs"]
+    ]
+
+
+def with_part(question: Question, hole: Hole, change: Any) -> Question:
+    """`change` is what takes the part's place; `...` removes it."""
+
+    def changed(parts: Any) -> dict[str, Any]:
+        kept = {name: value for name, value in parts.items() if name != hole.name}
+        return kept if change is ... else kept | {hole.name: change}
+
+    entities, context = list(question.entities), dict(question.context)
+    if hole.entity is None:
+        context = changed(context)
+    else:
+        entity = entities[hole.entity]
+        entities[hole.entity] = {**entity, "attrs": changed(entity["attrs"])}
+    return Question(question.action, question.principal, question.resource, context, tuple(entities))
+
+
+def without_entity(question: Question, place: int) -> Question:
+    entities = question.entities[:place] + question.entities[place + 1 :]
+    return Question(question.action, question.principal, question.resource, question.context, entities)
+
+
+@cases(200)
+@over(questions(), st.data())
+@pytest.mark.control("UC-D.1")
+def test_a_question_with_anything_missing_is_never_allowed(asked: Asked, data: st.DataObject):
+    question = asked.question
+    missing_entity = [without_entity(question, place) for place in range(len(question.entities))]
+    missing_part = [with_part(question, hole, ...) for hole in holes(question)]
+
+    verdict = CEDAR.answer(data.draw(st.sampled_from([*missing_entity, *missing_part])))
+
+    assert not verdict.allowed
+    assert verdict.reasons
+
+
+@cases(200)
+@over(questions(), st.data())
+@pytest.mark.control("UC-D.1")
+def test_a_question_with_anything_of_another_type_is_an_evaluation_error(asked: Asked, data: st.DataObject):
+    question = asked.question
+    hole = data.draw(st.sampled_from(holes(question)))
+    parts = question.context if hole.entity is None else question.entities[hole.entity]["attrs"]
+    wrong = data.draw(st.sampled_from(WRONG_FOR[type(parts[hole.name])]))
+
+    verdict = CEDAR.answer(with_part(question, hole, wrong))
+
+    assert not verdict.allowed
+    assert verdict.reasons == (Reason.EVALUATION_ERROR,)
+
+
+COMPLEMENT = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+NEIGHBOUR = {"<=": "<", ">": ">="}
+"""One step off, where that is not made up for by the other half of the rule."""
+CONDITION = re.compile(
+    r"(?P<operator>[=!<>]=|(?<![<=>!])[<>](?!=))"
+    r"|(?P<negated>!?)(?P<call>(?:\[[^\]]*\]|\b[\w.]+)\.contains(?:Any)?\()"
+    r"|(?P<flag_negated>!?)(?P<flag>\b(?:resource\.paid|context\.mandate\.revoked)\b)"
+    r"|(?P<when>\b(?:when|unless)(?= \{))"
+)
+
+
+def mutations(text: str) -> Iterator[tuple[str, str]]:
+    """Each with its name: the line and what it was changed to."""
+    for found in CONDITION.finditer(text):
+        if _is_no_condition(text, found.start()):
+            continue
+        operator = found["operator"]
+        steps = [COMPLEMENT[operator], NEIGHBOUR.get(operator)] if operator else [_turned(found)]
+        line = text.count("\n", 0, found.start()) + 1
+        for replacement in filter(None, steps):
+            yield f"{line}:{found[0]}->{replacement}", text[: found.start()] + replacement + text[found.end() :]
+
+
+def _turned(found: re.Match[str]) -> str:
+    if found["when"]:
+        return "unless" if found["when"] == "when" else "when"
+    negated, kept = (found["negated"], found["call"]) if found["call"] else (found["flag_negated"], found["flag"])
+    return kept if negated else f"!{kept}"
+
+
+def _is_no_condition(text: str, place: int) -> bool:
+    """In a remark, or in a head: `permit (principal, action == …` says what the rule is about."""
+    line = text[text.rfind("\n", 0, place) + 1 :]
+    return line.startswith(("permit (", "forbid (")) or "//" in text[text.rfind("\n", 0, place) + 1 : place]
+
+
+MUTANTS = {
+    f"{file.name}:{name}": (file.name, mutated)
+    for file in sorted((FOLDER / "policies").glob("*.cedar"))
+    for name, mutated in mutations(file.read_text())
+}
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[Asked]:
+    """The same in every run."""
+    kept: list[Asked] = []
+
+    @settings(max_examples=CORPUS_CASES, derandomize=True, database=None, deadline=None, phases=(Phase.generate,))
+    @over(questions())
+    def keep(asked: Asked):
+        kept.append(asked)
+
+    keep()
+    return kept
+
+
+def agrees(cedar: Cedar, asked: Asked) -> bool:
+    verdict = cedar.answer(asked.question)
+    return Answer(verdict.allowed, frozenset(verdict.reasons)) == asked.expected
+
+
+def test_the_unchanged_policies_agree_with_the_reference_everywhere(corpus: list[Asked]):
+    assert len(MUTANTS) > 60
+    assert sum(asked.expected.allowed for asked in corpus) > CORPUS_CASES // 10
+    assert [asked for asked in corpus if not agrees(CEDAR, asked)] == []
+
+
+@pytest.mark.parametrize(("file", "mutated"), MUTANTS.values(), ids=MUTANTS)
+@pytest.mark.control("UC-D.1")
+def test_a_condition_turned_round_is_noticed(tmp_path: Path, corpus: list[Asked], file: str, mutated: str):
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "schema.cedarschema").write_text((FOLDER / "schema.cedarschema").read_text())
+    for each in (FOLDER / "policies").glob("*.cedar"):
+        (tmp_path / "policies" / each.name).write_text(mutated if each.name == file else each.read_text())
+
+    try:
+        changed = Cedar.load(tmp_path)
+    except PoliciesUnusable:
+        return
+
+    group = file.removesuffix(".cedar")
+    assert not all(agrees(changed, asked) for asked in corpus if GROUPS[asked.question.action] == group)
