@@ -23,6 +23,7 @@ from gateway.record import routes as record_routes
 from gateway.record.entries import Record
 from gateway.record.sealer import Sealer
 from gateway.refunds import Refunds
+from gateway.refusals import API_REFUSALS
 from gateway.settings import Keys, Settings
 from gateway.sweeper import Sweeper
 from infra.chassis.client import PeerClient
@@ -135,4 +136,5 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record) ->
         ready={"database": database},
         dependencies=dependencies,
         docs=True,
+        refusals={"/v1": API_REFUSALS},
     )

@@ -19,7 +19,8 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
-from infra.chassis import logs, problems, trace
+from infra.chassis import logs, openapi, problems, trace
+from infra.chassis.openapi import Refusals
 from infra.chassis.settings import Bind
 from infra.chassis.strict_json import NotStrictJson, decode
 
@@ -58,13 +59,15 @@ def build_app(
     metrics: Metrics | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
     docs: bool = False,
+    refusals: Refusals | None = None,
     operations: bool = True,
 ) -> ASGIApp:
     """A Litestar app with our edges on: limits, strict JSON, problems, trace, health, readiness, metrics.
 
     `dependencies` maps names to ready-made objects; handlers take them as `NamedDependency[T]`. `ready` maps the name
-    of something needed (e.g. `database`) to a check. With `docs`, OpenAPI is served at `/schema`. Without
-    `operations`, for a listener strangers reach, there is no `/health`, `/ready` and `/metrics`.
+    of something needed (e.g. `database`) to a check. With `docs`, OpenAPI is served at `/schema`; `refusals` says what
+    operations below a path are refused with. Without `operations`, for a listener strangers reach, there is no
+    `/health`, `/ready` and `/metrics`.
     """
     measured = metrics or Metrics()
     app = Litestar(
@@ -76,6 +79,8 @@ def build_app(
         request_max_body_size=body_bytes_max,
         logging_config=None,
     )
+    if docs:
+        openapi.publish(app, refusals or {})
     return _Edge(app, measured, body_bytes_max)
 
 

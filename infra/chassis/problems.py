@@ -83,6 +83,14 @@ class PeerUnreachable(Problem):
     detail = "A service needed for this is not answering; try again."
 
 
+class InternalError(Problem):
+    """Whatever is not ours to explain; what happened is in the log."""
+
+    status = 500
+    code = "internal_error"
+    detail = "Something went wrong here; it was not you."
+
+
 def body_of(problem: Problem) -> bytes:
     here = trace.current.get()
     document = {
@@ -133,7 +141,7 @@ def _on_anything(request: Request[Any, Any, Any], error: Exception) -> Response[
     log.error(
         "unexpected_error", error=type(error).__name__, where=_where(error), path=request.scope.get("path_template")
     )
-    return _respond(Problem(status=500, code="internal_error", detail="Something went wrong here; it was not you."))
+    return _respond(InternalError())
 
 
 def _where(error: BaseException) -> list[str]:
