@@ -137,6 +137,14 @@ DECISIONS = (
         not_claimed="That a brand's own catalogue has the right prices.",
     ),
     Control(
+        id="UC-D.21",
+        title="Asking first changes nothing",
+        sources=("ASVS 8.2.2",),
+        claim="Whether something may be done can be asked before it is done: answered from looked-up facts as the act "
+        "would be, recorded, and without reserving, binding or revealing whether a foreign thing exists.",
+        not_claimed="That the act will be allowed later: it is decided again when it is asked for.",
+    ),
+    Control(
         id="UC-C.1",
         title="At most one charge",
         sources=("ASVS 2.3.3",),

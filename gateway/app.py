@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from litestar.types import ASGIApp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway import routes
+from gateway import enquiry_routes, routes
 from gateway.captures import Captures
 from gateway.cedar import Cedar
 from gateway.challenges import Codes
@@ -13,6 +13,7 @@ from gateway.charging import Charging
 from gateway.contacts import Contacts
 from gateway.conversations import Conversations
 from gateway.disclosures import Disclosures
+from gateway.enquiries import Enquiries
 from gateway.grants import GrantMint
 from gateway.identity import Identity, build_identity
 from gateway.mandates import Mandates
@@ -58,6 +59,7 @@ class Core:
     refunds: Refunds
     disclosures: Disclosures
     mandates: Mandates
+    enquiries: Enquiries
 
 
 def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
@@ -93,6 +95,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         refunds=Refunds(engine=engine, cedar=cedar, record=record, vault=vault, clock=clock),
         disclosures=Disclosures(engine, cedar, record, Memory(peers["memory"], mint), clock),
         mandates=Mandates(engine, cedar, record, clock),
+        enquiries=Enquiries(engine, cedar, record, clock),
     )
     identity = build_identity(
         engine=engine,
@@ -126,13 +129,19 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record) ->
         "refunds": core.refunds,
         "disclosures": core.disclosures,
         "mandates": core.mandates,
+        "enquiries": core.enquiries,
         "engine": engine,
         "record": record,
         **identity.dependencies,
     }
     return build_app(
         service="gateway",
-        routes=[routes.router(identity.dependencies["callers"]), *record_routes.ROUTES, *identity.routes],
+        routes=[
+            routes.router(identity.dependencies["callers"]),
+            enquiry_routes.router(identity.dependencies["callers"]),
+            *record_routes.ROUTES,
+            *identity.routes,
+        ],
         ready={"database": database},
         dependencies=dependencies,
         docs=True,

@@ -91,18 +91,18 @@ def decide_refund(cedar: Cedar, facts: RefundFacts, now: datetime) -> Decision:
     return Decision(question, cedar.sha256_for("refund"), now, cedar.answer(question))
 
 
-def decide_about_person(cedar: Cedar, action: str, facts: PersonFacts, now: datetime) -> Decision:
-    """Remember, forget, read or revoke mandates: allowed at some level or at none."""
+def decide_about_person(cedar: Cedar, action: str, facts: PersonFacts, now: datetime, *, tier: int = 0) -> Decision:
+    """Remember, forget, read or revoke mandates, recall exactly this tier: allowed at some level or at none."""
 
     def verdict_on(at: PersonFacts) -> Verdict:
-        return cedar.answer(_person_question(action, at, now, tier=0))
+        return cedar.answer(_person_question(action, at, now, tier=tier))
 
     verdict = verdict_on(facts)
     step_up = None
     if not verdict.allowed:
         step_up = _lowest_level(facts.level, lambda level: verdict_on(facts.at_level(level)).allowed)
     remedies = () if step_up is None else (_step_up(step_up),)
-    question = _person_question(action, facts, now, tier=0)
+    question = _person_question(action, facts, now, tier=tier)
     return Decision(question, cedar.sha256_for(action), now, verdict, remedies)
 
 

@@ -32,7 +32,7 @@ class Mandates:
     async def read(self, conversation_id: str | None, caller: Caller) -> MandateList:
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             facts, decision, view = await self._decide(tx, "read_mandates", conversation_id, caller)
-            found = await _mandates_of(tx, facts, self._clock.now()) if decision.allowed else []
+            found = await mandates_of(tx, facts, self._clock.now()) if decision.allowed else []
         return MandateList(decision=view, mandates=found)
 
     async def revoke(self, mandate_id: str, request: RevocationRequest, caller: Caller) -> RevocationView:
@@ -45,7 +45,7 @@ class Mandates:
 
     async def _revoke(self, tx: AsyncConnection, facts: PersonFacts, mandate_id: str) -> None:
         conversation, now = facts.conversation, self._clock.now()
-        if mandate_id not in {mandate.mandate_id for mandate in await _mandates_of(tx, facts, now)}:
+        if mandate_id not in {mandate.mandate_id for mandate in await mandates_of(tx, facts, now)}:
             raise NotFound
         await revoke(
             tx,
@@ -69,7 +69,7 @@ class Mandates:
         return facts, decision, decision.view(receipt)
 
 
-async def _mandates_of(tx: AsyncConnection, facts: PersonFacts, now: datetime) -> list[MandateView]:
+async def mandates_of(tx: AsyncConnection, facts: PersonFacts, now: datetime) -> list[MandateView]:
     conversation = facts.conversation
     key = {
         "tenant_id": conversation.tenant_id,

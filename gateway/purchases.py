@@ -125,7 +125,7 @@ class Purchases:
                 now=now,
             )
             require_own(caller, lookup.conversation)
-            mine = _only_mine(purchase, lookup)
+            mine = only_mine(purchase, lookup)
             may_know = "purchase" in caller.scopes
             if may_know and mine is not None and mine.state in ledger.UNDER_WAY | {PurchaseState.PAID}:
                 return Step(mine.amount_minor, mine.currency, mine, None, denied=False)
@@ -142,15 +142,7 @@ class Purchases:
         earlier: Purchase | None,
         now: datetime,
     ) -> Step:
-        facts = PurchaseFacts(
-            caller=caller,
-            conversation=lookup.conversation,
-            level=lookup.conversation.assurance(now).level,
-            cart_sha256=request.cart_sha256,
-            quote=lookup.quote,
-            mandate=lookup.mandate,
-        )
-        decision = decide_purchase(self._cedar, facts, now)
+        decision = decide_purchase(self._cedar, purchase_facts(caller, request.cart_sha256, lookup, now), now)
         decision_id = new_id("dec")
         receipt = await self._record.append(
             tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
@@ -274,7 +266,18 @@ class Purchases:
         )
 
 
-def _only_mine(purchase: Purchase | None, lookup: PurchaseLookup) -> Purchase | None:
+def purchase_facts(caller: Caller, cart_sha256: str, lookup: PurchaseLookup, now: datetime) -> PurchaseFacts:
+    return PurchaseFacts(
+        caller=caller,
+        conversation=lookup.conversation,
+        level=lookup.conversation.assurance(now).level,
+        cart_sha256=cart_sha256,
+        quote=lookup.quote,
+        mandate=lookup.mandate,
+    )
+
+
+def only_mine(purchase: Purchase | None, lookup: PurchaseLookup) -> Purchase | None:
     """Nobody's purchase for a conversation whose subject is not known yet; NotFound for another person's."""
     subject_id = lookup.conversation.subject_id
     if purchase is None or subject_id is None:

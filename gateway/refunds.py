@@ -57,7 +57,7 @@ class Refunds:
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             purchase = await purchase_for_update(tx, caller.tenant_id, purchase_id)
             caller.require_brand(purchase.brand_id)
-            await _require_conversation(tx, caller, request, purchase)
+            await require_buyer(tx, caller, request.conversation_id, purchase)
             may_know = "refund" in caller.scopes
             refund = await _refund_by_key(tx, purchase, request.request_key) if may_know else None
             if refund is not None:
@@ -86,16 +86,7 @@ class Refunds:
         self, tx: AsyncConnection, purchase: Purchase, request: RefundRequest, caller: Caller
     ) -> tuple[Refund | None, DecisionView]:
         now = self._clock.now()
-        taken = await tx.execute(_TAKEN_BACK, {"tenant_id": purchase.tenant_id, "purchase_id": purchase.purchase_id})
-        facts = RefundFacts(
-            caller=caller,
-            purchase_id=purchase.purchase_id,
-            brand_id=purchase.brand_id,
-            subject_id=purchase.subject_id,
-            paid=purchase.state is PurchaseState.PAID,
-            refundable_minor=purchase.amount_minor - int(taken.scalar_one()),
-            amount_minor=request.amount_minor,
-        )
+        facts = await refund_facts(tx, caller, purchase, request.amount_minor)
         decision = decide_refund(self._cedar, facts, now)
         decision_id = new_id("dec")
         receipt = await self._record.append(
@@ -169,13 +160,24 @@ async def unfinished(tx: AsyncConnection, tenant_id: str, *, called_before: date
     return [str(refund_id) for refund_id in (await tx.execute(_UNFINISHED, key)).scalars()]
 
 
-async def _require_conversation(
-    tx: AsyncConnection, caller: Caller, request: RefundRequest, purchase: Purchase
-) -> None:
+async def refund_facts(tx: AsyncConnection, caller: Caller, purchase: Purchase, amount_minor: int) -> RefundFacts:
+    taken = await tx.execute(_TAKEN_BACK, {"tenant_id": purchase.tenant_id, "purchase_id": purchase.purchase_id})
+    return RefundFacts(
+        caller=caller,
+        purchase_id=purchase.purchase_id,
+        brand_id=purchase.brand_id,
+        subject_id=purchase.subject_id,
+        paid=purchase.state is PurchaseState.PAID,
+        refundable_minor=purchase.amount_minor - int(taken.scalar_one()),
+        amount_minor=amount_minor,
+    )
+
+
+async def require_buyer(tx: AsyncConnection, caller: Caller, conversation_id: str | None, purchase: Purchase) -> None:
     """A named conversation must be the caller's own and with the person who bought. Raises NotFound."""
-    if request.conversation_id is None:
+    if conversation_id is None:
         return
-    conversation = await own_conversation(tx, caller, request.conversation_id)
+    conversation = await own_conversation(tx, caller, conversation_id)
     if conversation.subject_id != purchase.subject_id:
         raise NotFound
 

@@ -1,6 +1,7 @@
 """The API: a handler parses, calls one verb, answers. Every route takes a caller; see callers.py for who that is."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from litestar import Request, Router, delete, get, post, put
@@ -8,6 +9,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.types import ControllerRouterHandler
 
 from gateway.callers import Caller, Callers, authenticate
 from gateway.contract import (
@@ -219,6 +221,10 @@ HANDLERS = (
 
 
 def router(callers: Callers) -> Router:
+    return router_of(callers, HANDLERS)
+
+
+def router_of(callers: Callers, handlers: Sequence[ControllerRouterHandler]) -> Router:
     """The API. Who calls is found out before any of the body is read: a stranger gets 401 for whatever it sends."""
 
     async def bearer_first(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -228,7 +234,7 @@ def router(callers: Callers) -> Router:
         path="/v1",
         guards=[bearer_first],
         dependencies={"caller": Provide(_known_caller, sync_to_thread=False)},
-        route_handlers=HANDLERS,
+        route_handlers=handlers,
     )
 
 

@@ -128,6 +128,14 @@ async def purchase_for_update(tx: AsyncConnection, tenant_id: str, purchase_id: 
     return _purchase(row)
 
 
+async def purchase_of(tx: AsyncConnection, tenant_id: str, purchase_id: str) -> Purchase:
+    """As it is at this moment, not locked. Raises NotFound."""
+    row = (await tx.execute(_PURCHASE, {"tenant_id": tenant_id, "purchase_id": purchase_id})).mappings().one_or_none()
+    if row is None:
+        raise NotFound
+    return _purchase(row)
+
+
 async def paid_purchases(
     tx: AsyncConnection, *, tenant_id: str, brand_id: str, after: int, limit: int
 ) -> list[Purchase]:
