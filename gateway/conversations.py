@@ -7,10 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.assurance import TTL_OF, EvidenceKind, name_of
 from gateway.callers import Caller, CallerKind
-from gateway.challenges import Codes
+from gateway.challenges import CheckedCode, Codes
 from gateway.contacts import Contacts
 from gateway.contract import (
     AnswerRequest,
+    AssuranceLevel,
     ChallengeView,
     Channel,
     ContactKind,
@@ -100,10 +101,12 @@ class Conversations:
             subject_id = await self._contacts.verified_subject(
                 tx, caller.tenant_id, checked.contact_kind, checked.contact_value
             )
-            await self._attach(tx, caller.tenant_id, conversation_id, subject_id)
+            await self._attach(tx, caller.tenant_id, conversation_id, subject_id, checked)
             return self._view(await own_conversation(tx, caller, conversation_id))
 
-    async def _attach(self, tx: AsyncConnection, tenant_id: str, conversation_id: str, subject_id: str) -> None:
+    async def _attach(
+        self, tx: AsyncConnection, tenant_id: str, conversation_id: str, subject_id: str, checked: CheckedCode
+    ) -> None:
         """Name the subject once; a conversation never changes whose it is."""
         row = {"tenant_id": tenant_id, "conversation_id": conversation_id, "subject_id": subject_id}
         if (await tx.execute(_NAME_SUBJECT, row)).scalar_one_or_none() is None:
@@ -115,6 +118,8 @@ class Conversations:
             subject_id=subject_id,
             kind=EvidenceKind.EMAIL_CODE,
             now=self._clock.now(),
+            contact_kind=checked.contact_kind,
+            contact_blind=self._contacts.blind_index(tenant_id, checked.contact_kind, checked.contact_value),
         )
 
     async def open_for_login(
@@ -137,9 +142,24 @@ class Conversations:
         return str(row["conversation_id"])
 
     async def add_evidence(
-        self, tx: AsyncConnection, *, tenant_id: str, conversation_id: str, subject_id: str, kind: str, now: datetime
+        self,
+        tx: AsyncConnection,
+        *,
+        tenant_id: str,
+        conversation_id: str,
+        subject_id: str,
+        kind: str,
+        now: datetime,
+        level: AssuranceLevel | None = None,
+        request_sha256: str | None = None,
+        contact_kind: str | None = None,
+        contact_blind: bytes | None = None,
     ) -> None:
-        """`kind` is one of assurance.EvidenceKind, which also says how long it lasts."""
+        """`kind` is one of assurance.EvidenceKind, which also says how long it lasts.
+
+        For `level` and `request_sha256` see assurance.Evidence. What came by a contact point counts only while that is
+        one subject's.
+        """
         row = {
             "tenant_id": tenant_id,
             "evidence_id": new_id("evi"),
@@ -148,6 +168,10 @@ class Conversations:
             "kind": EvidenceKind(kind).value,
             "now": now,
             "expires_at": now + TTL_OF[EvidenceKind(kind)],
+            "level": level,
+            "request_sha256": request_sha256,
+            "contact_kind": contact_kind,
+            "contact_blind": contact_blind,
         }
         await tx.execute(_NEW_EVIDENCE, row)
 
@@ -226,6 +250,7 @@ _NAME_SUBJECT = text(
     " AND conversation_id = :conversation_id AND (subject_id IS NULL OR subject_id = :subject_id) RETURNING subject_id"
 )
 _NEW_EVIDENCE = text(
-    "INSERT INTO evidence (tenant_id, evidence_id, conversation_id, subject_id, kind, obtained_at, expires_at)"
-    " VALUES (:tenant_id, :evidence_id, :conversation_id, :subject_id, :kind, :now, :expires_at)"
+    "INSERT INTO evidence (tenant_id, evidence_id, conversation_id, subject_id, kind, obtained_at, expires_at, level,"
+    " request_sha256, contact_kind, contact_blind) VALUES (:tenant_id, :evidence_id, :conversation_id, :subject_id,"
+    " :kind, :now, :expires_at, :level, :request_sha256, :contact_kind, :contact_blind)"
 )

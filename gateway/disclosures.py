@@ -25,6 +25,7 @@ from gateway.errors import MemoryRefused
 from gateway.facts import ConversationFacts, PersonFacts
 from gateway.peers import Behalf, Memory
 from gateway.record.entries import Record
+from gateway.store import note_use
 from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction
@@ -135,13 +136,16 @@ class Disclosures:
             receipt = await self._record.append(
                 tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
             )
+            if decision.allowed:
+                await note_use(tx, facts.conversation, now)
         return Told(facts, decision, decision_id, decision.view(receipt), tier_max)
 
 
 async def person_facts(tx: AsyncConnection, caller: Caller, named: str | None, clock: Clock) -> PersonFacts:
     """Of the caller's own conversation. Raises NotFound, ConversationMissing."""
-    conversation = await own_conversation(tx, caller, conversation_of(caller, named))
-    return PersonFacts(caller=caller, conversation=conversation, level=conversation.assurance(clock.now()).level)
+    now = clock.now()
+    conversation = (await own_conversation(tx, caller, conversation_of(caller, named))).about_person(now)
+    return PersonFacts(caller=caller, conversation=conversation, level=conversation.assurance(now).level)
 
 
 def _screen(text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gateway.assurance import Assurance, Evidence, level_of
+from gateway.assurance import Assurance, Evidence, level_of, recognised
 from gateway.callers import Caller, CallerKind
 from gateway.contract import AssuranceLevel
 
@@ -33,8 +33,16 @@ class ConversationFacts:
     closed: bool
     evidence: Sequence[Evidence]
 
-    def assurance(self, now: datetime) -> Assurance:
-        return level_of(self.evidence, self.subject_id, now)
+    def assurance(self, now: datetime, request_sha256: str | None = None) -> Assurance:
+        """`request_sha256`: see assurance.level_of."""
+        return level_of(self.evidence, self.person(now), now, request_sha256)
+
+    def person(self, now: datetime) -> str | None:
+        """Whose conversation it is; while no real factor has named anybody, whom caller id shows."""
+        return self.subject_id or recognised(self.evidence, now)
+
+    def about_person(self, now: datetime) -> "ConversationFacts":
+        return replace(self, subject_id=self.person(now))
 
     def entity(self) -> Entity:
         attrs = {"brand": ref("Brand", self.brand_id)}

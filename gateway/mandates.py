@@ -13,7 +13,7 @@ from gateway.decide import Decision, decide_about_person
 from gateway.disclosures import person_facts
 from gateway.facts import PersonFacts
 from gateway.record.entries import Record
-from gateway.store import day_of
+from gateway.store import day_of, note_use
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
@@ -61,11 +61,14 @@ class Mandates:
         self, tx: AsyncConnection, action: str, conversation_id: str | None, caller: Caller
     ) -> tuple[PersonFacts, Decision, DecisionView]:
         facts = await person_facts(tx, caller, conversation_id, self._clock)
-        decision = decide_about_person(self._cedar, action, facts, self._clock.now())
+        now = self._clock.now()
+        decision = decide_about_person(self._cedar, action, facts, now)
         decision_id = new_id("dec")
         receipt = await self._record.append(
             tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
         )
+        if decision.allowed:
+            await note_use(tx, facts.conversation, now)
         return facts, decision, decision.view(receipt)
 
 

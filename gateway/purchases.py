@@ -30,6 +30,7 @@ from gateway.store import (
     Purchase,
     PurchaseLookup,
     lock_money,
+    note_use,
     paid_purchases,
     purchase_for_update,
     purchase_lookup,
@@ -151,6 +152,7 @@ class Purchases:
         subject_id, mandate = lookup.conversation.subject_id, lookup.mandate
         if not decision.allowed or subject_id is None or mandate is None:
             return Step(lookup.quote.amount_minor, lookup.quote.currency, earlier, view, denied=True)
+        await note_use(tx, lookup.conversation, now)
         attempt = ledger.Attempt(
             lookup=lookup,
             subject_id=subject_id,

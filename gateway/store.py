@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.assurance import Evidence
+from gateway.assurance import Evidence, to_note_as_used
 from gateway.contract import PurchaseState
 from gateway.facts import ConversationFacts, MandateFacts, QuoteFacts
 from infra.chassis.problems import NotFound
@@ -71,6 +71,13 @@ async def conversation_facts(tx: AsyncConnection, tenant_id: str, conversation_i
     if row is None:
         raise NotFound
     return _conversation(row)
+
+
+async def note_use(tx: AsyncConnection, facts: ConversationFacts, now: datetime) -> None:
+    """A decision counted on this conversation's evidence: it does not idle away yet. Mostly writes nothing."""
+    used = to_note_as_used(facts.evidence, facts.subject_id, now)
+    if used:
+        await tx.execute(_NOTE_USE, {"tenant_id": facts.tenant_id, "used": used, "now": now})
 
 
 async def lock_money(tx: AsyncConnection, *, tenant_id: str, checkout_id: str, conversation_id: str) -> frozenset[str]:
@@ -174,12 +181,7 @@ def _conversation(row: Mapping[Any, Any]) -> ConversationFacts:
         claimed_sealed=row["claimed_contact_sealed"],
         closed=row["closed"],
         evidence=tuple(
-            Evidence(
-                subject_id=item["subject_id"],
-                kind=item["kind"],
-                obtained_at=datetime.fromisoformat(item["obtained_at"]),
-                expires_at=datetime.fromisoformat(item["expires_at"]),
-            )
+            Evidence(**{**item, **{name: _moment(item[name]) for name in ("obtained_at", "expires_at", "used_at")}})
             for item in row["evidence"]
         ),
     )
@@ -207,9 +209,12 @@ def _moment(value: str | datetime | None) -> datetime | None:
 
 
 _EVIDENCE = (
-    "(SELECT coalesce(json_agg(json_build_object('subject_id', e.subject_id, 'kind', e.kind, 'obtained_at',"
-    " e.obtained_at, 'expires_at', e.expires_at)), '[]') FROM evidence e"
-    " WHERE e.tenant_id = c.tenant_id AND e.conversation_id = c.conversation_id) AS evidence"
+    "(SELECT coalesce(json_agg(json_build_object('evidence_id', e.evidence_id, 'subject_id', e.subject_id, 'kind',"
+    " e.kind, 'obtained_at', e.obtained_at, 'expires_at', e.expires_at, 'used_at', e.used_at, 'level', e.level,"
+    " 'request_sha256', e.request_sha256, 'spent', e.spent_at IS NOT NULL, 'shared', e.contact_blind IS NOT NULL"
+    " AND ARRAY[e.subject_id] IS DISTINCT FROM (SELECT array_agg(p.subject_id) FROM contact_points p"
+    " WHERE p.tenant_id = e.tenant_id AND p.kind = e.contact_kind AND p.blind_index = e.contact_blind))), '[]')"
+    " FROM evidence e WHERE e.tenant_id = c.tenant_id AND e.conversation_id = c.conversation_id) AS evidence"
 )
 _CONVERSATION_COLUMNS = (
     "c.tenant_id, c.conversation_id, c.brand_id AS conversation_brand_id, b.name AS brand_name, c.channel,"
@@ -231,6 +236,10 @@ _BRAND_OF_PURCHASE = "JOIN brands b ON b.tenant_id = p.tenant_id AND b.brand_id 
 _CONVERSATION = text(
     f"SELECT {_CONVERSATION_COLUMNS} FROM conversations c JOIN brands b USING (tenant_id, brand_id)"  # noqa: S608 - constants only
     " WHERE c.tenant_id = :tenant_id AND c.conversation_id = :conversation_id"
+)
+_NOTE_USE = text(
+    "UPDATE evidence SET used_at = :now WHERE tenant_id = :tenant_id AND evidence_id = ANY(:used)"
+    " AND coalesce(used_at, obtained_at) < :now"
 )
 _LOCK_MONEY = text(
     "WITH q AS (SELECT 1 FROM quotes WHERE tenant_id = :tenant_id AND checkout_id = :checkout_id FOR NO KEY UPDATE),"

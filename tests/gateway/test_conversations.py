@@ -2,15 +2,12 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from gateway.assurance import Evidence, EvidenceKind, level_of
 from gateway.challenges import CODES_PER_CONTACT
-from gateway.contract import AssuranceLevel
 from infra.chassis.ids import new_id
-from tests.gateway.given import NOW
+from tests.gateway.evidence import level_in, share, use
 from tests.gateway.shop import (
     AGENT,
     GOOD_CARD,
@@ -39,12 +36,12 @@ def wrong(code: str):
     return f"{(int(code) + 1) % 1_000_000:06d}"
 
 
-async def test_a_right_code_verifies_for_twelve_hours(new_shop: Shop):
+async def test_a_right_code_verifies_until_half_an_hour_passes_unused(new_shop: Shop):
     talk = await new_shop.verified_chat()
     path = f"/v1/conversations/{talk.conversation_id}"
 
     now = (await talk.call("GET", path)).json()
-    new_shop.later(timedelta(hours=12))
+    new_shop.later(timedelta(minutes=30))
     after = (await talk.call("GET", path)).json()
 
     assert now["assurance_level"] == "verified"
@@ -289,30 +286,28 @@ async def test_an_assistant_steps_up_again_by_a_code_to_its_person(new_shop: Sho
     assert (challenge["sent_to"], answer.status_code) == ("a•••@example.com", 200)
 
 
-def proof(**changes: Any):
-    times = {"obtained_at": NOW, "expires_at": NOW + timedelta(hours=1)}
-    return Evidence(**{"subject_id": "sub_ada", "kind": EvidenceKind.EMAIL_CODE, **times, **changes})
+async def test_evidence_that_is_used_does_not_idle_away_and_looking_is_not_using(new_shop: Shop):
+    used, watched = await new_shop.verified_chat(), await new_shop.verified_chat()
+    for _ in range(3):
+        new_shop.later(timedelta(minutes=20))
+        await use(used)
+        await level_in(watched)
+
+    assert [await level_in(talk) for talk in (used, watched)] == ["verified", "anonymous"]
 
 
-@pytest.mark.parametrize(
-    "evidence",
-    [
-        (),
-        (proof(subject_id="sub_eve"),),
-        (proof(kind="voice_match"),),
-        (proof(expires_at=NOW),),
-        (proof(obtained_at=NOW + timedelta(seconds=1)),),
-    ],
-    ids=["none", "another's", "unknown kind", "over", "from the future"],
-)
-def test_only_living_evidence_about_this_very_person_counts(evidence: tuple[Evidence, ...]):
-    assert level_of(evidence, "sub_ada", NOW).level is AssuranceLevel.ANONYMOUS
-    assert level_of(evidence, None, NOW).level is AssuranceLevel.ANONYMOUS
+async def test_what_has_idled_away_is_not_woken_by_asking_again(new_shop: Shop):
+    talk = await new_shop.verified_chat()
+    new_shop.later(timedelta(minutes=30))
+
+    assert [await use(talk) for _ in range(2)] == [False, False]
+    assert await level_in(talk) == "anonymous"
 
 
-def test_the_level_lasts_as_long_as_the_longest_evidence_for_it():
-    evidence = (proof(), proof(expires_at=NOW + timedelta(hours=2)))
+async def test_a_code_stops_counting_when_its_address_becomes_another_persons_too(shop: Shop):
+    talk, other = await shop.verified_chat("soon-shared@example.com"), await shop.verified_chat()
+    before = await level_in(talk)
 
-    assurance = level_of(evidence, "sub_ada", NOW)
+    await share(shop, "email", "soon-shared@example.com", other)
 
-    assert (assurance.level, assurance.expires_at) == (AssuranceLevel.VERIFIED, NOW + timedelta(hours=2))
+    assert (before, await level_in(talk)) == ("verified", "anonymous")
