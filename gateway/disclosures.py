@@ -1,14 +1,16 @@
 """What is told about a person, and what is kept: recall, remember, forget. Each leaves one entry in the record."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.assurance import name_of
 from gateway.callers import Caller, CallerKind
 from gateway.cedar import Cedar
+from gateway.confirmations import level_for
 from gateway.contract import (
     DecisionView,
     ForgetRequest,
@@ -41,6 +43,7 @@ HEARSAY_PERCENT: Final = 60
 RELAYED: Final = frozenset({409, 422})
 """What the memory says about the text or about its room; everything else is a failure between us and it."""
 V = TypeVar("V")
+Asked = RecallRequest | RememberRequest | ForgetRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Disclosures:
     async def recall(self, request: RecallRequest, caller: Caller) -> RecallView:
         """What the present level may see, and which levels would see more: the same whether or not there is more."""
         _screen(request.query)
-        told = await self._decide("recall", request.conversation_id, caller)
+        told = await self._decide("recall", request, caller)
         memories: list[RecalledMemory] = []
         if told.decision.allowed:
             order = RecallOrder(
@@ -97,7 +100,7 @@ class Disclosures:
     async def remember(self, request: RememberRequest, caller: Caller) -> RememberedView:
         """Keep a text, with the provenance that the gateway knows; the memory finds its tier."""
         _screen(request.text)
-        told = await self._decide("remember", request.conversation_id, caller)
+        told = await self._decide("remember", request, caller)
         if not told.decision.allowed:
             return RememberedView(decision=told.view)
         order = RememberOrder(
@@ -112,7 +115,7 @@ class Disclosures:
         return RememberedView(decision=told.view, memory_id=kept.memory_id, tier=int(kept.tier))
 
     async def forget(self, request: ForgetRequest, caller: Caller) -> ForgetView:
-        told = await self._decide("forget", request.conversation_id, caller)
+        told = await self._decide("forget", request, caller)
         if not told.decision.allowed:
             return ForgetView(decision=told.view, forgotten=False)
         order = ForgetOrder(
@@ -124,11 +127,13 @@ class Disclosures:
         gone = await _answer(self._memory.forget(order, Behalf(caller.client_id, told.decision_id)))
         return ForgetView(decision=told.view, forgotten=gone.forgotten)
 
-    async def _decide(self, action: str, named: str | None, caller: Caller) -> Told:
+    async def _decide(self, action: str, request: Asked, caller: Caller) -> Told:
         now = self._clock.now()
         decision_id = new_id("dec")
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
-            facts = await person_facts(tx, caller, named, self._clock)
+            facts = await person_facts(tx, caller, request.conversation_id, self._clock)
+            level = await level_for(tx, facts.conversation, now, action, _parameters(request))
+            facts = replace(facts, level=level)
             if action == "recall":
                 decision, tier_max = decide_recall(self._cedar, facts, now)
             else:
@@ -146,6 +151,10 @@ async def person_facts(tx: AsyncConnection, caller: Caller, named: str | None, c
     now = clock.now()
     conversation = (await own_conversation(tx, caller, conversation_of(caller, named))).about_person(now)
     return PersonFacts(caller=caller, conversation=conversation, level=conversation.assurance(now).level)
+
+
+def _parameters(request: Asked) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(request).items() if name != "conversation_id"}
 
 
 def _screen(text: str) -> None:

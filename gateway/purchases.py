@@ -1,8 +1,8 @@
 """Paying for a checkout: decide, reserve and record in one transaction; then card, charge and outcome."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -11,6 +11,7 @@ from gateway.callers import Caller, CallerKind
 from gateway.captures import Captures
 from gateway.cedar import Cedar
 from gateway.charging import Charging, note
+from gateway.confirmations import level_for
 from gateway.contract import (
     CardOnFile,
     DecisionView,
@@ -143,7 +144,10 @@ class Purchases:
         earlier: Purchase | None,
         now: datetime,
     ) -> Step:
-        decision = decide_purchase(self._cedar, purchase_facts(caller, request.cart_sha256, lookup, now), now)
+        facts = purchase_facts(caller, request.cart_sha256, lookup, now)
+        level = await level_for(tx, facts.conversation, now, "purchase", _what_is_confirmed(facts))
+        facts = replace(facts, level=level)
+        decision = decide_purchase(self._cedar, facts, now)
         decision_id = new_id("dec")
         receipt = await self._record.append(
             tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
@@ -277,6 +281,16 @@ def purchase_facts(caller: Caller, cart_sha256: str, lookup: PurchaseLookup, now
         quote=lookup.quote,
         mandate=lookup.mandate,
     )
+
+
+def _what_is_confirmed(facts: PurchaseFacts) -> dict[str, Any]:
+    """This checkout with this cart, at this price."""
+    return {
+        "checkout_id": facts.quote.checkout_id,
+        "cart_sha256": facts.cart_sha256,
+        "amount_minor": facts.quote.amount_minor,
+        "currency": facts.quote.currency,
+    }
 
 
 def only_mine(purchase: Purchase | None, lookup: PurchaseLookup) -> Purchase | None:
