@@ -233,7 +233,17 @@ DATA = (
         claim="Row-level security is on and forced on every table with a tenant but the listed directories; a hostile "
         "query sees nothing of another tenant and nothing at all without one. Another's id is answered as a missing "
         "one.",
-        not_claimed="Equal timing of the two answers, and separate databases for tenants.",
+        not_claimed="Separate databases for tenants.",
+    ),
+    Control(
+        id="UC-7.4",
+        title="Another's id is a missing one",
+        sources=("ASVS 8.2.2", "ASVS 8.4.1", "OWASP API1:2023"),
+        claim="For every field of the API that takes an id, whatever belongs to another tenant, brand, caller or "
+        "person, and what is closed, gets the status, headers and bytes of what never existed, after the same SQL "
+        "statements. No owner is taken from a request.",
+        not_claimed="Equal times to the microsecond: a page of the database that is in memory answers sooner than one "
+        "that is not. That mcp_server, which chooses checkouts' ids itself, cannot see that one is taken.",
     ),
     Control(
         id="UC-M.1",

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gateway import owners
 from gateway.assurance import TTL_OF, EvidenceKind, name_of
 from gateway.callers import Caller, CallerKind
 from gateway.challenges import CheckedCode, Codes
@@ -90,10 +91,10 @@ class Conversations:
         Raises CodeRefused, also for a challenge of somebody else's conversation, whose tries stay untouched.
         """
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
-            key = {"tenant_id": caller.tenant_id, "challenge_id": challenge_id}
-            conversation_id = str((await tx.execute(_CONVERSATION_OF_CHALLENGE, key)).scalar_one_or_none())
             try:
-                await own_conversation(tx, caller, conversation_id)
+                owner, conversation_id = await owners.of_challenge(tx, caller.tenant_id, challenge_id)
+                owners.require(caller, owner)
+                conversation_of(caller, conversation_id)
             except NotFound:
                 raise CodeRefused from None
         checked = await self._codes.check(caller.tenant_id, challenge_id, request.code, purpose=CODE_PURPOSE)
@@ -226,11 +227,7 @@ async def own_conversation(tx: AsyncConnection, caller: Caller, conversation_id:
 
 def require_own(caller: Caller, facts: ConversationFacts) -> None:
     """Raises NotFound unless this caller holds this conversation and it is still open."""
-    caller.require_brand(facts.brand_id)
-    if facts.client_id != caller.client_id or facts.closed:
-        raise NotFound
-    if caller.kind is CallerKind.ASSISTANT and facts.subject_id != caller.subject_id:
-        raise NotFound
+    owners.require(caller, owners.of_facts(facts))
 
 
 _NEW_CONVERSATION = text(
@@ -241,9 +238,6 @@ _NEW_CONVERSATION = text(
 )
 _CLOSE = text(
     "UPDATE conversations SET closed_at = :now WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id"
-)
-_CONVERSATION_OF_CHALLENGE = text(
-    "SELECT conversation_id FROM challenges WHERE tenant_id = :tenant_id AND challenge_id = :challenge_id"
 )
 _NAME_SUBJECT = text(
     "UPDATE conversations SET subject_id = :subject_id WHERE tenant_id = :tenant_id"

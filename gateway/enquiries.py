@@ -9,6 +9,7 @@ from typing import Final, assert_never
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gateway import owners
 from gateway.callers import Caller, CallerKind
 from gateway.cedar import Cedar
 from gateway.contract import (
@@ -27,15 +28,13 @@ from gateway.conversations import conversation_of, require_own
 from gateway.decide import Decision, decide_about_person, decide_purchase, decide_refund
 from gateway.disclosures import person_facts
 from gateway.facts import delegate_names
-from gateway.mandates import mandates_of
-from gateway.purchases import only_mine, purchase_facts
+from gateway.purchases import only_mine, purchase_facts, require_payable
 from gateway.record.entries import Record
-from gateway.refunds import refund_facts, require_buyer
+from gateway.refunds import refund_facts, require_refundable
 from gateway.store import purchase_lookup, purchase_of
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
-from infra.chassis.problems import NotFound
 
 ACTION_OF: Final[Mapping[type[Enquiry], str]] = {
     RecallEnquiry: "recall",
@@ -79,11 +78,13 @@ class Enquiries:
                 assert_never(enquiry)
 
     async def _purchase(self, tx: AsyncConnection, enquiry: PurchaseEnquiry, caller: Caller, now: datetime) -> Decision:
+        conversation_id = conversation_of(caller, enquiry.conversation_id)
+        await require_payable(tx, caller, enquiry.checkout_id, conversation_id)
         lookup, purchase = await purchase_lookup(
             tx,
             tenant_id=caller.tenant_id,
             checkout_id=enquiry.checkout_id,
-            conversation_id=conversation_of(caller, enquiry.conversation_id),
+            conversation_id=conversation_id,
             delegates=delegate_names(caller),
             now=now,
         )
@@ -93,9 +94,8 @@ class Enquiries:
 
     async def _refund(self, tx: AsyncConnection, enquiry: RefundEnquiry, caller: Caller, now: datetime) -> Decision:
         caller.require_kind(CallerKind.AGENT)
+        await require_refundable(tx, caller, enquiry.conversation_id, enquiry.purchase_id)
         purchase = await purchase_of(tx, caller.tenant_id, enquiry.purchase_id)
-        caller.require_brand(purchase.brand_id)
-        await require_buyer(tx, caller, enquiry.conversation_id, purchase)
         return decide_refund(self._cedar, await refund_facts(tx, caller, purchase, enquiry.amount_minor), now)
 
     async def _revocation(
@@ -105,7 +105,6 @@ class Enquiries:
         facts = await person_facts(tx, caller, enquiry.conversation_id, self._clock)
         decision = decide_about_person(self._cedar, "revoke_mandate", facts, now)
         if decision.allowed:
-            own = {mandate.mandate_id for mandate in await mandates_of(tx, facts, now)}
-            if enquiry.mandate_id not in own:
-                raise NotFound
+            owner = await owners.of_mandate(tx, caller.tenant_id, enquiry.mandate_id)
+            owners.require_within(owners.of_facts(facts.conversation), owner)
         return decision

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gateway import owners
 from gateway.callers import Caller
 from gateway.cedar import Cedar
 from gateway.contract import DecisionView, MandateList, MandateView, RevocationRequest, RevocationView
@@ -17,7 +18,6 @@ from gateway.store import day_of, note_use
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
-from infra.chassis.problems import NotFound
 
 
 class Mandates:
@@ -45,8 +45,8 @@ class Mandates:
 
     async def _revoke(self, tx: AsyncConnection, facts: PersonFacts, mandate_id: str) -> None:
         conversation, now = facts.conversation, self._clock.now()
-        if mandate_id not in {mandate.mandate_id for mandate in await mandates_of(tx, facts, now)}:
-            raise NotFound
+        owner = await owners.of_mandate(tx, conversation.tenant_id, mandate_id)
+        owners.require_within(owners.of_facts(conversation), owner)
         await revoke(
             tx,
             tenant_id=conversation.tenant_id,

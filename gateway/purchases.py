@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway import ledger
+from gateway import ledger, owners
 from gateway.callers import Caller, CallerKind
 from gateway.captures import Captures
 from gateway.cedar import Cedar
@@ -114,6 +114,7 @@ class Purchases:
     async def _decide(self, request: PurchaseRequest, caller: Caller) -> Step:
         conversation_id = conversation_of(caller, request.conversation_id)
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+            await require_payable(tx, caller, request.checkout_id, conversation_id)
             locked = await lock_money(
                 tx, tenant_id=caller.tenant_id, checkout_id=request.checkout_id, conversation_id=conversation_id
             )
@@ -291,6 +292,16 @@ def _what_is_confirmed(facts: PurchaseFacts) -> dict[str, Any]:
         "amount_minor": facts.quote.amount_minor,
         "currency": facts.quote.currency,
     }
+
+
+async def require_payable(tx: AsyncConnection, caller: Caller, checkout_id: str, conversation_id: str) -> None:
+    """Raises NotFound before anything is locked: nobody waits for, or holds up, what is not theirs."""
+    conversation = await owners.of_conversation(tx, caller.tenant_id, conversation_id)
+    owners.require(caller, conversation)
+    checkout = await owners.of_checkout(tx, caller.tenant_id, checkout_id)
+    if conversation.subject_id is None:  # may turn out to be whoever it was quoted for; until then the answer is a deny
+        conversation = replace(conversation, subject_id=checkout.subject_id)
+    owners.require_within(conversation, checkout)
 
 
 def only_mine(purchase: Purchase | None, lookup: PurchaseLookup) -> Purchase | None:

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway import owners
 from gateway.callers import Caller, CallerKind
 from gateway.contract import AssuranceLevel, QuoteRequest, QuoteView
 from gateway.conversations import conversation_of, own_conversation
@@ -70,16 +71,16 @@ class Quotes:
             facts = await own_conversation(tx, caller, conversation_of(caller, conversation_id))
             if facts.assurance(self._clock.now()).level < AssuranceLevel.VERIFIED:
                 raise NotFound
-            ids = {"tenant_id": caller.tenant_id, "checkout_id": checkout_id, "brand_id": facts.brand_id}
-            row = (await tx.execute(_QUOTE, {**ids, "subject_id": facts.subject_id})).mappings().one_or_none()
-        if row is None:
-            raise NotFound
+            owner = await owners.of_checkout(tx, caller.tenant_id, checkout_id)
+            owners.require_within(owners.of_facts(facts), owner)
+            key = {"tenant_id": caller.tenant_id, "checkout_id": checkout_id}
+            row = (await tx.execute(_QUOTE, key)).mappings().one()
         return QuoteView(**row)
 
 
 _QUOTE = text(
     "SELECT checkout_id, cart_sha256, amount_minor, currency, expires_at FROM quotes WHERE tenant_id = :tenant_id"
-    " AND checkout_id = :checkout_id AND brand_id = :brand_id AND (subject_id IS NULL OR subject_id = :subject_id)"
+    " AND checkout_id = :checkout_id"
 )
 _PUT_QUOTE = text(
     "INSERT INTO quotes (tenant_id, checkout_id, brand_id, subject_id, client_id, cart_sha256, amount_minor, currency,"

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 import vault.contract
+from gateway import owners
 from gateway.callers import Caller, CallerKind
 from gateway.cedar import Cedar
 from gateway.contract import DecisionView, PurchaseState, RefundRequest, RefundState, RefundView
@@ -22,7 +23,7 @@ from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
-from infra.chassis.problems import CardNumberRefused, NotFound, PeerUnreachable
+from infra.chassis.problems import CardNumberRefused, PeerUnreachable
 from infra.chassis.screen import find_card_number
 
 log = logs.get_logger()
@@ -55,9 +56,8 @@ class Refunds:
         if find_card_number(request.request_key) is not None:
             raise CardNumberRefused
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+            await require_refundable(tx, caller, request.conversation_id, purchase_id)
             purchase = await purchase_for_update(tx, caller.tenant_id, purchase_id)
-            caller.require_brand(purchase.brand_id)
-            await require_buyer(tx, caller, request.conversation_id, purchase)
             may_know = "refund" in caller.scopes
             refund = await _refund_by_key(tx, purchase, request.request_key) if may_know else None
             if refund is not None:
@@ -160,6 +160,17 @@ async def unfinished(tx: AsyncConnection, tenant_id: str, *, called_before: date
     return [str(refund_id) for refund_id in (await tx.execute(_UNFINISHED, key)).scalars()]
 
 
+async def require_refundable(
+    tx: AsyncConnection, caller: Caller, conversation_id: str | None, purchase_id: str
+) -> None:
+    """Raises NotFound unless it is a purchase of the caller's brand, and of the person of a conversation it names."""
+    conversation = None if conversation_id is None else await own_conversation(tx, caller, conversation_id)
+    owner = await owners.of_purchase(tx, caller.tenant_id, purchase_id)
+    owners.require(caller, owner)
+    if conversation is not None:
+        owners.require_within(owners.of_facts(conversation), owner)
+
+
 async def refund_facts(tx: AsyncConnection, caller: Caller, purchase: Purchase, amount_minor: int) -> RefundFacts:
     taken = await tx.execute(_TAKEN_BACK, {"tenant_id": purchase.tenant_id, "purchase_id": purchase.purchase_id})
     return RefundFacts(
@@ -171,15 +182,6 @@ async def refund_facts(tx: AsyncConnection, caller: Caller, purchase: Purchase, 
         refundable_minor=purchase.amount_minor - int(taken.scalar_one()),
         amount_minor=amount_minor,
     )
-
-
-async def require_buyer(tx: AsyncConnection, caller: Caller, conversation_id: str | None, purchase: Purchase) -> None:
-    """A named conversation must be the caller's own and with the person who bought. Raises NotFound."""
-    if conversation_id is None:
-        return
-    conversation = await own_conversation(tx, caller, conversation_id)
-    if conversation.subject_id != purchase.subject_id:
-        raise NotFound
 
 
 async def _refund_by_key(tx: AsyncConnection, purchase: Purchase, request_key: str) -> Refund | None:
