@@ -158,8 +158,25 @@ DECISIONS = (
         sources=("ASVS 9.1.1", "ASVS 9.2.2", "ASVS 9.2.3"),
         claim="Vault and memory act only on a grant signed by the gateway for this service, action, person and exact "
         "body, for 30 seconds at most, and only once, however it is encoded.",
-        not_claimed="Proof of which process sent it: binding grants to the sender's key (`cnf`) is issue 3. A stolen "
-        "grant key mints grants.",
+        not_claimed="Anything against whoever holds the minting key: it mints grants, bound to any sender.",
+    ),
+    Control(
+        id="UC-G.2",
+        title="A grant is of use to its sender only",
+        sources=("ASVS 10.3.5",),
+        claim="A grant names the key of the gateway that sends it (`cnf`), and vault and memory act only with a proof "
+        "by that key for this very call, used once, whatever process of theirs is asked.",
+        not_claimed="The grant that a person's browser carries to the card page: it is bound to no key, lives 20 "
+        "seconds, is used once and opens one form.",
+    ),
+    Control(
+        id="UC-G.3",
+        title="Keys rotate without a refused request",
+        sources=("ASVS 11.1.1", "ASVS 13.3.4"),
+        claim="The keys of bearers and grants rotate with overlap while requests run, none of which is refused for it; "
+        "a key that is gone, private or of another kind checks nothing.",
+        not_claimed="Handing the public keys to vault and memory: whoever runs them copies a file. Keys are files, "
+        "not yet in a key service.",
     ),
     Control(
         id="UC-10.3",

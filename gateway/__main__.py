@@ -2,6 +2,8 @@
 
 migrate                  bring the database to the newest version, as its owner
 provision MANIFEST       make tenants, brands and callers known, as the owner
+keys status              the bearer, grant and sender keys: which signs, which is next, which retire and until when
+keys rotate [PURPOSE …]  make the next key the current one; running processes follow without a restart
 record verify [--tenant TENANT [--checkpoint FILE]]   recompute the record from what is stored; exits 1 on findings
 """
 
@@ -12,10 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway import rotation
 from gateway.app import build_gateway
 from gateway.provision import ManifestRefused, provision
 from gateway.record import commands as record_commands
-from gateway.settings import PREFIX, Keys, OwnerSettings, RecordSettings, Settings, load_keys
+from gateway.settings import PREFIX, Keys, KeySettings, OwnerSettings, RecordSettings, Settings, load_keys
 from infra.chassis import logs
 from infra.chassis.clock import SystemClock
 from infra.chassis.http import Listener, serve
@@ -65,6 +68,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("migrate", help="bring the database to the newest version")
     provisioning = commands.add_parser("provision", help="make tenants, brands and callers known")
     provisioning.add_argument("manifest", type=Path)
+    rotation.add_arguments(commands.add_parser("keys", help="the keys that rotate"))
     record = commands.add_parser("record", help="the append-only record").add_subparsers(dest="verb", required=True)
     verify = record.add_parser("verify", help="recompute the record from what is stored")
     verify.add_argument("--tenant", help="only this tenant")
@@ -80,6 +84,8 @@ def main(arguments: Sequence[str]) -> int:
                 return _migrate()
             case "provision":
                 return _provision(chosen.manifest)
+            case "keys":
+                return rotation.run(load(KeySettings, PREFIX, os.environ), chosen, SystemClock())
             case "record":
                 settings = load(RecordSettings, PREFIX, os.environ)
                 return record_commands.verify(settings, chosen.tenant, chosen.checkpoint)

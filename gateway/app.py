@@ -73,7 +73,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
             ("inbox", settings.inbox_url),
         )
     }
-    mint = GrantMint(keys.grant, settings.public_url, clock)
+    mint = GrantMint(keys.grant, settings.public_url, clock, keys.sender)
     record, cedar = Record(keys.record, clock), Cedar.load()
     vault = Vault(peers["vault"], mint)
     charging = Charging(engine, vault, record, clock)
@@ -101,6 +101,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         engine=engine,
         clock=clock,
         bearer_key=keys.bearer,
+        grant_key=keys.grant,
         public_url=settings.public_url,
         vault_page_url=settings.vault_page_url,
         contacts=contacts,

@@ -1,12 +1,10 @@
-"""Bearers: what proves a caller. JWTs in the shape of RFC 9068, signed with one Ed25519 key, EdDSA and nothing else.
+"""Bearers: what proves a caller. JWTs in the shape of RFC 9068, signed with Ed25519 keys, EdDSA and nothing else.
 
-Minted at `/oauth/token`, checked on every route. A bearer names one audience: the gateway itself for machines and for
+Minted at `/oauth/token`, checked on every route. The keys rotate (infra.chassis.ring): a bearer that the retiring key
+signed stays good until it ends. A bearer names one audience: the gateway itself for machines and for
 exchanged bearers, a brand's MCP endpoint for an assistant.
 """
 
-import base64
-import hashlib
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,21 +13,23 @@ from enum import StrEnum
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from infra.chassis.clock import Clock
+from infra.chassis.compact import NotCompact, read_compact
+from infra.chassis.jwk import ALGORITHM, public_jwk, signing_key, thumbprint
 from infra.chassis.problems import Problem
-from infra.chassis.secret import Secret
+from infra.chassis.ring import SigningRing
+
+__all__ = ["Bearer", "BearerRefused", "Bearers", "CallerKind", "public_jwk", "signing_key", "thumbprint"]
 
 TYPE = "at+jwt"
-ALGORITHM = "EdDSA"
 TTL_SECONDS = 600
 """Ten minutes: a withdrawn caller is out after that at the latest, and a client asks six times an hour."""
 EXCHANGED_TTL_SECONDS = 300
 SKEW_SECONDS = 5
 LENGTH_MAX = 4096
 """Ours are about 700 characters."""
+HEADER_MEMBERS = frozenset({"typ", "alg", "kid"})
 REQUIRED = ("iss", "aud", "exp", "iat", "jti", "sub", "client_id", "scope", "kind")
 
 
@@ -69,12 +69,10 @@ class Bearer:
 
 
 class Bearers:
-    """Mints and checks with the gateway's key. `issuer` is the gateway's public URL, byte for byte."""
+    """Mints and checks with the gateway's keys. `issuer` is the gateway's public URL, byte for byte."""
 
-    def __init__(self, *, key: Ed25519PrivateKey, issuer: str, clock: Clock) -> None:
-        self._key = key
-        self._public = key.public_key()
-        self._key_id = thumbprint(public_jwk(key))
+    def __init__(self, *, key: SigningRing, issuer: str, clock: Clock) -> None:
+        self._ring = key
         self._issuer = issuer
         self._clock = clock
 
@@ -99,7 +97,8 @@ class Bearers:
         claims |= {name: value for name, value in optional.items() if value}
         if bearer.act_client_id:
             claims["act"] = {"sub": bearer.act_client_id}
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})
+        signing = self._ring.now()
+        return jwt.encode(claims, signing.key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": signing.key_id})
 
     def check(self, compact: str, *, audience: str) -> Bearer:
         """The claims, if we signed them, for this audience, and they are in time. Raises BearerRefused."""
@@ -123,26 +122,27 @@ class Bearers:
             expires_at=expires,
         )
 
-    def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """RFC 7517: the public half, for those who check our bearers."""
-        return {"keys": [{**public_jwk(self._key), "kid": self._key_id, "alg": ALGORITHM, "use": "sig"}]}
+    def jwks(self) -> dict[str, list[dict[str, Any]]]:
+        """RFC 7517: the public halves, for those who check our bearers."""
+        return self._ring.now().jwks(self._clock.now())
 
     def _claims(self, compact: str, audience: str) -> dict[str, Any]:
-        if len(compact) > LENGTH_MAX:
-            raise BearerRefused
         try:
-            header = jwt.get_unverified_header(compact)
-            if (header.get("typ"), header.get("alg"), header.get("kid")) != (TYPE, ALGORITHM, self._key_id):
+            header, _ = read_compact(compact, length_max=LENGTH_MAX)
+            if header.keys() != HEADER_MEMBERS or (header["typ"], header["alg"]) != (TYPE, ALGORITHM):
+                raise BearerRefused
+            key = self._ring.now().public(str(header["kid"]), self._clock.now())
+            if key is None:
                 raise BearerRefused
             claims: dict[str, Any] = jwt.decode(
                 compact,
-                self._public,
+                key,
                 algorithms=[ALGORITHM],
                 audience=audience,
                 issuer=self._issuer,
                 options={"require": list(REQUIRED), "strict_aud": True, "verify_exp": False, "verify_iat": False},
             )
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, NotCompact):
             raise BearerRefused from None
         return claims
 
@@ -155,31 +155,6 @@ class Bearers:
         if not datetime.fromtimestamp(issued, UTC) - timedelta(seconds=SKEW_SECONDS) <= now < end:
             raise BearerRefused
         return end
-
-
-def signing_key(pem: Secret[bytes]) -> Ed25519PrivateKey:
-    """An Ed25519 key from PKCS #8 PEM. Raises ValueError for any other kind of key."""
-    key = load_pem_private_key(pem.reveal(), password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        msg = "the bearer key must be Ed25519"
-        raise ValueError(msg)  # noqa: TRY004 - the file's content is wrong, not a type in our code
-    return key
-
-
-def public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
-    """RFC 8037 members of the public half, no others."""
-    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(raw)}
-
-
-def thumbprint(jwk: Mapping[str, str]) -> str:
-    """RFC 7638 SHA-256 thumbprint of a JWK that has only its required members; used as the key id."""
-    canonical = json.dumps(dict(jwk), separators=(",", ":"), sort_keys=True)
-    return _base64url(hashlib.sha256(canonical.encode()).digest())
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str | None:

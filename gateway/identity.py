@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,12 +18,14 @@ from gateway.captures import Captures
 from gateway.challenges import Codes
 from gateway.contacts import Contacts
 from gateway.conversations import Conversations
+from gateway.key_routes import key_routes
 from gateway.oauth.machines import Machines
 from gateway.oauth.routes import AuthorizationServer
 from gateway.oauth.routes import routes as oauth_routes
 from gateway.oauth.server import Parts
 from gateway.record.entries import Record
 from infra.chassis.clock import Clock
+from infra.chassis.ring import SigningRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def build_identity(
     *,
     engine: AsyncEngine,
     clock: Clock,
-    bearer_key: Ed25519PrivateKey,
+    bearer_key: SigningRing,
+    grant_key: SigningRing,
     public_url: str,
     vault_page_url: str,
     contacts: Contacts,
@@ -60,4 +62,5 @@ def build_identity(
         "doors": Doors(captures=captures, logins=logins, vault_page_url=vault_page_url),
         "jar": Jar(public_url),
     }
-    return Identity(routes=[*oauth_routes(public_url), browser_routes()], dependencies=dependencies)
+    routes = [*oauth_routes(public_url), *key_routes(bearers, grant_key, clock), browser_routes()]
+    return Identity(routes=routes, dependencies=dependencies)

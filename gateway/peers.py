@@ -9,7 +9,6 @@ import memory.contract
 import vault.contract
 from gateway.grants import GrantMint
 from infra.chassis.client import PeerClient, PeerRefused
-from infra.chassis.grants import HEADER
 from infra.chassis.problems import PeerUnreachable
 
 VAULT: Final = "vault"
@@ -36,16 +35,19 @@ class Vault:
 
     async def capture(self, order: vault.contract.CaptureOrder, behalf: Behalf) -> vault.contract.CaptureView:
         """Repeating it answers the same capture, with its present state."""
-        headers = _granted(self._mint, VAULT, vault.contract.Action.CAPTURE_CARD, order, behalf)
-        return await self._client.call("POST", "/v1/captures", vault.contract.CaptureView, body=order, headers=headers)
+        return await self._call(
+            "/v1/captures", vault.contract.Action.CAPTURE_CARD, order, behalf, vault.contract.CaptureView
+        )
 
     async def charge(self, order: vault.contract.ChargeOrder, behalf: Behalf) -> vault.contract.ChargeView:
-        headers = _granted(self._mint, VAULT, vault.contract.Action.CHARGE, order, behalf)
-        return await self._client.call("POST", "/v1/charges", vault.contract.ChargeView, body=order, headers=headers)
+        return await self._call("/v1/charges", vault.contract.Action.CHARGE, order, behalf, vault.contract.ChargeView)
 
     async def refund(self, order: vault.contract.RefundOrder, behalf: Behalf) -> vault.contract.RefundView:
-        headers = _granted(self._mint, VAULT, vault.contract.Action.REFUND, order, behalf)
-        return await self._client.call("POST", "/v1/refunds", vault.contract.RefundView, body=order, headers=headers)
+        return await self._call("/v1/refunds", vault.contract.Action.REFUND, order, behalf, vault.contract.RefundView)
+
+    async def _call(self, path: str, action: str, order: VaultOrder, behalf: Behalf, answer: type[V]) -> V:
+        headers = _granted(self._mint, VAULT, action, path, order, behalf)
+        return await self._client.call("POST", path, answer, body=order, headers=headers)
 
 
 class Memory:
@@ -69,7 +71,7 @@ class Memory:
         )
 
     async def _call(self, path: str, action: str, order: MemoryOrder, behalf: Behalf, answer: type[V]) -> V:
-        headers = _granted(self._mint, MEMORY, action, order, behalf)
+        headers = _granted(self._mint, MEMORY, action, path, order, behalf)
         return await self._client.call("POST", path, answer, body=order, headers=headers)
 
 
@@ -100,7 +102,7 @@ class Inbox:
 
 
 def _granted(
-    mint: GrantMint, audience: str, action: str, order: VaultOrder | MemoryOrder, behalf: Behalf
+    mint: GrantMint, audience: str, action: str, path: str, order: VaultOrder | MemoryOrder, behalf: Behalf
 ) -> dict[str, str]:
     grant = mint.mint(
         audience=audience,
@@ -112,4 +114,4 @@ def _granted(
         decision_id=behalf.decision_id,
         parameters=order,
     )
-    return {HEADER: grant}
+    return mint.headers(grant, method="POST", path=path)

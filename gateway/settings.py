@@ -6,6 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.bearers import signing_key
+from infra.chassis.ring import SigningRing
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete
 
@@ -15,7 +16,10 @@ CONTACT_KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`keys_folder` holds bearer.pem, grant.pem and record.pem (Ed25519, PKCS #8) and contact.key (32 bytes)."""
+    """`keys_folder`: bearer.pem, grant.pem, sender.pem and record.pem (Ed25519, PKCS #8), and contact.key (32 bytes).
+
+    Beside bearer.pem and grant.pem stand the files of their rotation (`python -m gateway keys`).
+    """
 
     bind: Bind
     public_url: str
@@ -44,6 +48,13 @@ class OwnerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySettings:
+    """What `python -m gateway keys` needs."""
+
+    keys_folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class RecordSettings:
     """What `python -m gateway record` needs."""
 
@@ -53,10 +64,11 @@ class RecordSettings:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """One key for one purpose: who steals one cannot do what another is for."""
+    """One key for one purpose: who steals one cannot do what another is for. `sender` proves who sends a grant."""
 
-    bearer: Ed25519PrivateKey
-    grant: Ed25519PrivateKey
+    bearer: SigningRing
+    grant: SigningRing
+    sender: SigningRing
     record: Ed25519PrivateKey
     contact: Secret[bytes]
 
@@ -64,18 +76,27 @@ class Keys:
 def load_keys(folder: Path) -> Keys:
     """Raises SettingsIncomplete, naming every file that is missing or of the wrong kind."""
     wrong: list[str] = []
-    signing: dict[str, Ed25519PrivateKey] = {}
-    for name in ("bearer.pem", "grant.pem", "record.pem"):
+    rings: dict[str, SigningRing] = {}
+    for purpose in ("bearer", "grant", "sender"):
         try:
-            signing[name] = signing_key(Secret((folder / name).read_bytes()))
+            rings[purpose] = SigningRing.open(folder, purpose)
         except (OSError, ValueError) as error:
-            wrong.append(f"{name} in UNDERCROFT_GATEWAY_KEYS_FOLDER cannot be used ({type(error).__name__})")
+            wrong.append(f"{purpose}.pem in UNDERCROFT_GATEWAY_KEYS_FOLDER cannot be used ({type(error).__name__})")
+    record = _record_key(folder, wrong)
     try:
         contact = (folder / "contact.key").read_bytes()
     except OSError:
         contact = b""
     if len(contact) != CONTACT_KEY_BYTES:
         wrong.append("contact.key in UNDERCROFT_GATEWAY_KEYS_FOLDER must hold 32 bytes")
-    if wrong:
+    if wrong or record is None:
         raise SettingsIncomplete("; ".join(wrong))
-    return Keys(signing["bearer.pem"], signing["grant.pem"], signing["record.pem"], Secret(contact))
+    return Keys(rings["bearer"], rings["grant"], rings["sender"], record, Secret(contact))
+
+
+def _record_key(folder: Path, wrong: list[str]) -> Ed25519PrivateKey | None:
+    try:
+        return signing_key(Secret((folder / "record.pem").read_bytes()))
+    except (OSError, ValueError) as error:
+        wrong.append(f"record.pem in UNDERCROFT_GATEWAY_KEYS_FOLDER cannot be used ({type(error).__name__})")
+        return None

@@ -22,9 +22,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from infra.chassis import logs
 from infra.chassis.client import PeerClient
 from infra.chassis.clock import Clock
+from infra.chassis.compact import NotCompact, read_compact
+from infra.chassis.jwk import ALGORITHM
 from infra.chassis.secret import Secret
 from mcp_server.errors import SignInEnded, Unavailable
-from mcp_server.signing_keys import ALGORITHM, SigningKeys
+from mcp_server.signing_keys import SigningKeys
 
 TYPE = "at+jwt"
 KIND = "assistant"
@@ -94,24 +96,22 @@ class BearerCheck:
         )
 
     async def _claims(self, compact: str, audience: str) -> Mapping[str, Any]:
-        if len(compact) > BEARER_LENGTH_MAX:
-            raise BearerNotValid
         try:
-            header = jwt.get_unverified_header(compact)
-            if header.get("typ") != TYPE or header.get("alg") != ALGORITHM:
+            header, _ = read_compact(compact, length_max=BEARER_LENGTH_MAX)
+            if header.keys() != {"typ", "alg", "kid"} or (header["typ"], header["alg"]) != (TYPE, ALGORITHM):
                 raise BearerNotValid
-            key = await self._keys.find(str(header.get("kid")))
+            key = await self._keys.find(str(header["kid"]))
             if key is None:
                 raise BearerNotValid
             claims: dict[str, Any] = jwt.decode(
                 compact,
-                key.key,
+                key,
                 algorithms=[ALGORITHM],
                 audience=audience,
                 issuer=self._issuer,
                 options={"require": list(REQUIRED), "strict_aud": True, "verify_exp": False, "verify_iat": False},
             )
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, NotCompact):
             raise BearerNotValid from None
         self._check_times(claims)
         return claims

@@ -1,15 +1,20 @@
-"""The gateway's public keys, fetched out of band and kept; PyJWT's own client blocks the loop (facts/gateway.md)."""
+"""The gateway's public keys, fetched and kept; PyJWT's own client blocks the loop (facts/gateway.md).
+
+The gateway publishes a key before it signs with it, so a rotation is seen in time by whoever asks every ten minutes; an
+id that is not known yet is asked for at once, at most every ten seconds.
+"""
 
 import asyncio
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import jwt
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from infra.chassis import logs
 from infra.chassis.client import PeerClient
 from infra.chassis.clock import Clock
+from infra.chassis.jwk import KEYS_MAX, PublicKey, acceptable
 from infra.chassis.problems import PeerUnreachable
 from mcp_server.errors import KeysUnavailable
 
@@ -18,8 +23,6 @@ FRESH_FOR = timedelta(minutes=10)
 """A key the gateway withdrew is out of use here after as long as its last bearer lives."""
 ASK_AGAIN_AFTER = timedelta(seconds=10)
 """An unknown key id makes us ask at most this often, so that made-up ids cannot turn us against the gateway."""
-ALGORITHM = "EdDSA"
-KEYS_MAX = 16
 log = logs.get_logger()
 D = TypeVar("D")
 
@@ -42,18 +45,22 @@ class SigningKeys:
         self._gateway = gateway
         self._issuer = issuer
         self._clock = clock
-        self._keys: dict[str, jwt.PyJWK] = {}
+        self._keys: dict[str, PublicKey] = {}
         self._fetched_at: datetime | None = None
         self._asked_at: datetime | None = None
         self._asking = asyncio.Lock()
 
-    async def find(self, key_id: str) -> jwt.PyJWK | None:
-        """None for a key the gateway does not publish. Raises KeysUnavailable while no key was ever fetched."""
+    async def find(self, key_id: str) -> Ed25519PublicKey | None:
+        """None for a key that the gateway does not publish, or that has ended.
+
+        Raises KeysUnavailable while no key was ever fetched.
+        """
         if key_id not in self._keys or self._stale():
             await self._refresh(key_id)
         if self._fetched_at is None:
             raise KeysUnavailable
-        return self._keys.get(key_id)
+        found = self._keys.get(key_id)
+        return found.key if found is not None and found.holds(self._clock.now()) else None
 
     def _stale(self) -> bool:
         return self._fetched_at is None or self._clock.now() - self._fetched_at > FRESH_FOR
@@ -68,22 +75,18 @@ class SigningKeys:
             self._asked_at = now
             try:
                 self._keys = await self._fetch()
-            except (PeerUnreachable, ValueError, jwt.PyJWTError) as error:
+            except (PeerUnreachable, ValueError) as error:
                 log.warning("signing_keys_not_fetched", error=type(error).__name__)
                 return
             self._fetched_at = now
 
-    async def _fetch(self) -> dict[str, jwt.PyJWK]:
+    async def _fetch(self) -> dict[str, PublicKey]:
         metadata = await self._document(METADATA_PATH, ServerMetadata)
         if metadata.issuer != self._issuer or not metadata.jwks_uri.startswith(f"{self._issuer}/"):
             msg = "the gateway names another issuer than the one set here"
             raise ValueError(msg)
         documents = await self._document(metadata.jwks_uri.removeprefix(self._issuer), KeySet)
-        return {
-            str(document["kid"]): jwt.PyJWK(document, algorithm=ALGORITHM)
-            for document in documents.keys[:KEYS_MAX]
-            if document.get("kty") == "OKP" and document.get("crv") == "Ed25519" and "kid" in document
-        }
+        return {key.key_id: key for key in acceptable(documents.keys[:KEYS_MAX], "the gateway's jwks")}
 
     async def _document(self, path: str, kind: type[D]) -> D:
         answer = await self._gateway.request("GET", path)

@@ -8,8 +8,9 @@ from pathlib import Path
 from infra.chassis import logs, migrate
 from infra.chassis.clock import SystemClock
 from infra.chassis.engine import create_engine
-from infra.chassis.grants import GrantVerifier, load_public_keys
+from infra.chassis.grants import GrantVerifier
 from infra.chassis.http import Listener, serve
+from infra.chassis.jwk import JwksFile
 from infra.chassis.keys import SoftwareKeyService
 from infra.chassis.settings import SettingsIncomplete, load
 from memory.app import build
@@ -26,7 +27,7 @@ async def run(settings: Settings) -> None:
     verifier = GrantVerifier(
         audience="memory",
         issuer=settings.grant_issuer,
-        keys=load_public_keys(settings.grant_jwks_file),
+        keys=JwksFile(settings.grant_jwks_file, clock),
         clock=clock,
     )
     keys = SubjectKeys(SoftwareKeyService(settings.root_key))

@@ -1,11 +1,12 @@
 """The memory service, put together by hand."""
 
+from litestar.di import Provide
 from litestar.types import ASGIApp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.chassis.clock import Clock
 from infra.chassis.engine import answers
-from infra.chassis.grants import GrantVerifier
+from infra.chassis.grants import GrantVerifier, presented
 from infra.chassis.http import build_app
 from memory.forget import Forgetting
 from memory.recall import Recalling
@@ -21,6 +22,7 @@ def build(*, engine: AsyncEngine, verifier: GrantVerifier, keys: SubjectKeys, cl
         ready={"database": lambda: answers(engine)},
         dependencies={
             "verifier": verifier,
+            "presented": Provide(presented),
             "remembering": Remembering(engine, keys, clock),
             "recalling": Recalling(engine, keys),
             "forgetting": Forgetting(engine),

@@ -1,12 +1,10 @@
 """The memory's API: three verbs, each on a grant for exactly this body."""
 
-from typing import Annotated
-
 from litestar import post
 from litestar.di import NamedDependency
-from litestar.params import HeaderParameter, JSONBody
+from litestar.params import JSONBody
 
-from infra.chassis.grants import HEADER, GrantVerifier
+from infra.chassis.grants import GrantVerifier, Presented
 from memory.contract import (
     Action,
     ForgetOrder,
@@ -20,37 +18,35 @@ from memory.forget import Forgetting
 from memory.recall import Recalling
 from memory.remember import Remembering
 
-GrantHeader = Annotated[str | None, HeaderParameter(name=HEADER)]
-
 
 @post("/v1/memories")
 async def remember(
     data: JSONBody[RememberOrder],
+    presented: NamedDependency[Presented],
     verifier: NamedDependency[GrantVerifier],
     remembering: NamedDependency[Remembering],
-    grant: GrantHeader = None,
 ) -> RememberView:
     """Keep one memory, sealed under its subject's key, at the tier its text deserves."""
-    return await remembering.keep(data, verifier.check_order(grant, action=Action.REMEMBER, order=data))
+    return await remembering.keep(data, verifier.check_order(presented, action=Action.REMEMBER, order=data))
 
 
 @post("/v1/recalls", status_code=200)
 async def recall(
     data: JSONBody[RecallOrder],
+    presented: NamedDependency[Presented],
     verifier: NamedDependency[GrantVerifier],
     recalling: NamedDependency[Recalling],
-    grant: GrantHeader = None,
 ) -> RecallView:
     """The best matches at or under the tier the gateway decided on."""
-    return await recalling.find(data, verifier.check_order(grant, action=Action.RECALL, order=data))
+    return await recalling.find(data, verifier.check_order(presented, action=Action.RECALL, order=data))
 
 
 @post("/v1/erasures", status_code=200)
 async def erase(
     data: JSONBody[ForgetOrder],
+    presented: NamedDependency[Presented],
     verifier: NamedDependency[GrantVerifier],
     forgetting: NamedDependency[Forgetting],
-    grant: GrantHeader = None,
 ) -> ForgetView:
     """Forget one memory, or shred the subject's key and everything it sealed."""
-    return await forgetting.forget(data, verifier.check_order(grant, action=Action.FORGET, order=data))
+    return await forgetting.forget(data, verifier.check_order(presented, action=Action.FORGET, order=data))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.chassis import logs
-from infra.chassis.grants import Grant, GrantVerifier
+from infra.chassis.grants import Grant, GrantVerifier, Presented
 from vault.contract import Action, Order
 from vault.store import Store
 
@@ -16,13 +16,17 @@ class Admission:
         self._verifier = verifier
         self._store = store
 
-    async def admit(self, compact: str | None, action: Action, order: Order) -> Grant:
+    async def admit(self, call: Presented, action: Action, order: Order) -> Grant:
         """A grant for exactly this order, its tenant, brand and subject. Raises GrantRefused and GrantReplayed."""
-        return await self._redeem(self._verifier.check_order(compact, action=action, order=order))
+        return await self._redeem(self._verifier.check_order(call, action=action, order=order))
 
-    async def admit_parameters(self, compact: str | None, action: Action, parameters: Mapping[str, Any]) -> Grant:
+    async def admit_parameters(self, call: Presented, action: Action, parameters: Mapping[str, Any]) -> Grant:
         """As `admit`, where there is no body: the grant alone says whose it is."""
-        return await self._redeem(self._verifier.check(compact, action=action, parameters=parameters))
+        return await self._redeem(self._verifier.check(call, action=action, parameters=parameters))
+
+    async def admit_browser(self, compact: str | None, action: Action, parameters: Mapping[str, Any]) -> Grant:
+        """As `admit_parameters`, for the actions of CARRIED_BY_BROWSER: no sender's key binds these."""
+        return await self._redeem(self._verifier.check_carried(compact, action=action, parameters=parameters))
 
     async def _redeem(self, grant: Grant) -> Grant:
         """In a transaction of its own, so that a grant is also used up by an order that is then refused."""

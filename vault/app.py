@@ -6,13 +6,15 @@ routes and nothing of the others'.
 
 from dataclasses import dataclass
 
+from litestar.di import Provide
 from litestar.types import ASGIApp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.chassis.clock import Clock
 from infra.chassis.engine import create_engine
-from infra.chassis.grants import GrantVerifier, load_public_keys
+from infra.chassis.grants import GrantVerifier, presented
 from infra.chassis.http import Metrics, build_app
+from infra.chassis.jwk import JwksFile
 from infra.chassis.keys import SoftwareKeyService
 from vault import pages, routes, webhooks
 from vault.admission import Admission
@@ -117,7 +119,7 @@ def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:
     verifier = GrantVerifier(
         audience=AUDIENCE,
         issuer=settings.grant_issuer,
-        keys=load_public_keys(settings.grant_jwks_file),
+        keys=JwksFile(settings.grant_jwks_file, clock),
         clock=clock,
     )
     return Admission(verifier=verifier, store=store)
@@ -130,7 +132,13 @@ def _api(
         service="vault",
         routes=routes.ROUTES,
         ready={"database": store.answers},
-        dependencies={"admission": admission, "captures": captures, "charges": charges, "refunds": refunds},
+        dependencies={
+            "admission": admission,
+            "presented": Provide(presented),
+            "captures": captures,
+            "charges": charges,
+            "refunds": refunds,
+        },
         metrics=metrics,
         docs=True,
     )

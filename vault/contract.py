@@ -1,7 +1,8 @@
 """What the vault's API takes and answers. Nothing in this file can hold a card number or a verification code.
 
 Every call carries a grant (header `Undercroft-Grant`) whose `params_sha256` is the hash of the exact body, and whose
-`tenant`, `brand` and `sub` agree with the body's. Ids are chosen by the gateway, so a repeated call is recognised.
+`tenant`, `brand` and `sub` agree with the body's, and its sender's proof (`Undercroft-Proof`). Ids are chosen by the
+gateway, so a repeated call is recognised.
 """
 
 from datetime import datetime
@@ -25,6 +26,14 @@ class Action(StrEnum):
     OPEN_CAPTURE = "open_capture"
     CHARGE = "charge"
     REFUND = "refund"
+
+
+CARRIED_BY_BROWSER = frozenset({Action.OPEN_CAPTURE})
+"""A person's browser carries these grants from the gateway's door, so no key of the gateway's proves who sends them.
+
+Such a grant is a bearer for its 20 seconds: single-use, for one capture of one subject, from the door's origin only,
+and all it opens is the form in which a card can be typed for that purchase.
+"""
 
 
 class CaptureState(StrEnum):

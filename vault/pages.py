@@ -80,7 +80,7 @@ class CardPages:
         compact = _entry_grant(await request.body())
         parameters = {"capture_id": capture_id, "subject_id": _claimed_subject(compact)}
         try:
-            grant = await self._admission.admit_parameters(compact, Action.OPEN_CAPTURE, parameters)
+            grant = await self._admission.admit_browser(compact, Action.OPEN_CAPTURE, parameters)
             cookie = await self._captures.enter(capture_id, grant)
         except NotFound:
             return _gone(HTTPStatus.GONE)

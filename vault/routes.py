@@ -1,12 +1,10 @@
 """The API, for the gateway alone. Each route checks and uses up its grant, does one thing, and answers."""
 
-from typing import Annotated
-
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.params import FromPath, JSONBody
 
-from infra.chassis.grants import HEADER
+from infra.chassis.grants import Presented
 from vault.admission import Admission
 from vault.captures import Captures
 from vault.charges import Charges
@@ -21,54 +19,52 @@ from vault.contract import (
 )
 from vault.refunds import Refunds
 
-GrantHeader = Annotated[str | None, HeaderParameter(name=HEADER)]
-
 
 @post("/v1/captures", status_code=200)
 async def order_capture(
     data: JSONBody[CaptureOrder],
-    grant: GrantHeader,
+    presented: NamedDependency[Presented],
     admission: NamedDependency[Admission],
     captures: NamedDependency[Captures],
 ) -> CaptureView:
     """Let one person type one card; repeating it answers the same capture."""
-    await admission.admit(grant, Action.CAPTURE_CARD, data)
+    await admission.admit(presented, Action.CAPTURE_CARD, data)
     return await captures.order(data)
 
 
 @get("/v1/captures/{capture_id:str}")
 async def show_capture(
     capture_id: FromPath[str],
-    grant: GrantHeader,
+    presented: NamedDependency[Presented],
     admission: NamedDependency[Admission],
     captures: NamedDependency[Captures],
 ) -> CaptureView:
     """Whether the card is there, and its token."""
-    admitted = await admission.admit_parameters(grant, Action.READ_CAPTURE, {"capture_id": capture_id})
+    admitted = await admission.admit_parameters(presented, Action.READ_CAPTURE, {"capture_id": capture_id})
     return await captures.show(capture_id, admitted)
 
 
 @post("/v1/charges", status_code=200)
 async def charge(
     data: JSONBody[ChargeOrder],
-    grant: GrantHeader,
+    presented: NamedDependency[Presented],
     admission: NamedDependency[Admission],
     charges: NamedDependency[Charges],
 ) -> ChargeView:
     """Charge a stored card once; repeating it answers how it stands."""
-    await admission.admit(grant, Action.CHARGE, data)
+    await admission.admit(presented, Action.CHARGE, data)
     return await charges.charge(data)
 
 
 @post("/v1/refunds", status_code=200)
 async def refund(
     data: JSONBody[RefundOrder],
-    grant: GrantHeader,
+    presented: NamedDependency[Presented],
     admission: NamedDependency[Admission],
     refunds: NamedDependency[Refunds],
 ) -> RefundView:
     """Give back a part of a charge or all that is left; repeating it answers how it stands."""
-    await admission.admit(grant, Action.REFUND, data)
+    await admission.admit(presented, Action.REFUND, data)
     return await refunds.refund(data)
 
 

@@ -20,7 +20,7 @@ from infra.chassis.engine import directory_transaction
 FORM = "application/x-www-form-urlencoded"
 FIELDS_MAX = 40
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-JWKS_SECONDS = 300
+JWKS_SECONDS = 60
 
 
 class AuthorizationServer:

@@ -6,9 +6,9 @@ import msgspec
 
 from gateway.bearers import Bearer, Bearers, CallerKind
 from gateway.grants import GrantMint
+from gateway.settings import load_keys
 from infra.bench.stage import JSON
 from infra.chassis.clock import SystemClock
-from infra.chassis.grants import HEADER
 from infra.chassis.ids import new_id
 from infra.dev.house import House
 from infra.dev.provisioning import AGENT_SCOPES, Brand, agent_id
@@ -54,16 +54,15 @@ def assistant_headers(house: House, tenant_id: str, brand: Brand) -> dict[str, s
 
 
 class Grants:
-    """`headers` carry a fresh grant for exactly this order, which has tenant_id, brand_id and subject_id."""
+    """`headers` carry a grant and our proof for exactly this order, which has tenant_id, brand_id and subject_id."""
 
     def __init__(self, house: House, audience: str) -> None:
-        self._mint = GrantMint(
-            house.keyring.private_key("gateway/keys/grant.pem"), house.urls["gateway"], SystemClock()
-        )
+        keys = load_keys(house.keyring.path("gateway/keys"))
+        self._mint = GrantMint(keys.grant, house.urls["gateway"], SystemClock(), keys.sender)
         self._audience = audience
 
-    def headers(self, action: str, order: Any) -> dict[str, str]:
-        return {**JSON, HEADER: self.compact(action, order, order)}
+    def headers(self, action: str, order: Any, path: str) -> dict[str, str]:
+        return {**JSON, **self._mint.headers(self.compact(action, order, order), method="POST", path=path)}
 
     def compact(self, action: str, order: Any, parameters: msgspec.Struct | dict[str, str]) -> str:
         return self._mint.mint(
@@ -79,6 +78,6 @@ class Grants:
 
 
 def _bearing(house: House, bearer: Bearer) -> dict[str, str]:
-    key = house.keyring.private_key("gateway/keys/bearer.pem")
-    bearers = Bearers(key=key, issuer=house.urls["gateway"], clock=SystemClock())
+    keys = load_keys(house.keyring.path("gateway/keys"))
+    bearers = Bearers(key=keys.bearer, issuer=house.urls["gateway"], clock=SystemClock())
     return {**JSON, "Authorization": f"Bearer {bearers.mint(bearer)}"}

@@ -123,5 +123,5 @@ class _Subject:
         return prepare
 
     def _post(self, path: str, action: Action, order: Order, expect: int) -> Callable[[], Awaitable[bytes]]:
-        headers, body = self.grants.headers(action, order), msgspec.json.encode(order)
+        headers, body = self.grants.headers(action, order, path), msgspec.json.encode(order)
         return lambda: self.door.post(path, body, headers, expect=expect)

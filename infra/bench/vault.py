@@ -55,13 +55,13 @@ class _Person:
 
     async def order_capture(self) -> Call:
         order = self._order()
-        headers, body = self.grants.headers(Action.CAPTURE_CARD, order), msgspec.json.encode(order)
+        headers, body = self._granted(order), msgspec.json.encode(order)
         return lambda: self.api.post("/v1/captures", body, headers)
 
     async def send_card(self) -> Call:
         """With the page open in the browser, without JavaScript: the form's own POST."""
         order = self._order()
-        await self.api.post("/v1/captures", msgspec.json.encode(order), self.grants.headers(Action.CAPTURE_CARD, order))
+        await self.api.post("/v1/captures", msgspec.json.encode(order), self._granted(order))
         path = f"/captures/{order.capture_id}"
         headers = {**_form(self.page.url), "Cookie": await self._enter(order)}
         shown = (await self.page.send("GET", path, None, headers)).decode()
@@ -70,6 +70,9 @@ class _Person:
             raise BenchFailed("the card page shows no form")
         body = urlencode({**CARD_FIELDS, "csrf": found.group(1)}).encode()
         return lambda: self.page.post(path, body, headers, expect=HTTPStatus.SEE_OTHER)
+
+    def _granted(self, order: CaptureOrder) -> dict[str, str]:
+        return self.grants.headers(Action.CAPTURE_CARD, order, "/v1/captures")
 
     async def _enter(self, order: CaptureOrder) -> str:
         """From the gateway's door; the page's cookie."""

@@ -64,10 +64,10 @@ def build_app(
 ) -> ASGIApp:
     """A Litestar app with our edges on: limits, strict JSON, problems, trace, health, readiness, metrics.
 
-    `dependencies` maps names to ready-made objects; handlers take them as `NamedDependency[T]`. `ready` maps the name
-    of something needed (e.g. `database`) to a check. With `docs`, OpenAPI is served at `/schema`; `refusals` says what
-    operations below a path are refused with. Without `operations`, for a listener strangers reach, there is no
-    `/health`, `/ready` and `/metrics`.
+    `dependencies` maps names to ready-made objects, or to a `Provide` that makes one for each request; handlers take
+    them as `NamedDependency[T]`. `ready` maps the name of something needed (e.g. `database`) to a check. With `docs`,
+    OpenAPI is served at `/schema`; `refusals` says what operations below a path are refused with. Without
+    `operations`, for a listener strangers reach, there is no `/health`, `/ready` and `/metrics`.
     """
     measured = metrics or Metrics()
     app = Litestar(
@@ -84,8 +84,8 @@ def build_app(
     return _Edge(app, measured, body_bytes_max)
 
 
-def _provide(value: Any) -> Any:
-    return Provide(lambda: value, sync_to_thread=False)
+def _provide(value: Any) -> Provide:
+    return value if isinstance(value, Provide) else Provide(lambda: value, sync_to_thread=False)
 
 
 def _operations(ready: Mapping[str, Check], metrics: Metrics) -> list[ControllerRouterHandler]:

@@ -4,8 +4,6 @@ One folder a service, and a service is told of its own folder only. Nothing here
 a key service and passwords from a secret store.
 """
 
-import base64
-import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterable
@@ -13,6 +11,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from infra.chassis.clock import SystemClock
+from infra.chassis.jwk import published
+from infra.chassis.ring import SigningRing
 
 ROOT_KEY_BYTES = 32
 DATABASE_SERVICES = ("gateway", "vault", "memory", "mcp_server")
@@ -34,7 +36,10 @@ def _password() -> bytes:
 
 MADE: dict[str, Maker] = {
     "gateway/keys/bearer.pem": _ed25519,
+    "gateway/keys/bearer.next.pem": _ed25519,
     "gateway/keys/grant.pem": _ed25519,
+    "gateway/keys/grant.next.pem": _ed25519,
+    "gateway/keys/sender.pem": _ed25519,
     "gateway/keys/record.pem": _ed25519,
     "gateway/keys/contact.key": _key,
     "vault/root.key": _key,
@@ -65,9 +70,16 @@ class Keyring:
                 self.write(name, maker())
         for name, source in COPIED.items():
             self.write(name, self.path(source).read_bytes())
-        keys = json.dumps({"keys": [self.public_jwk("gateway/keys/grant.pem")]}).encode()
+        self.publish_grant_keys()
+
+    def publish_grant_keys(self) -> None:
+        """Hand the gateway's public keys, current, next and retiring, to those who check grants.
+
+        Whoever rotates the gateway's keys does this afterwards; elsewhere it is a copy of its `grant-jwks.json`.
+        """
+        keys = SigningRing.open(self.path("gateway/keys"), "grant").now().jwks(SystemClock().now())
         for service in GRANT_KEY_READERS:
-            self.write(f"{service}/grant.jwks", keys)
+            self.write(f"{service}/grant.jwks", json.dumps(keys).encode())
 
     def password(self, service: str, role: str) -> str:
         """Read the database password of `<service>_<role>`, role being `owner` or `app`."""
@@ -81,10 +93,8 @@ class Keyring:
 
     def public_jwk(self, name: str) -> dict[str, str]:
         """Describe the public half for others; the key id is its RFC 7638 thumbprint."""
-        x = _base64url(self.private_key(name).public_key().public_bytes_raw())
-        members = {"crv": "Ed25519", "kty": "OKP", "x": x}
-        canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
-        return {**members, "kid": _base64url(hashlib.sha256(canonical).digest()), "alg": "EdDSA", "use": "sig"}
+        document = published(self.private_key(name).public_key()).document()
+        return {member: str(value) for member, value in document.items()}
 
     def password_file(self, service: str, role: str) -> Path:
         """Write the password in libpq's form, so that the database URL a service is given holds no secret."""
@@ -100,7 +110,3 @@ class Keyring:
         temporary.touch(mode=0o600)
         temporary.write_bytes(content)
         return temporary.replace(path)
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -94,7 +94,8 @@ async def ordered(
     http: aiohttp.ClientSession, house: House, service: str, path: str, action: str, order: dict[str, Any]
 ) -> int:
     """An order with a sound grant."""
-    mint = GrantMint(load_keys(house.keyring.path("gateway/keys")).grant, house.urls["gateway"], SystemClock())
+    keys = load_keys(house.keyring.path("gateway/keys"))
+    mint = GrantMint(keys.grant, house.urls["gateway"], SystemClock(), keys.sender)
     grant = mint.mint(
         audience=service,
         action=action,
@@ -105,4 +106,4 @@ async def ordered(
         decision_id="dec_lamp",
         parameters=order,
     )
-    return await said(http, "POST", house.urls[service] + path, {"Undercroft-Grant": grant}, order)
+    return await said(http, "POST", house.urls[service] + path, mint.headers(grant, method="POST", path=path), order)

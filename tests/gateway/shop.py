@@ -377,7 +377,7 @@ async def open_shop(ground: Ground, **changes: Any) -> AsyncIterator[Shop]:
             client=client,
             contacts=contacts,
             bearers=Bearers(key=keys.bearer, issuer=issuer, clock=clock),
-            captures=Captures(gateway.engine, GrantMint(keys.grant, issuer, clock), issuer),
+            captures=Captures(gateway.engine, GrantMint(keys.grant, issuer, clock, keys.sender), issuer),
             conversations=Conversations(gateway.engine, contacts, codes, clock),
         )
     finally:

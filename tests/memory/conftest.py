@@ -1,29 +1,32 @@
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
-import jwt
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.bearers import public_jwk, thumbprint
-from gateway.grants import GrantMint
 from infra.chassis.clock import FixedClock
 from infra.chassis.engine import create_engine
 from infra.chassis.grants import GrantVerifier
 from infra.chassis.ids import new_id
+from infra.chassis.jwk import JwksFile
 from infra.chassis.keys import SoftwareKeyService, new_key
 from infra.chassis.secret import Secret
+from infra.dev.postgres import ServiceDatabase
 from memory.app import build
 from memory.contract import ForgetOrder, Provenance, RecallOrder, RememberOrder, Source, Tier
 from memory.seal import SubjectKeys
 from tests.support.database import DatabaseMaker
+from tests.support.grants import TestMint
 
 ISSUER = "http://gateway.test"
+ROOT = new_key()
+"""Of the key service, the same in all memories of a test."""
 PATHS = {"remember": "/v1/memories", "recall": "/v1/recalls", "forget": "/v1/erasures"}
 
 
@@ -33,31 +36,25 @@ class Bench:
 
     client: httpx2.AsyncClient
     engine: AsyncEngine
-    mint: GrantMint
+    mint: TestMint
     clock: FixedClock
     app_dsn: str
     owner_dsn: str
+    trusted: Path
+    """The file of the keys it takes grants of."""
 
     def grant(self, purpose: str, order: Any, **changes: Any) -> str:
-        values = {
-            "audience": "memory",
-            "action": purpose,
-            "actor": "agt_test",
-            "tenant_id": order.tenant_id,
-            "brand_id": order.brand_id,
-            "subject_id": order.subject_id,
-            "decision_id": new_id("dec"),
-            "parameters": order,
-        }
-        return self.mint.mint(**(values | changes))
+        return self.mint.grant(purpose, order, **changes)
 
     async def send(self, action: str, order: Any, grant: str | None = None) -> httpx2.Response:
         sent = grant if grant is not None else self.grant(action, order)
-        return await self.client.post(
-            PATHS[action],
-            content=msgspec.json.encode(order),
-            headers={"content-type": "application/json", "Undercroft-Grant": sent},
-        )
+        headers = self.mint.headers(sent, "POST", PATHS[action])
+        return await self.post(action, order, headers)
+
+    async def post(self, action: str, order: Any, headers: Any) -> httpx2.Response:
+        """With exactly these headers, a mapping or pairs."""
+        given = [*(headers.items() if isinstance(headers, dict) else headers), ("content-type", "application/json")]
+        return await self.client.post(PATHS[action], content=msgspec.json.encode(order), headers=given)
 
     async def remember(self, order: RememberOrder) -> httpx2.Response:
         return await self.send("remember", order)
@@ -108,19 +105,23 @@ def ada() -> Subject:
     return Subject(new_id("tnt"), new_id("sub"))
 
 
-@pytest.fixture
-async def bench(database: DatabaseMaker) -> AsyncIterator[Bench]:
-    databases = database("memory")
+@asynccontextmanager
+async def open_bench(
+    databases: ServiceDatabase, folder: Path, mint: TestMint, clock: FixedClock
+) -> AsyncIterator[Bench]:
+    """A memory of its own on a database that several may share, as several processes do."""
     engine = create_engine(Secret(databases.app_dsn))
-    key = Ed25519PrivateKey.generate()
-    clock = FixedClock(datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
-    public = jwt.PyJWK(
-        jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"alg": "EdDSA"}, algorithm="EdDSA"
-    )
-    verifier = GrantVerifier(audience="memory", issuer=ISSUER, keys={thumbprint(public_jwk(key)): public}, clock=clock)
-    keys = SubjectKeys(SoftwareKeyService(new_key()))
-    app = build(engine=engine, verifier=verifier, keys=keys, clock=clock)
+    trusted = JwksFile(mint.write_jwks(folder / "grant.jwks"), clock)
+    verifier = GrantVerifier(audience="memory", issuer=mint.issuer, keys=trusted, clock=clock)
+    app = build(engine=engine, verifier=verifier, keys=SubjectKeys(SoftwareKeyService(ROOT)), clock=clock)
     transport = httpx2.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar's and httpx2's scope types differ
     async with httpx2.AsyncClient(transport=transport, base_url="http://memory") as client:
-        yield Bench(client, engine, GrantMint(key, ISSUER, clock), clock, databases.app_dsn, databases.owner_dsn)
+        yield Bench(client, engine, mint, clock, databases.app_dsn, databases.owner_dsn, folder / "grant.jwks")
     await engine.dispose()
+
+
+@pytest.fixture
+async def bench(database: DatabaseMaker, tmp_path: Path) -> AsyncIterator[Bench]:
+    clock = FixedClock(datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
+    async with open_bench(database("memory"), tmp_path, TestMint(clock, "memory", ISSUER), clock) as opened:
+        yield opened

@@ -7,9 +7,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.grants import GrantMint
-from infra.chassis.ids import new_id
 from tests.memory.conftest import ISSUER, Bench, Subject
+from tests.support.grants import TestMint
 
 
 @pytest.mark.control("UC-G.1")
@@ -48,7 +47,6 @@ async def test_a_grant_for_other_parameters_is_refused(bench: Bench, ada: Subjec
     "changes",
     [
         {"audience": "vault"},
-        {"action": "forget"},
         {"tenant_id": "tnt_other"},
         {"brand_id": "brd_other"},
         {"subject_id": "sub_other"},
@@ -59,6 +57,15 @@ async def test_a_grant_for_somewhere_or_someone_else_is_refused(bench: Bench, ad
     order = ada.recall()
 
     answer = await bench.send("recall", order, bench.grant("recall", order, **changes))
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "grant_refused")
+
+
+@pytest.mark.control("UC-G.1")
+async def test_a_grant_for_another_act_is_refused(bench: Bench, ada: Subject):
+    order = ada.recall()
+
+    answer = await bench.send("recall", order, bench.grant("forget", order))
 
     assert (answer.status_code, answer.json()["code"]) == (403, "grant_refused")
 
@@ -109,17 +116,7 @@ async def test_no_grant_at_all_is_refused(bench: Bench, ada: Subject):
 @pytest.mark.control("UC-G.1")
 async def test_a_grant_signed_by_another_key_is_refused(bench: Bench, ada: Subject):
     order = ada.recall()
-    forged = GrantMint(Ed25519PrivateKey.generate(), ISSUER, bench.clock)
-    grant = forged.mint(
-        audience="memory",
-        action="recall",
-        actor="agt_x",
-        tenant_id=ada.tenant_id,
-        brand_id=ada.brand_id,
-        subject_id=ada.subject_id,
-        decision_id=new_id("dec"),
-        parameters=order,
-    )
+    grant = TestMint(bench.clock, "memory", ISSUER, sender=bench.mint.sender).grant("recall", order)
 
     answer = await bench.send("recall", order, grant)
 

@@ -1,6 +1,7 @@
 """Grants for tests: minted as the gateway mints them, with a key the service under test is told to trust."""
 
 import json
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from gateway.grants import GrantMint
 from infra.chassis.clock import Clock
 from infra.chassis.grants import TYPE
 from infra.chassis.ids import new_id
+from infra.chassis.jwk import base64url, published
+from infra.chassis.proofs import prove
+from infra.chassis.ring import SigningRing
 
 ISSUER = "http://127.0.0.1:7100"
 
@@ -28,11 +32,21 @@ class TestMint:
     audience: str
     issuer: str = ISSUER
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    sender: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
-    def write_jwks(self, path: Path) -> Path:
-        public = public_jwk(self.key)
-        path.write_text(json.dumps({"keys": [{**public, "kid": thumbprint(public)}]}))
+    def write_jwks(self, path: Path, *others: Ed25519PrivateKey) -> Path:
+        keys = [published(key.public_key()).document() for key in (self.key, *others)]
+        path.write_text(json.dumps({"keys": keys}))
         return path
+
+    def headers(self, grant: str, method: str, path: str, **changes: Any) -> dict[str, str]:
+        """The grant and its sender's proof for this call, or for a changed one."""
+        return {"Undercroft-Grant": grant, "Undercroft-Proof": self.proof(grant, method, path, **changes)}
+
+    def proof(self, grant: str, method: str, path: str, **changes: Any) -> str:
+        call: dict[str, Any] = {"grant": grant, "method": method, "path": path}
+        ours: dict[str, Any] = {"key": self.sender, "jti": secrets.token_urlsafe(16), "now": self.clock.now()}
+        return prove(**(call | ours | changes))
 
     def grant(self, action: str, order: Any, parameters: Any = None, **changes: Any) -> str:
         """For `order` (anything with tenant_id, brand_id and subject_id), bound to it or to other `parameters`."""
@@ -46,13 +60,19 @@ class TestMint:
             "decision_id": new_id("dec"),
             "parameters": order if parameters is None else parameters,
         }
-        return GrantMint(self.key, self.issuer, self.clock).mint(**(values | changes))
+        mint = GrantMint(SigningRing.of_one(self.key), self.issuer, self.clock, SigningRing.of_one(self.sender))
+        return mint.mint(**(values | changes))
 
     def forge(self, genuine: str, key: Ed25519PrivateKey | None = None, **claims: Any) -> str:
         """A genuine grant with other claims, signed again, with this issuer's key or another under its name."""
         old = jwt.decode(genuine, options={"verify_signature": False})
         headers = {"typ": TYPE, "kid": thumbprint(public_jwk(self.key))}
         return jwt.encode(old | claims, key or self.key, algorithm="EdDSA", headers=headers)
+
+    def sign(self, header: bytes, claims: bytes) -> str:
+        """Any bytes, signed with this issuer's key: what `jwt.encode` would not write."""
+        signed = f"{base64url(header)}.{base64url(claims)}"
+        return f"{signed}.{base64url(self.key.sign(signed.encode()))}"
 
 
 def body_of(order: msgspec.Struct) -> bytes:

@@ -79,7 +79,8 @@ class Doors:
 
     async def send(self, path: str, action: str, order: Any, grant: str | None = None) -> httpx2.Response:
         compact = self.mint.grant(action, order) if grant is None else grant
-        return await self.api.post(path, content=body_of(order), headers={**JSON, "Undercroft-Grant": compact})
+        headers = {**JSON, **self.mint.headers(compact, "POST", path)}
+        return await self.api.post(path, content=body_of(order), headers=headers)
 
     async def order_capture(self, order: CaptureOrder, grant: str | None = None) -> httpx2.Response:
         return await self.send("/v1/captures", "capture_card", order, grant)
@@ -87,7 +88,8 @@ class Doors:
     async def show_capture(self, order: CaptureOrder, grant: str | None = None) -> httpx2.Response:
         named = {"capture_id": order.capture_id}
         compact = self.mint.grant("read_capture", order, named) if grant is None else grant
-        return await self.api.get(f"/v1/captures/{order.capture_id}", headers={"Undercroft-Grant": compact})
+        path = f"/v1/captures/{order.capture_id}"
+        return await self.api.get(path, headers=self.mint.headers(compact, "GET", path))
 
     async def charge(self, order: ChargeOrder, grant: str | None = None) -> httpx2.Response:
         return await self.send("/v1/charges", "charge", order, grant)
