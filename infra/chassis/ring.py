@@ -32,6 +32,10 @@ class Signing:
     others: tuple[PublicKey, ...] = ()
     """The next one and those that retire."""
 
+    @classmethod
+    def of(cls, key: Ed25519PrivateKey, *others: PublicKey) -> Self:
+        return cls(key, published(key.public_key()).key_id, others)
+
     def public(self, key_id: str, now: datetime) -> Ed25519PublicKey | None:
         """None for a key that is not ours, or gone."""
         return next((item.key for item in self.published(now) if item.key_id == key_id), None)
@@ -71,7 +75,7 @@ class KeyFiles:
         """Raises OSError without a current key, ValueError for a file that holds anything else than it should."""
         key = signing_key(Secret(self.current.read_bytes()))
         following = [published(signing_key(Secret(self.next.read_bytes())).public_key())] if self.next.exists() else []
-        return Signing(key, published(key.public_key()).key_id, (*following, *self.read_retiring()))
+        return Signing.of(key, *following, *self.read_retiring())
 
     def read_retiring(self) -> list[PublicKey]:
         """Also those that have ended since. Raises as `read`."""
@@ -81,7 +85,7 @@ class KeyFiles:
 
 
 class SigningRing:
-    """The keys of one purpose, always as the folder has them now."""
+    """The keys of one purpose, always as the folder has them now. Without files, they stay as they are."""
 
     def __init__(self, signing: Signing, files: KeyFiles | None = None) -> None:
         self._signing = signing
@@ -96,11 +100,6 @@ class SigningRing:
         ring = cls(files.read(), files)
         ring._stamps = before
         return ring
-
-    @classmethod
-    def of_one(cls, key: Ed25519PrivateKey) -> Self:
-        """A single key that never rotates."""
-        return cls(Signing(key, published(key.public_key()).key_id))
 
     def now(self) -> Signing:
         """When the files cannot be read any more, what they last said holds; the log says so."""

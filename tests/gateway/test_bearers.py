@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.bearers import Bearer, BearerRefused, Bearers, CallerKind, public_jwk, signing_key, thumbprint
 from infra.chassis.clock import FixedClock
-from infra.chassis.ring import SigningRing
 from infra.chassis.secret import Secret
+from tests.support.grants import ring_of
 from tests.support.identity import BRAND, ISSUER, NORTH, RESOURCE, START
 
 KEY = Ed25519PrivateKey.generate()
@@ -37,7 +37,7 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 def bearers(clock: FixedClock) -> Bearers:
-    return Bearers(key=SigningRing.of_one(KEY), issuer=ISSUER, clock=clock)
+    return Bearers(key=ring_of(KEY), issuer=ISSUER, clock=clock)
 
 
 def signed(key: Any = KEY, algorithm: str = "EdDSA", header: dict[str, Any] | None = None, **changes: Any) -> str:

@@ -19,9 +19,9 @@ from gateway.record.notes import checkpoint_of, open_note
 from gateway.record.routes import ROUTES
 from infra.chassis.http import build_app
 from infra.chassis.ids import new_id
-from infra.chassis.ring import SigningRing
 from infra.dev.postgres import Cluster, ServiceDatabase
 from tests.support.database import DatabaseMaker
+from tests.support.grants import ring_of
 from tests.support.record import RecordHouse, record_house
 
 ISSUER = "https://gateway.test"
@@ -70,7 +70,7 @@ def shared(database: DatabaseMaker) -> ServiceDatabase:
 @pytest.fixture
 async def door(shared: ServiceDatabase, clusters: dict[str, Cluster]) -> AsyncIterator[Door]:
     async with record_house(shared, clusters["house"]) as house:
-        bearers = Bearers(key=SigningRing.of_one(Ed25519PrivateKey.generate()), issuer=ISSUER, clock=house.clock)
+        bearers = Bearers(key=ring_of(Ed25519PrivateKey.generate()), issuer=ISSUER, clock=house.clock)
         callers = Callers(bearers=bearers, machines=Machines(engine=house.engine, clock=house.clock))
         dependencies = {"callers": callers, "engine": house.engine, "record": house.record}
         app = build_app(service="gateway", routes=ROUTES, dependencies=dependencies)

@@ -30,7 +30,7 @@ REVEALS = {
     ("infra/chassis/engine.py", "create_engine"),
     ("infra/chassis/keys.py", "SoftwareKeyService.__init__"),
     ("infra/chassis/keys.py", "SoftwareKeyService.wrap"),
-    ("gateway/bearers.py", "signing_key"),
+    ("infra/chassis/jwk.py", "signing_key"),
     # who keys an HMAC or derives a key
     ("gateway/challenges.py", "Codes._hmac"),
     ("gateway/contacts.py", "Contacts._derived"),

@@ -17,9 +17,14 @@ from infra.chassis.grants import TYPE
 from infra.chassis.ids import new_id
 from infra.chassis.jwk import base64url, published
 from infra.chassis.proofs import prove
-from infra.chassis.ring import SigningRing
+from infra.chassis.ring import Signing, SigningRing
 
 ISSUER = "http://127.0.0.1:7100"
+
+
+def ring_of(key: Ed25519PrivateKey) -> SigningRing:
+    """A single key that never rotates."""
+    return SigningRing(Signing.of(key))
 
 
 @dataclass(slots=True)
@@ -60,7 +65,7 @@ class TestMint:
             "decision_id": new_id("dec"),
             "parameters": order if parameters is None else parameters,
         }
-        mint = GrantMint(SigningRing.of_one(self.key), self.issuer, self.clock, SigningRing.of_one(self.sender))
+        mint = GrantMint(ring_of(self.key), self.issuer, self.clock, ring_of(self.sender))
         return mint.mint(**(values | changes))
 
     def forge(self, genuine: str, key: Ed25519PrivateKey | None = None, **claims: Any) -> str:

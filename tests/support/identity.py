@@ -40,10 +40,10 @@ from infra.chassis.clock import FixedClock
 from infra.chassis.engine import create_engine, tenant_transaction
 from infra.chassis.http import build_app
 from infra.chassis.ids import new_id
-from infra.chassis.ring import SigningRing
 from infra.chassis.secret import Secret
 from tests.support.capture_rows import A_CAPTURE, A_CAPTURE_DIRECTORY, A_PURCHASE, A_QUOTE
 from tests.support.database import DatabaseMaker
+from tests.support.grants import ring_of
 
 ISSUER = "https://gateway.test"
 VAULT_PAGE = "https://cards.test"
@@ -357,7 +357,7 @@ async def identity_house(
     keys = {name: Ed25519PrivateKey.generate() for name in ("agt_chat", "mcp_larkspur", "mcp_south")}
     await provision(Secret(made.owner_dsn), json.dumps(manifest(keys, resources)).encode(), time)
     engine = create_engine(Secret(made.app_dsn), pool_size=5)
-    key, grant_key = Ed25519PrivateKey.generate(), SigningRing.of_one(Ed25519PrivateKey.generate())
+    key, grant_key = Ed25519PrivateKey.generate(), ring_of(Ed25519PrivateKey.generate())
     record = Record(Ed25519PrivateKey.generate(), time)
     contact_key: Secret[bytes] = Secret(secrets.token_bytes(32))
     contacts, mailbox = Contacts(contact_key, time), Mailbox()
@@ -365,7 +365,7 @@ async def identity_house(
     identity = build_identity(
         engine=engine,
         clock=time,
-        bearer_key=SigningRing.of_one(key),
+        bearer_key=ring_of(key),
         grant_key=grant_key,
         public_url=public_url,
         vault_page_url=vault_page_url,
