@@ -11,7 +11,9 @@ from gateway.cedar import Cedar
 from gateway.challenges import Codes
 from gateway.charging import Charging
 from gateway.contacts import Contacts
+from gateway.contract import ContactKind
 from gateway.conversations import Conversations
+from gateway.couriers import Courier, Texts
 from gateway.disclosures import Disclosures
 from gateway.enquiries import Enquiries
 from gateway.grants import GrantMint
@@ -71,6 +73,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
             ("vault", settings.vault_url),
             ("memory", settings.memory_url),
             ("inbox", settings.inbox_url),
+            ("texting", settings.texting_url),
         )
     }
     mint = GrantMint(keys.grant, settings.public_url, clock, keys.sender)
@@ -78,7 +81,11 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     vault = Vault(peers["vault"], mint)
     charging = Charging(engine, vault, record, clock)
     contacts = Contacts(keys.contact, clock)
-    codes = Codes(engine, contacts, Inbox(peers["inbox"]), keys.contact, clock)
+    couriers: dict[ContactKind, Courier] = {
+        ContactKind.EMAIL: Inbox(peers["inbox"]),
+        ContactKind.PHONE: Texts(peers["texting"], settings.texting_account, settings.texting_from),
+    }
+    codes = Codes(engine, contacts, couriers, keys.contact, clock)
     captures = Captures(engine, mint, settings.public_url)
     core = Core(
         conversations=Conversations(engine, contacts, codes, clock),

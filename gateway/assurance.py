@@ -94,6 +94,7 @@ TTL_OF: Final[Mapping[EvidenceKind, timedelta]] = {
 """How long evidence counts for anything at all."""
 EVIDENCE_OF: Final[Mapping[ChallengeMethod, EvidenceKind]] = {
     ChallengeMethod.EMAIL_CODE: EvidenceKind.EMAIL_CODE,
+    ChallengeMethod.SMS_CODE: EvidenceKind.SMS_CODE,
 }
 """What a method of challenging gives when it is answered; methods in the order of what they cost the person."""
 METHODS: Final[Mapping[AssuranceLevel, list[ChallengeMethod]]] = {

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.contacts import Contacts, masked
 from gateway.contract import ChallengeMethod, ChallengeView, ContactKind
-from gateway.errors import ChallengeImpossible, CodeRefused, TooManyCodes
-from gateway.peers import Inbox
+from gateway.couriers import Courier
+from gateway.errors import CodeRefused, TooManyCodes
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
@@ -29,20 +29,34 @@ CODES_PER_CONTACT: Final = 6
 """In one WINDOW. A person asks for one or two; six times five guesses still are one in 33,000 an hour."""
 CODES_PER_CLIENT: Final = 600
 """In one WINDOW: what one busy agent needs; a stolen agent key does not become a mail cannon."""
+METHOD_OF: Final[Mapping[str, ChallengeMethod]] = {
+    ContactKind.EMAIL: ChallengeMethod.EMAIL_CODE,
+    ContactKind.PHONE: ChallengeMethod.SMS_CODE,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedCode:
+    method: ChallengeMethod
     contact_kind: str
     contact_value: str
     conversation_id: str | None
 
 
 class Codes:
-    def __init__(self, engine: AsyncEngine, contacts: Contacts, inbox: Inbox, key: Secret[bytes], clock: Clock) -> None:
+    """`couriers` has one for each kind of contact point."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        contacts: Contacts,
+        couriers: Mapping[ContactKind, Courier],
+        key: Secret[bytes],
+        clock: Clock,
+    ) -> None:
         self._engine = engine
         self._contacts = contacts
-        self._inbox = inbox
+        self._couriers = dict(couriers)
         self._key = key
         self._clock = clock
 
@@ -59,12 +73,11 @@ class Codes:
     ) -> ChallengeView:
         """Send a new code. The same answer whether or not anybody known has this contact point.
 
-        Raises ContactPointInvalid, CardNumberRefused, ChallengeImpossible (only e-mail is delivered), TooManyCodes, and
-        the inbox's PeerUnreachable; the code of a message that may be lost counts as sent.
+        Raises ContactPointInvalid, CardNumberRefused, TooManyCodes, and the courier's ChallengeImpossible and
+        PeerUnreachable; the code of a message that may be lost counts as sent.
         """
         value = self._contacts.normalise(contact_kind, contact_value)
-        if contact_kind != ContactKind.EMAIL:
-            raise ChallengeImpossible
+        method = METHOD_OF[contact_kind]
         now = self._clock.now()
         code = "".join(secrets.choice("0123456789") for _ in range(DIGITS))
         challenge_id = new_id("chl")
@@ -72,7 +85,7 @@ class Codes:
             "tenant_id": tenant_id,
             "challenge_id": challenge_id,
             "purpose": purpose,
-            "method": ChallengeMethod.EMAIL_CODE.value,
+            "method": method.value,
             "conversation_id": conversation_id,
             "client_id": client_id,
             "contact_kind": contact_kind,
@@ -86,10 +99,10 @@ class Codes:
         async with tenant_transaction(self._engine, tenant_id) as tx:
             await _keep_within_limits(tx, row, now)
             await tx.execute(_NEW_CHALLENGE, row)
-        await self._inbox.send_code(to=value, brand_name=brand_name, code=code)
+        await self._couriers[ContactKind(contact_kind)].send_code(to=value, brand_name=brand_name, code=code)
         return ChallengeView(
             challenge_id=challenge_id,
-            method=ChallengeMethod.EMAIL_CODE,
+            method=method,
             sent_to=masked(contact_kind, value),
             expires_at=now + TTL,
             tries_left=TRIES,
@@ -112,7 +125,9 @@ class Codes:
     def _checked(self, tenant_id: str, row: RowMapping) -> CheckedCode:
         kind = str(row["contact_kind"])
         value = self._contacts.open(tenant_id, kind, bytes(row["contact_sealed"]))
-        return CheckedCode(contact_kind=kind, contact_value=value, conversation_id=row["conversation_id"])
+        return CheckedCode(
+            method=METHOD_OF[kind], contact_kind=kind, contact_value=value, conversation_id=row["conversation_id"]
+        )
 
     def _hmac(self, tenant_id: str, challenge_id: str, code: str) -> bytes:
         """Keyed: six digits under a plain hash are found by trying them all."""

@@ -20,11 +20,9 @@ from infra.chassis.problems import CardNumberRefused
 from infra.chassis.screen import find_card_number
 from infra.chassis.secret import Secret
 
-EMAIL: Final = re.compile(
-    r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
-)
+EMAIL: Final = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 """The HTML standard's pattern, in lower case, with a dotted domain: what can be typed is what can be sent to."""
-PHONE: Final = re.compile(r"^\+[1-9][0-9]{7,14}$")
+PHONE: Final = re.compile(r"\+[1-9][0-9]{7,14}")
 """E.164."""
 PHONE_PUNCTUATION: Final = re.compile(r"[ ().\-]")
 NONCE_BYTES: Final = 12
@@ -41,13 +39,13 @@ class Contacts:
         """One spelling for one contact point. Raises ContactPointInvalid, CardNumberRefused."""
         if kind == ContactKind.PHONE:
             plain = PHONE_PUNCTUATION.sub("", value.strip())
-            if PHONE.match(plain) is None:
+            if PHONE.fullmatch(plain) is None:
                 raise _refusal_of(value)
             return plain
         plain = value.strip().lower()
         if find_card_number(plain) is not None:
             raise CardNumberRefused
-        if kind != ContactKind.EMAIL or EMAIL.match(plain) is None:
+        if kind != ContactKind.EMAIL or EMAIL.fullmatch(plain) is None:
             raise ContactPointInvalid
         return plain
 
@@ -94,11 +92,11 @@ class Contacts:
         await tx.execute(_NEW_CONTACT, row)
         return str(row["subject_id"])
 
-    async def email_of(self, tx: AsyncConnection, tenant_id: str, subject_id: str) -> str | None:
-        """The subject's verified e-mail address, opened; the one verified last."""
-        row = {"tenant_id": tenant_id, "subject_id": subject_id}
-        sealed = (await tx.execute(_EMAIL_OF_SUBJECT, row)).scalar_one_or_none()
-        return None if sealed is None else self.open(tenant_id, ContactKind.EMAIL, sealed)
+    async def value_of(self, tx: AsyncConnection, tenant_id: str, subject_id: str, kind: str) -> str | None:
+        """The subject's verified contact point of this kind, opened; the one verified last."""
+        row = {"tenant_id": tenant_id, "subject_id": subject_id, "kind": kind}
+        sealed = (await tx.execute(_VALUE_OF_SUBJECT, row)).scalar_one_or_none()
+        return None if sealed is None else self.open(tenant_id, kind, sealed)
 
     def _derived(self, tenant_id: str, purpose: str) -> bytes:
         info = f"undercroft contact {purpose} {tenant_id}".encode()
@@ -138,7 +136,7 @@ _NEW_CONTACT = text(
     "INSERT INTO contact_points (tenant_id, contact_id, subject_id, kind, blind_index, sealed_value, verified_at)"
     " VALUES (:tenant_id, :contact_id, :subject_id, :kind, :blind, :sealed, :now)"
 )
-_EMAIL_OF_SUBJECT = text(
+_VALUE_OF_SUBJECT = text(
     "SELECT sealed_value FROM contact_points WHERE tenant_id = :tenant_id AND subject_id = :subject_id"
-    " AND kind = 'email' ORDER BY verified_at DESC LIMIT 1"
+    " AND kind = :kind ORDER BY verified_at DESC LIMIT 1"
 )

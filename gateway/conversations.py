@@ -1,18 +1,22 @@
 """Conversations and the evidence that attaches to them."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway import owners
-from gateway.assurance import TTL_OF, EvidenceKind, name_of
+from gateway.assurance import EVIDENCE_OF, TTL_OF, EvidenceKind, name_of
 from gateway.callers import Caller, CallerKind
-from gateway.challenges import CheckedCode, Codes
+from gateway.challenges import METHOD_OF, CheckedCode, Codes
 from gateway.contacts import Contacts
 from gateway.contract import (
     AnswerRequest,
     AssuranceLevel,
+    ChallengeMethod,
+    ChallengeRequest,
     ChallengeView,
     Channel,
     ContactKind,
@@ -28,6 +32,9 @@ from infra.chassis.ids import new_id
 from infra.chassis.problems import FieldsInvalid, NotFound
 
 CODE_PURPOSE = "conversation"
+CONTACT_OF: Final[Mapping[ChallengeMethod, ContactKind]] = {
+    method: ContactKind(kind) for kind, method in METHOD_OF.items()
+}
 
 
 class Conversations:
@@ -70,15 +77,16 @@ class Conversations:
             key = {"tenant_id": caller.tenant_id, "conversation_id": conversation_id, "now": self._clock.now()}
             await tx.execute(_CLOSE, key)
 
-    async def challenge(self, conversation_id: str, caller: Caller) -> ChallengeView:
+    async def challenge(self, conversation_id: str, request: ChallengeRequest, caller: Caller) -> ChallengeView:
         """Send a one-time code to the conversation's subject or, while unknown, to the claimed contact point."""
+        kind = CONTACT_OF[request.method]
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             facts = await own_conversation(tx, caller, conversation_id)
-            value = await self._address(tx, facts)
+            value = await self._address(tx, facts, kind, _named(request, kind, caller))
         return await self._codes.send(
             caller.tenant_id,
             purpose=CODE_PURPOSE,
-            contact_kind=ContactKind.EMAIL,
+            contact_kind=kind,
             contact_value=value,
             conversation_id=conversation_id,
             brand_name=facts.brand_name,
@@ -117,7 +125,7 @@ class Conversations:
             tenant_id=tenant_id,
             conversation_id=conversation_id,
             subject_id=subject_id,
-            kind=EvidenceKind.EMAIL_CODE,
+            kind=EVIDENCE_OF[checked.method],
             now=self._clock.now(),
             contact_kind=checked.contact_kind,
             contact_blind=self._contacts.blind_index(tenant_id, checked.contact_kind, checked.contact_value),
@@ -187,13 +195,15 @@ class Conversations:
             "claimed_sealed": self._contacts.seal(tenant_id, claim.kind, value),
         }
 
-    async def _address(self, tx: AsyncConnection, facts: ConversationFacts) -> str:
+    async def _address(self, tx: AsyncConnection, facts: ConversationFacts, kind: str, named: str | None) -> str:
+        if named is not None:
+            return named
         if facts.subject_id is not None:
-            value = await self._contacts.email_of(tx, facts.tenant_id, facts.subject_id)
+            value = await self._contacts.value_of(tx, facts.tenant_id, facts.subject_id, kind)
             if value is None:
                 raise ChallengeImpossible
             return value
-        if facts.claimed_kind != ContactKind.EMAIL or facts.claimed_sealed is None:
+        if facts.claimed_kind != kind or facts.claimed_sealed is None:
             raise ChallengeImpossible
         return self._contacts.open(facts.tenant_id, facts.claimed_kind, facts.claimed_sealed)
 
@@ -204,6 +214,15 @@ class Conversations:
             assurance_level=name_of(assurance.level),
             level_expires_at=assurance.expires_at,
         )
+
+
+def _named(request: ChallengeRequest, kind: str, caller: Caller) -> str | None:
+    """The contact point to challenge, as the person named it to an agent; an assistant's person is known already."""
+    if request.contact_point is None:
+        return None
+    if request.contact_point.kind != kind or caller.kind is not CallerKind.AGENT:
+        raise FieldsInvalid(fields=["contact_point"])
+    return request.contact_point.value
 
 
 def conversation_of(caller: Caller, named: str | None) -> str:

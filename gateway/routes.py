@@ -82,12 +82,12 @@ async def close_conversation(
 @post("/conversations/{conversation_id:str}/challenges")
 async def send_challenge(
     conversation_id: FromPath[str],
-    data: JSONBody[ChallengeRequest],  # noqa: ARG001 - there is one method yet, and it was validated
+    data: JSONBody[ChallengeRequest],
     caller: NamedDependency[Caller],
     conversations: NamedDependency[Conversations],
 ) -> ChallengeView:
     """Send the person a one-time code."""
-    return await conversations.challenge(checked(conversation_id), caller)
+    return await conversations.challenge(checked(conversation_id), data, caller)
 
 
 @post("/challenges/{challenge_id:str}/answers", status_code=200)

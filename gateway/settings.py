@@ -19,6 +19,8 @@ class Settings:
     """`keys_folder`: bearer.pem, grant.pem, sender.pem and record.pem (Ed25519, PKCS #8), and contact.key (32 bytes).
 
     Beside bearer.pem and grant.pem stand the files of their rotation (`python -m gateway keys`).
+
+    `texting_…` is the SMS company: where its API is, `ACCOUNT:PASSWORD` there, and the number that texts come from.
     """
 
     bind: Bind
@@ -28,6 +30,9 @@ class Settings:
     vault_page_url: str
     memory_url: str
     inbox_url: str
+    texting_url: str
+    texting_account: Secret[str]
+    texting_from: str
     keys_folder: Path
     log_level: str = "INFO"
     sandbox: bool = False

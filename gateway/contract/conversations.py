@@ -30,9 +30,14 @@ class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChallengeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/conversations/{conversation_id}/challenges`."""
+    """`POST /v1/conversations/{conversation_id}/challenges`.
+
+    `contact_point` is where to, as the person named it, when it is another one than the conversation began with. It is
+    a claim like that one: a code to somebody else's contact point shows who somebody else is. Agents only.
+    """
 
     method: ChallengeMethod
+    contact_point: ContactPoint | None = None
 
 
 class ChallengeView(msgspec.Struct, frozen=True, kw_only=True):

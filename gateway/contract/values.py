@@ -46,3 +46,4 @@ class ContactKind(StrEnum):
 
 class ChallengeMethod(StrEnum):
     EMAIL_CODE = "email_code"
+    SMS_CODE = "sms_code"

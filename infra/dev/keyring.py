@@ -34,6 +34,10 @@ def _password() -> bytes:
     return secrets.token_urlsafe(32).encode()
 
 
+def _texting_account() -> bytes:
+    return f"AC{secrets.token_hex(16)}:{secrets.token_hex(16)}".encode()
+
+
 MADE: dict[str, Maker] = {
     "gateway/keys/bearer.pem": _ed25519,
     "gateway/keys/bearer.next.pem": _ed25519,
@@ -42,6 +46,7 @@ MADE: dict[str, Maker] = {
     "gateway/keys/sender.pem": _ed25519,
     "gateway/keys/record.pem": _ed25519,
     "gateway/keys/contact.key": _key,
+    "gateway/texting.account": _texting_account,
     "vault/root.key": _key,
     "vault/fingerprint.key": _key,
     "vault/processor.key": lambda: b"sk_test_" + secrets.token_hex(24).encode(),
@@ -51,7 +56,11 @@ MADE: dict[str, Maker] = {
     "mcp_server/state.key": _key,
     **{f"{service}/{role}.password": _password for service in DATABASE_SERVICES for role in ("owner", "app")},
 }
-COPIED = {"sandbox/api.key": "vault/processor.key", "sandbox/webhook.secret": "vault/webhook.secret"}
+COPIED = {
+    "sandbox/api.key": "vault/processor.key",
+    "sandbox/webhook.secret": "vault/webhook.secret",
+    "sandbox/texting.account": "gateway/texting.account",
+}
 GRANT_KEY_READERS = ("vault", "memory")
 
 

@@ -12,6 +12,8 @@ from infra.dev.ports import HOST, Ports
 ROOT = Path(__file__).resolve().parents[2]
 BRANDS = ROOT / "mcp_server" / "brands"
 MCP_CLIENT_ID = "mcp_main"
+TEXTING_FROM = "+15005550006"
+"""The SMS company's own test number."""
 TAPPED = ("gateway", "vault", "memory", "mcp_server")
 """Listeners the demo records. Never the vault's page and never its leg to the processor: card numbers pass there."""
 
@@ -72,6 +74,9 @@ class Environment:
             "VAULT_PAGE_URL": self.addresses["vault_page"].url,
             "MEMORY_URL": self.addresses["memory"].url,
             "INBOX_URL": self.addresses["inbox"].url,
+            "TEXTING_URL": self.addresses["inbox"].url,
+            "TEXTING_ACCOUNT_FILE": self._secret("gateway/texting.account"),
+            "TEXTING_FROM": TEXTING_FROM,
             "KEYS_FOLDER": self._secret("gateway/keys"),
         }
 
@@ -119,6 +124,7 @@ class Environment:
             "WEBHOOK_URL": f"{self.addresses['vault_webhooks'].url}/webhooks/stripe",
             "WEBHOOK_SECRET_FILE": self._secret("sandbox/webhook.secret"),
             "API_KEY_FILE": self._secret("sandbox/api.key"),
+            "TEXTING_ACCOUNT_FILE": self._secret("sandbox/texting.account"),
         }
 
     def _secret(self, name: str) -> str:

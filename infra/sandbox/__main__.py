@@ -21,6 +21,7 @@ from infra.sandbox.inbox import Inbox, build_inbox
 from infra.sandbox.ledger import Ledger, StateUnreadable
 from infra.sandbox.operations import OPERATIONS
 from infra.sandbox.settings import Address, Settings, SettingsIncomplete, load
+from infra.sandbox.texting import Account, texting
 
 _FINGERPRINT_KEY_BYTES = 32
 
@@ -65,7 +66,8 @@ async def _serve(settings: Settings) -> None:
             wrote=_nobody_to_wake if courier is None else courier.wake,
         )
         processor = build_app(desk, api_key=settings.api_key, operations=OPERATIONS)
-        servers = [_server(processor, settings.bind), _server(build_inbox(inbox), settings.inbox_bind)]
+        others = [] if settings.texting is None else [texting(inbox, Account.parse(settings.texting))]
+        servers = [_server(processor, settings.bind), _server(build_inbox(inbox, others), settings.inbox_bind)]
         await _run(servers, desk.waiting_room, courier)
 
 

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery
 
 from infra.sandbox.control import json_response
@@ -92,7 +94,9 @@ class Inbox:
         ]
 
 
-def build_inbox(inbox: Inbox) -> Litestar:
+def build_inbox(inbox: Inbox, others: Sequence[HTTPRouteHandler] = ()) -> Litestar:
+    """`others`: companies whose messages land here too."""
+
     @get(["/health", "/ready", "/_sandbox/health"])
     async def health() -> Response[bytes]:
         return json_response({"status": "ok"})
@@ -116,7 +120,7 @@ def build_inbox(inbox: Inbox) -> Litestar:
         return page("inbox.html", messages=inbox.newest(to=to or None, limit=_PAGE_MESSAGES_MAX), to=to or "")
 
     return Litestar(
-        [health, receive, list_messages, show, style_sheet],
+        [health, receive, list_messages, show, style_sheet, *others],
         before_request=refuse_strangers,
         exception_handlers={HTTPException: _refused, Exception: _our_fault},
         request_max_body_size=BODY_BYTES_MAX,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 PREFIX = "UNDERCROFT_SANDBOX_"
 _REQUIRED = ("BIND", "INBOX_BIND", "STATE_FOLDER", "API_KEY_FILE")
+_TEXTING = "TEXTING_ACCOUNT_FILE"
 _WEBHOOK = ("WEBHOOK_URL", "WEBHOOK_SECRET_FILE")
 _PORT_MAX = 65_535
 
@@ -71,12 +72,14 @@ class Settings:
     state_folder: Path
     api_key: str = field(repr=False)
     webhook: Webhook | None
+    texting: str | None = field(repr=False)
+    """Account and password of the SMS company, as `ACCOUNT:PASSWORD`; None: nobody sends texts here."""
     log_level: int
 
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; the two webhook settings come together or not at all (then no webhook is sent)."""
-    values = {name: environment.get(PREFIX + name, "").strip() for name in (*_REQUIRED, *_WEBHOOK)}
+    values = {name: environment.get(PREFIX + name, "").strip() for name in (*_REQUIRED, *_WEBHOOK, _TEXTING)}
     wrong = [f"{PREFIX}{name} is missing" for name in _REQUIRED if not values[name]]
     if any(values[name] for name in _WEBHOOK):
         wrong += [f"{PREFIX}{name} is missing" for name in _WEBHOOK if not values[name]]
@@ -96,6 +99,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         state_folder=Path(values["STATE_FOLDER"]),
         api_key=secrets["API_KEY_FILE"],
         webhook=webhook,
+        texting=secrets.get(_TEXTING),
         log_level=level,
     )
 

@@ -27,15 +27,14 @@ from gateway.contacts import Contacts
 from gateway.conversations import Conversations
 from gateway.grants import GrantMint
 from gateway.oauth.assertions import ASSERTION_TYPE
-from gateway.peers import Inbox
 from gateway.provision import provision
 from gateway.settings import Keys, Settings, load_keys
-from infra.chassis.client import PeerClient
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind
 from infra.dev.house import House
+from infra.dev.settings import TEXTING_FROM
 from tests.support.database import DatabaseMaker
 
 NORTH, SOUTH = "tnt_north", "tnt_south"
@@ -362,6 +361,9 @@ async def open_shop(ground: Ground, **changes: Any) -> AsyncIterator[Shop]:
         vault_page_url=house.urls["vault_page"],
         memory_url=house.urls["memory"],
         inbox_url=house.urls["inbox"],
+        texting_url=house.urls["inbox"],
+        texting_account=Secret(house.keyring.path("gateway/texting.account").read_text()),
+        texting_from=TEXTING_FROM,
         keys_folder=house.folder,
         sandbox=True,
     )
@@ -369,7 +371,7 @@ async def open_shop(ground: Ground, **changes: Any) -> AsyncIterator[Shop]:
     transport = httpx2.ASGITransport(app=gateway.api)  # type: ignore[arg-type]  # two spellings of ASGI
     client = httpx2.AsyncClient(transport=transport, base_url=issuer)
     contacts = Contacts(keys.contact, clock)
-    codes = Codes(gateway.engine, contacts, Inbox(PeerClient("inbox", issuer)), keys.contact, clock)
+    codes = Codes(gateway.engine, contacts, {}, keys.contact, clock)
     try:
         yield Shop(
             gateway=gateway,

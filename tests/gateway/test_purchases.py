@@ -92,7 +92,9 @@ async def test_nobody_verified_cannot_buy_and_is_told_how_to_be(new_shop: Shop):
 
     assert (view["state"], view.get("purchase_id")) == ("denied", None)
     assert reasons(view) == ["assurance_too_low", "subject_unknown"]
-    assert view["decision"]["remedies"] == [{"kind": "step_up", "level": "verified", "methods": ["email_code"]}]
+    assert view["decision"]["remedies"] == [
+        {"kind": "step_up", "level": "verified", "methods": ["email_code", "sms_code"]}
+    ]
     assert await new_shop.rows("SELECT 1 FROM reservations") == []
 
 

@@ -42,6 +42,9 @@ def test_plain_http_is_for_the_sandbox_only(tmp_path: Path):
         "VAULT_URL": "http://vault",
         "MEMORY_URL": "http://memory",
         "INBOX_URL": "http://inbox",
+        "TEXTING_URL": "http://texting",
+        "TEXTING_FROM": "+15005550006",
+        "TEXTING_ACCOUNT_FILE": str(tmp_path / "url"),
         "KEYS_FOLDER": str(tmp_path),
         "DATABASE_URL_FILE": str(tmp_path / "url"),
     }

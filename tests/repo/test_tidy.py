@@ -37,6 +37,8 @@ REVEALS = {
     ("mcp_server/carried.py", "_derived"),
     ("mcp_server/settings.py", "check"),
     # who presents a bearer or proves a client
+    ("gateway/couriers.py", "Texts.__init__"),
+    ("gateway/couriers.py", "Texts.send_code"),
     ("mcp_server/gateway_calls.py", "GatewayCalls._send"),
     ("mcp_server/identity.py", "ClientKey.__init__"),
     ("mcp_server/identity.py", "Exchange.for_caller"),

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 API_KEY = "sk_test_sandbox"
 APPROVES = "4242424242424242"
 WEBHOOK_SECRET = "whsec_sandbox"
+TEXTING_ACCOUNT, TEXTING_PASSWORD = f"AC{'0a' * 16}", "0b" * 16
 # Every client would load the certificate authorities again (50 ms); all here speak plain HTTP.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 START_SECONDS_MAX = 30.0
@@ -118,12 +119,14 @@ def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
     (folder / "api.key").write_text(f"{API_KEY}\n")
     (folder / "webhook.secret").write_text(f"{WEBHOOK_SECRET}\n")
     port, inbox_port = free_port(), free_port()
+    (folder / "texting.account").write_text(f"{TEXTING_ACCOUNT}:{TEXTING_PASSWORD}\n")
     environment = {
         "PATH": os.environ["PATH"],
         "UNDERCROFT_SANDBOX_BIND": f"127.0.0.1:{port}",
         "UNDERCROFT_SANDBOX_INBOX_BIND": f"127.0.0.1:{inbox_port}",
         "UNDERCROFT_SANDBOX_STATE_FOLDER": str(folder / "state"),
         "UNDERCROFT_SANDBOX_API_KEY_FILE": str(folder / "api.key"),
+        "UNDERCROFT_SANDBOX_TEXTING_ACCOUNT_FILE": str(folder / "texting.account"),
     }
     if webhook_url is not None:
         environment["UNDERCROFT_SANDBOX_WEBHOOK_URL"] = webhook_url

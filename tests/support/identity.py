@@ -26,6 +26,7 @@ from gateway.callers import Caller, authenticate
 from gateway.captures import Captures
 from gateway.challenges import Codes
 from gateway.contacts import Contacts
+from gateway.contract import ContactKind
 from gateway.conversations import Conversations
 from gateway.grants import GrantMint
 from gateway.identity import build_identity
@@ -361,7 +362,7 @@ async def identity_house(
     record = Record(Ed25519PrivateKey.generate(), time)
     contact_key: Secret[bytes] = Secret(secrets.token_bytes(32))
     contacts, mailbox = Contacts(contact_key, time), Mailbox()
-    codes = Codes(engine, contacts, mailbox, contact_key, time)
+    codes = Codes(engine, contacts, {ContactKind.EMAIL: mailbox}, contact_key, time)
     identity = build_identity(
         engine=engine,
         clock=time,
