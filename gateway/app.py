@@ -22,7 +22,9 @@ from gateway.mandates import Mandates
 from gateway.peers import Inbox, Memory, Vault
 from gateway.purchases import Purchases
 from gateway.quotes import Quotes
+from gateway.record import proof_routes
 from gateway.record import routes as record_routes
+from gateway.record.cosignatures import Witnesses
 from gateway.record.entries import Record
 from gateway.record.sealer import Sealer
 from gateway.refunds import Refunds
@@ -118,7 +120,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         record=record,
     )
     return Gateway(
-        api=_api(engine, core, identity, record),
+        api=_api(engine, core, identity, record, Witnesses.load(settings.keys_folder)),
         sweeper=Sweeper(engine=engine, charging=charging, refunding=core.refunds, record=record, clock=clock),
         sealer=Sealer(engine, record),
         engine=engine,
@@ -126,7 +128,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     )
 
 
-def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record) -> ASGIApp:
+def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record, witnesses: Witnesses) -> ASGIApp:
     async def database() -> bool:
         return await answers(engine)
 
@@ -140,6 +142,7 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record) ->
         "enquiries": core.enquiries,
         "engine": engine,
         "record": record,
+        "witnesses": witnesses,
         **identity.dependencies,
     }
     return build_app(
@@ -148,6 +151,7 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record) ->
             routes.router(identity.dependencies["callers"]),
             enquiry_routes.router(identity.dependencies["callers"]),
             *record_routes.ROUTES,
+            *proof_routes.ROUTES,
             *identity.routes,
         ],
         ready={"database": database},

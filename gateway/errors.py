@@ -9,7 +9,8 @@ Problem
 ├── ConversationMissing    422  an agent must name its conversation
 ├── PurchaseUnderWay       409  the same checkout is being paid at this moment
 ├── RequestKeyReused       409  the same request key with another amount
-└── MemoryRefused          422  the memory does not keep such text
+├── MemoryRefused          422  the memory does not keep such text
+└── CosignatureRefused     422  no valid cosignature of a trusted witness on a checkpoint of this record
 """
 
 from infra.chassis.problems import Problem
@@ -71,3 +72,9 @@ class MemoryRefused(Problem):
     status = 422
     code = "memory_refused"
     detail = "The memory does not keep this; nothing was stored."
+
+
+class CosignatureRefused(Problem):
+    status = 422
+    code = "cosignature_refused"
+    detail = "This is not a checkpoint of this record with a valid cosignature of a witness trusted here."

@@ -24,10 +24,15 @@ from gateway.bearers import public_jwk, thumbprint
 from gateway.contract import Receipt
 from gateway.record.merkle import leaf_hash
 from gateway.record.notes import Checkpoint, NoteRefused, checkpoint_of, open_note, sign_note
+from gateway.record.tiles import ENTRY_BYTES_MAX
 from infra.chassis.canonical import canonical_json
 from infra.chassis.clock import Clock
 
 VERSION = 1
+
+
+class EntryTooLarge(Exception):
+    """Tiles put an entry's length before it in 16 bits. Nothing was recorded, so nothing is decided."""
 
 
 class Record:
@@ -53,10 +58,12 @@ class Record:
         """Write one entry in the caller's transaction: if that is rolled back, so is this, and the receipt is void.
 
         `decision_id` names the entry; the same one twice is an IntegrityError. Raises `rfc8785.CanonicalizationError`
-        for a body that JSON cannot say exactly.
+        for a body that JSON cannot say exactly, and EntryTooLarge.
         """
         now = self.now()
         canonical = entry_bytes(tenant_id=tenant_id, decision_id=decision_id, recorded_at=now, body=body)
+        if len(canonical) > ENTRY_BYTES_MAX:
+            raise EntryTooLarge
         leaf = leaf_hash(canonical)
         await tx.execute(
             _INSERT_ENTRY,

@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 9162 section 2.1 (the one of RFC 6962): hashes, the right edge, inclusion proofs. Pure.
+"""The Merkle tree of RFC 9162 section 2.1 (the one of RFC 6962): hashes, the right edge, proofs. Pure.
 
 A tree of n leaves is kept as its *right edge*: the roots of the complete subtrees that n splits into, largest first,
 one for each bit set in n. Adding a leaf costs at most log2(n) hashes, whatever lies to the left.
@@ -107,8 +107,33 @@ def inclusion_path(index: int, size: int, kept: Mapping[Node, bytes]) -> list[by
 
     Raises KeyError when `kept` lacks something `nodes_for_inclusion` asked for.
     """
+    return _upwards(Node(0, index), size, kept)
+
+
+def nodes_for_consistency(first: int, second: int) -> list[NodeRange]:
+    """The kept nodes from which `consistency_path` can be put together; none where there is nothing to show."""
+    return nodes_for_inclusion(first - 1, second) if 0 < first < second else []
+
+
+def consistency_path(first: int, second: int, kept: Mapping[Node, bytes]) -> list[bytes]:
+    """RFC 9162 section 2.1.4.1: what shows that the tree of `second` leaves begins with the tree of `first`.
+
+    0 <= first <= second. Empty for equal sizes and for an empty first tree. Raises KeyError when `kept` lacks something
+    `nodes_for_consistency` asked for.
+    """
+    if first in {0, second}:
+        return []
+    level = (first & -first).bit_length() - 1
+    seam = Node(level, (first >> level) - 1)
+    above = _upwards(seam, second, kept)
+    return above if seam.position == 0 else [_hash_of(seam, kept), *above]
+
+
+def _upwards(node: Node, size: int, kept: Mapping[Node, bytes]) -> list[bytes]:
+    """The hashes beside the way from a complete subtree up to the root of `size` leaves, lowest first."""
     path = []
-    last, level, position = size - 1, 0, index
+    level, position = node.level, node.position
+    last = (size - 1) >> level
     while last > 0:
         beside = position ^ 1
         if beside < last or (beside + 1) << level == size:
@@ -152,3 +177,31 @@ def root_by_path(index: int, size: int, leaf: bytes, path: Iterable[bytes]) -> b
             root = node_hash(root, beside)
         position, last = position >> 1, last >> 1
     return root if last == 0 else None
+
+
+def begins_with(first: int, second: int, first_root: bytes, second_root: bytes, path: Iterable[bytes]) -> bool:
+    """RFC 9162 section 2.1.4.2: whether `path` shows that the second tree only added to the first."""
+    proof = list(path)
+    if not 0 <= first <= second:
+        return False
+    if first in {0, second}:
+        return not proof and first_root == (second_root if first == second else EMPTY_ROOT)
+    if first.bit_count() == 1:
+        proof.insert(0, first_root)
+    if not proof:
+        return False
+    position, last = first - 1, second - 1
+    while position & 1:
+        position, last = position >> 1, last >> 1
+    older = newer = proof[0]
+    for beside in proof[1:]:
+        if last == 0:
+            return False
+        if position & 1 or position == last:
+            older, newer = node_hash(beside, older), node_hash(beside, newer)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            newer = node_hash(newer, beside)
+        position, last = position >> 1, last >> 1
+    return last == 0 and older == first_root and newer == second_root

@@ -1,4 +1,4 @@
-"""Signed notes and checkpoints: C2SP `signed-note` and `tlog-checkpoint`, signature type 0x01 (Ed25519).
+"""Signed notes and checkpoints: C2SP `signed-note` and `tlog-checkpoint`. We sign with type 0x01 (Ed25519).
 
 A note is text ending in a newline, an empty line, and signature lines `— name base64(key id || signature)`. Lines of
 keys we do not know (witnesses) are passed over, as the specification demands.
@@ -15,10 +15,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 ED25519 = b"\x01"
+COSIGNATURE = b"\x04"
+"""A witness's Ed25519 signature with a time: C2SP tlog-cosignature."""
 KEY_ID_BYTES = 4
 SIGNATURE_PREFIX = "\u2014 "
-NOTE_LENGTH_MAX = 64 * 1024
-"""The specification wants at least 16 signatures of up to 5 kB read; ours with one is under 300 characters."""
+NOTE_LENGTH_MAX = 128 * 1024
+"""The specification wants at least 16 signatures of up to 5 kB read, which base64 makes 107 kB. Ours has 300 bytes."""
 _CHECKPOINT = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n((?:[^\n]+\n)*)")
 _NAME = re.compile(r"[^\s+]+")
 
@@ -38,13 +40,37 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
-def key_id(name: str, key: Ed25519PublicKey) -> bytes:
-    return hashlib.sha256(name.encode() + b"\n" + ED25519 + key.public_bytes_raw()).digest()[:KEY_ID_BYTES]
+@dataclass(frozen=True, slots=True)
+class SignatureLine:
+    """`text` is the line itself with its newline; `signature` what follows the key id."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+    text: str
 
 
-def verifier_key(name: str, key: Ed25519PublicKey) -> str:
+def key_id(name: str, key: Ed25519PublicKey, *, kind: bytes = ED25519) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + kind + key.public_bytes_raw()).digest()[:KEY_ID_BYTES]
+
+
+def verifier_key(name: str, key: Ed25519PublicKey, *, kind: bytes = ED25519) -> str:
     """The form in which verifiers of notes take keys: `name+hex(key id)+base64(type || key)`."""
-    return f"{name}+{key_id(name, key).hex()}+{base64.b64encode(ED25519 + key.public_bytes_raw()).decode()}"
+    material = base64.b64encode(kind + key.public_bytes_raw()).decode()
+    return f"{name}+{key_id(name, key, kind=kind).hex()}+{material}"
+
+
+def read_verifier_key(text: str, *, kind: bytes = ED25519) -> tuple[str, Ed25519PublicKey]:
+    """Name and key. Raises NoteRefused for another kind of key, and when the key id is not this key's."""
+    try:
+        name, identifier, encoded = text.split("+", 2)
+        decoded = base64.b64decode(encoded, validate=True)
+        key = Ed25519PublicKey.from_public_bytes(decoded[1:])
+    except ValueError:
+        raise NoteRefused from None
+    if decoded[:1] != kind or not _NAME.fullmatch(name) or identifier != key_id(name, key, kind=kind).hex():
+        raise NoteRefused
+    return name, key
 
 
 def sign_note(text: str, *, name: str, key: Ed25519PublicKey, sign: Callable[[bytes], bytes]) -> str:
@@ -55,16 +81,20 @@ def sign_note(text: str, *, name: str, key: Ed25519PublicKey, sign: Callable[[by
     return f"{text}\n{SIGNATURE_PREFIX}{name} {signature}\n"
 
 
-def open_note(note: str, *, name: str, key: Ed25519PublicKey) -> str:
-    """The text, once a signature by this key under this name was found and holds. Raises NoteRefused."""
+def split_note(note: str) -> tuple[str, list[SignatureLine]]:
+    """Text and signature lines; nothing is verified yet. Raises NoteRefused for what is no note."""
     if len(note) > NOTE_LENGTH_MAX or _has_control(note):
         raise NoteRefused
     body, separator, signatures = note.rpartition("\n\n")
-    text = f"{body}\n"
     if not separator or not signatures.endswith("\n"):
         raise NoteRefused
-    ours = [signature for signature in map(_signature, signatures[:-1].split("\n")) if signature[0] == name]
-    known = [signature for _, identifier, signature in ours if identifier == key_id(name, key)]
+    return f"{body}\n", [_signature(line) for line in signatures[:-1].split("\n")]
+
+
+def open_note(note: str, *, name: str, key: Ed25519PublicKey) -> str:
+    """The text, once a signature by this key under this name was found and holds. Raises NoteRefused."""
+    text, signatures = split_note(note)
+    known = [line.signature for line in signatures if (line.name, line.key_id) == (name, key_id(name, key))]
     if not known:
         raise NoteRefused
     for signature in known:
@@ -80,8 +110,8 @@ def checkpoint_of(text: str) -> Checkpoint:
     return Checkpoint(origin=found[1], size=int(found[2]), root=base64.b64decode(found[3]))
 
 
-def _signature(line: str) -> tuple[str, bytes, bytes]:
-    """Name, key id and signature of a line. Raises NoteRefused."""
+def _signature(line: str) -> SignatureLine:
+    """Raises NoteRefused."""
     name, space, encoded = line.removeprefix(SIGNATURE_PREFIX).partition(" ")
     if not line.startswith(SIGNATURE_PREFIX) or not space or not _NAME.fullmatch(name):
         raise NoteRefused
@@ -91,7 +121,7 @@ def _signature(line: str) -> tuple[str, bytes, bytes]:
         raise NoteRefused from None
     if len(decoded) <= KEY_ID_BYTES or base64.b64encode(decoded).decode() != encoded:
         raise NoteRefused
-    return name, decoded[:KEY_ID_BYTES], decoded[KEY_ID_BYTES:]
+    return SignatureLine(name, decoded[:KEY_ID_BYTES], decoded[KEY_ID_BYTES:], f"{line}\n")
 
 
 def _check(signature: bytes, text: str, key: Ed25519PublicKey) -> None:

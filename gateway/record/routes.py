@@ -5,7 +5,7 @@ from typing import Final
 
 from litestar import Router, get, post
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,7 +14,7 @@ from gateway.contract import RecordCheckpoint, RecordEntry, RecordInclusion, Rec
 from gateway.record import store
 from gateway.record.entries import Record, origin_of
 from gateway.record.notes import verifier_key
-from gateway.record.proofs import Inclusion, inclusion_proof
+from gateway.record.proofs import Inclusion, checkpoint, inclusion_proof
 from gateway.record.store import CheckpointRow
 from gateway.record.verify import verify
 from gateway.routes import checked
@@ -28,15 +28,19 @@ _one_verification = asyncio.Semaphore(1)
 
 @get("/checkpoint")
 async def newest_checkpoint(
-    caller: NamedDependency[Caller], engine: NamedDependency[AsyncEngine], record: NamedDependency[Record]
+    caller: NamedDependency[Caller],
+    engine: NamedDependency[AsyncEngine],
+    record: NamedDependency[Record],
+    cosigned: FromQuery[bool] = False,
 ) -> RecordCheckpoint:
-    """The newest signed tree head. Keep it somewhere else: it shows later whether anything before it was touched."""
-    _require_reader(caller)
+    """The newest signed tree head, or the newest that a witness cosigned.
+
+    Keep it somewhere else: it shows later whether anything before it was touched.
+    """
+    require_reader(caller)
     async with tenant_transaction(engine, caller.tenant_id) as tx:
-        checkpoint = await store.newest_checkpoint(tx, caller.tenant_id)
-    if checkpoint is None:
-        raise NotFound
-    return _view(checkpoint, caller.tenant_id, record)
+        newest = await checkpoint(tx, caller.tenant_id, cosigned=cosigned)
+    return _view(newest, caller.tenant_id, record)
 
 
 @get("/entries/{decision_id:str}")
@@ -47,7 +51,7 @@ async def entry_of_decision(
     record: NamedDependency[Record],
 ) -> RecordEntry:
     """The entry as it was hashed; once sealed, with its place and the proof that the checkpoint covers it."""
-    _require_reader(caller)
+    require_reader(caller)
     async with tenant_transaction(engine, caller.tenant_id) as tx:
         entry = await store.entry_of_decision(tx, caller.tenant_id, checked(decision_id))
         if entry is None or entry.canonical is None or entry.leaf is None:
@@ -67,12 +71,12 @@ async def verification(
     caller: NamedDependency[Caller], engine: NamedDependency[AsyncEngine], record: NamedDependency[Record]
 ) -> RecordVerification:
     """Everything recomputed from the stored entries. We say so ourselves; the proofs let others check it."""
-    _require_reader(caller)
+    require_reader(caller)
     async with _one_verification:
         return await verify(engine, record, caller.tenant_id)
 
 
-def _require_reader(caller: Caller) -> None:
+def require_reader(caller: Caller) -> None:
     caller.require_kind(CallerKind.AGENT)
     caller.require_scope(SCOPE)
 
@@ -85,11 +89,11 @@ def _proven(proof: Inclusion, tenant_id: str, record: Record) -> RecordInclusion
     )
 
 
-def _view(checkpoint: CheckpointRow, tenant_id: str, record: Record) -> RecordCheckpoint:
+def _view(row: CheckpointRow, tenant_id: str, record: Record) -> RecordCheckpoint:
     return RecordCheckpoint(
-        tree_size=checkpoint.size,
-        root_sha256=checkpoint.root.hex(),
-        note=checkpoint.note,
+        tree_size=row.size,
+        root_sha256=row.root.hex(),
+        note=row.note,
         verifier_key=verifier_key(origin_of(tenant_id), record.public_key),
     )
 

@@ -66,8 +66,10 @@ async def unsealed_entries(tx: AsyncConnection, tenant_id: str, *, since: int, l
     return Unsealed(settled_below=rows[0].settled_below, entries=entries)
 
 
-async def newest_checkpoint(tx: AsyncConnection, tenant_id: str) -> CheckpointRow | None:
-    row = (await tx.execute(_NEWEST_CHECKPOINT, {"tenant_id": tenant_id})).mappings().one_or_none()
+async def newest_checkpoint(tx: AsyncConnection, tenant_id: str, *, size: int | None = None) -> CheckpointRow | None:
+    """With `size`, the one of that size."""
+    statement, key = (_NEWEST_CHECKPOINT, {}) if size is None else (_CHECKPOINT_OF_SIZE, {"size": size})
+    row = (await tx.execute(statement, {"tenant_id": tenant_id, **key})).mappings().one_or_none()
     return None if row is None else _checkpoint(row)
 
 
@@ -129,6 +131,18 @@ async def sealed_entries(tx: AsyncConnection, tenant_id: str) -> AsyncIterator[E
         yield EntryRow(*row)
 
 
+async def sealed_between(tx: AsyncConnection, tenant_id: str, start: int, stop: int) -> list[EntryRow]:
+    """Places `start` (in) to `stop` (out), by place."""
+    rows = await tx.execute(_SEALED_BETWEEN, {"tenant_id": tenant_id, "start": start, "stop": stop})
+    return [EntryRow(*row) for row in rows]
+
+
+async def next_checkpoint(tx: AsyncConnection, tenant_id: str, after: int) -> CheckpointRow | None:
+    """The smallest that is larger than `after`."""
+    row = (await tx.execute(_NEXT_CHECKPOINT, {"tenant_id": tenant_id, "after": after})).mappings().one_or_none()
+    return None if row is None else _checkpoint(row)
+
+
 async def entries_without_place(tx: AsyncConnection, tenant_id: str) -> AsyncIterator[EntryRow]:
     async for row in _stream(tx, _WITHOUT_PLACE, tenant_id):
         yield EntryRow(*row)
@@ -186,6 +200,13 @@ _NEWEST_CHECKPOINT = text(
     f"SELECT {_CHECKPOINT_COLUMNS} FROM record_checkpoints WHERE tenant_id = :tenant_id"  # noqa: S608 - constants only
     " ORDER BY tree_size DESC LIMIT 1"
 )
+_CHECKPOINT_OF_SIZE = text(
+    f"SELECT {_CHECKPOINT_COLUMNS} FROM record_checkpoints WHERE tenant_id = :tenant_id AND tree_size = :size"  # noqa: S608 - constants only
+)
+_NEXT_CHECKPOINT = text(
+    f"SELECT {_CHECKPOINT_COLUMNS} FROM record_checkpoints WHERE tenant_id = :tenant_id AND tree_size > :after"  # noqa: S608 - constants only
+    " ORDER BY tree_size LIMIT 1"
+)
 _CHECKPOINTS = text(
     f"SELECT {_CHECKPOINT_COLUMNS} FROM record_checkpoints WHERE tenant_id = :tenant_id ORDER BY tree_size"  # noqa: S608 - constants only
 )
@@ -211,6 +232,11 @@ _ENTRY_OF_DECISION = text(
 _SEALED = text(
     f"SELECT l.tree_index, l.entry_id, {_ENTRY_COLUMNS} FROM record_leaves l"  # noqa: S608 - constants only
     " LEFT JOIN record_entries e USING (tenant_id, entry_id) WHERE l.tenant_id = :tenant_id ORDER BY l.tree_index"
+)
+_SEALED_BETWEEN = text(
+    f"SELECT l.tree_index, l.entry_id, {_ENTRY_COLUMNS} FROM record_leaves l"  # noqa: S608 - constants only
+    " LEFT JOIN record_entries e USING (tenant_id, entry_id)"
+    " WHERE l.tenant_id = :tenant_id AND l.tree_index >= :start AND l.tree_index < :stop ORDER BY l.tree_index"
 )
 _WITHOUT_PLACE = text(
     f"SELECT NULL, e.entry_id, {_ENTRY_COLUMNS} FROM record_entries e"  # noqa: S608 - constants only

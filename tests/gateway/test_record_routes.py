@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from gateway.bearers import Bearer, Bearers, CallerKind
 from gateway.callers import Callers
 from gateway.oauth.machines import Machines
+from gateway.record.cosignatures import Witnesses
 from gateway.record.merkle import root_by_path
 from gateway.record.notes import checkpoint_of, open_note
+from gateway.record.proof_routes import ROUTES as PROOF_ROUTES
 from gateway.record.routes import ROUTES
 from infra.chassis.http import build_app
 from infra.chassis.ids import new_id
@@ -67,16 +70,21 @@ def shared(database: DatabaseMaker) -> ServiceDatabase:
     return database("gateway")
 
 
+@asynccontextmanager
+async def record_door(house: RecordHouse, witnesses: Witnesses) -> AsyncIterator[Door]:
+    bearers = Bearers(key=ring_of(Ed25519PrivateKey.generate()), issuer=ISSUER, clock=house.clock)
+    callers = Callers(bearers=bearers, machines=Machines(engine=house.engine, clock=house.clock))
+    known = {"callers": callers, "engine": house.engine, "record": house.record, "witnesses": witnesses}
+    app = build_app(service="gateway", routes=[*ROUTES, *PROOF_ROUTES], dependencies=known)
+    transport = httpx2.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar's and httpx2's scope types differ
+    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as client:
+        yield Door(house, client, bearers)
+
+
 @pytest.fixture
 async def door(shared: ServiceDatabase, clusters: dict[str, Cluster]) -> AsyncIterator[Door]:
-    async with record_house(shared, clusters["house"]) as house:
-        bearers = Bearers(key=ring_of(Ed25519PrivateKey.generate()), issuer=ISSUER, clock=house.clock)
-        callers = Callers(bearers=bearers, machines=Machines(engine=house.engine, clock=house.clock))
-        dependencies = {"callers": callers, "engine": house.engine, "record": house.record}
-        app = build_app(service="gateway", routes=ROUTES, dependencies=dependencies)
-        transport = httpx2.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar's and httpx2's scope types differ
-        async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as client:
-            yield Door(house, client, bearers)
+    async with record_house(shared, clusters["house"]) as house, record_door(house, Witnesses({})) as made:
+        yield made
 
 
 def key_of(verifier_key: str) -> tuple[str, Ed25519PublicKey]:
