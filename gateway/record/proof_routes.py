@@ -56,7 +56,7 @@ async def consistency(
     return RecordConsistency(from_size=first, to_size=second, path_sha256=[beside.hex() for beside in path])
 
 
-@get("/tree/{tenant_id:str}/checkpoint")
+@get("/tree/{tenant_id:str}/checkpoint", media_type=CHECKPOINT_TYPE)
 async def tree_checkpoint(
     tenant_id: FromPath[str], caller: NamedDependency[Caller], engine: NamedDependency[AsyncEngine]
 ) -> Response[str]:
@@ -67,7 +67,7 @@ async def tree_checkpoint(
     return Response(newest.note, media_type=CHECKPOINT_TYPE, headers=MUTABLE)
 
 
-@get("/tree/{tenant_id:str}/tile/{tile_path:path}")
+@get("/tree/{tenant_id:str}/tile/{tile_path:path}", media_type=TILE_TYPE)
 async def tree_tile(
     tenant_id: FromPath[str],
     tile_path: FromPath[str],
@@ -109,7 +109,7 @@ async def cosign(
     return CosignatureView(tree_size=size, witnesses=sorted(one.witness for one in given))
 
 
-@get("/export")
+@get("/export", media_type=EXPORT_TYPE)
 async def exported(
     caller: NamedDependency[Caller], engine: NamedDependency[AsyncEngine], record: NamedDependency[Record]
 ) -> Stream:
