@@ -13,6 +13,8 @@ SAID_ON_PURPOSE = {
     "ConversationRequest.brand_id": "an agent of several brands says for which one; it must be one of its own",
     "QuoteRequest.brand_id": "mcp_server has no tenant and serves several brands; it must be one of its own",
     "list_purchases.brand_id": "mcp_server says whose feed it reads; it must be one of its own",
+    "tree_checkpoint.tenant_id": "a tree needs an address of its own, for readers' caches; it must be the caller's",
+    "tree_tile.tenant_id": "as above",
 }
 RULES = [ownership.owner_fields, ownership.owner_parameters, ownership.owners_from_requests]
 
