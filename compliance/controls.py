@@ -153,6 +153,16 @@ DECISIONS = (
         not_claimed="That the processor keeps its own promise about idempotency keys.",
     ),
     Control(
+        id="UC-M.21",
+        title="What is prepared is not yet told",
+        sources=("ASVS 8.2.2", "ASVS 8.3.1"),
+        claim="A recall prepared ahead is shown only through a decision on the final request, in the same conversation "
+        "and at the level of that moment; it is used once or thrown away, and the answer is the one an unprepared "
+        "recall gives. Preparing tells nothing, and nothing of it reaches a disk or a log.",
+        not_claimed="That the operating system never swaps the memory service's memory out, where opened memories "
+        "stand for up to 15 seconds.",
+    ),
+    Control(
         id="UC-G.1",
         title="A grant is for one exact act, once",
         sources=("ASVS 9.1.1", "ASVS 9.2.2", "ASVS 9.2.3"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from litestar.types import ASGIApp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway import enquiry_routes, routes
+from gateway import enquiry_routes, preparing_routes, routes
 from gateway.captures import Captures
 from gateway.cedar import Cedar
 from gateway.challenges import Codes
@@ -20,6 +20,7 @@ from gateway.grants import GrantMint
 from gateway.identity import Identity, build_identity
 from gateway.mandates import Mandates
 from gateway.peers import Inbox, Memory, Vault
+from gateway.preparing import Preparing
 from gateway.purchases import Purchases
 from gateway.quotes import Quotes
 from gateway.record import proof_routes
@@ -46,8 +47,10 @@ class Gateway:
     sealer: Sealer
     engine: AsyncEngine
     peers: tuple[PeerClient, ...]
+    preparing: Preparing
 
     async def close(self) -> None:
+        await self.preparing.close()
         for peer in self.peers:
             await peer.close()
         await self.engine.dispose()
@@ -64,6 +67,7 @@ class Core:
     disclosures: Disclosures
     mandates: Mandates
     enquiries: Enquiries
+    preparing: Preparing
 
 
 def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
@@ -80,7 +84,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     }
     mint = GrantMint(keys.grant, settings.public_url, clock, keys.sender)
     record, cedar = Record(keys.record, clock), Cedar.load()
-    vault = Vault(peers["vault"], mint)
+    vault, memory = Vault(peers["vault"], mint), Memory(peers["memory"], mint)
     charging = Charging(engine, vault, record, clock)
     contacts = Contacts(keys.contact, clock)
     couriers: dict[ContactKind, Courier] = {
@@ -102,9 +106,10 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
             clock=clock,
         ),
         refunds=Refunds(engine=engine, cedar=cedar, record=record, vault=vault, clock=clock),
-        disclosures=Disclosures(engine, cedar, record, Memory(peers["memory"], mint), clock),
+        disclosures=Disclosures(engine, cedar, record, memory, clock),
         mandates=Mandates(engine, cedar, record, clock),
         enquiries=Enquiries(engine, cedar, record, clock),
+        preparing=Preparing(engine, cedar, record, memory, clock),
     )
     identity = build_identity(
         engine=engine,
@@ -125,6 +130,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         sealer=Sealer(engine, record),
         engine=engine,
         peers=tuple(peers.values()),
+        preparing=core.preparing,
     )
 
 
@@ -140,6 +146,7 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record, wi
         "disclosures": core.disclosures,
         "mandates": core.mandates,
         "enquiries": core.enquiries,
+        "preparing": core.preparing,
         "engine": engine,
         "record": record,
         "witnesses": witnesses,
@@ -150,6 +157,7 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record, wi
         routes=[
             routes.router(identity.dependencies["callers"]),
             enquiry_routes.router(identity.dependencies["callers"]),
+            preparing_routes.router(identity.dependencies["callers"]),
             *record_routes.ROUTES,
             *proof_routes.ROUTES,
             *identity.routes,

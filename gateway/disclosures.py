@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+import memory.contract
 from gateway.assurance import name_of
 from gateway.callers import Caller, CallerKind
 from gateway.cedar import Cedar
@@ -26,6 +27,7 @@ from gateway.decide import Decision, decide_about_person, decide_recall
 from gateway.errors import MemoryRefused
 from gateway.facts import ConversationFacts, PersonFacts
 from gateway.peers import Behalf, Memory
+from gateway.preparations import take_preparation
 from gateway.record.entries import Record
 from gateway.store import note_use
 from infra.chassis.client import PeerRefused
@@ -34,7 +36,7 @@ from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.problems import CardNumberRefused, PeerUnreachable
 from infra.chassis.screen import find_card_number
-from memory.contract import ForgetOrder, MemoryView, Provenance, RecallOrder, RememberOrder, Source, Tier
+from memory.contract import ForgetOrder, MemoryView, Provenance, RecallOrder, ReleaseOrder, RememberOrder, Source, Tier
 
 SURE_PERCENT: Final = 80
 """An agent or assistant states it itself: it was there, and may have misunderstood."""
@@ -55,6 +57,8 @@ class Told:
     decision_id: str
     view: DecisionView
     tier_max: int
+    preparation_id: str | None = None
+    """Of a recall: what was prepared in this conversation and is used up by this decision, whatever it says."""
 
     @property
     def subject_id(self) -> str:
@@ -76,19 +80,11 @@ class Disclosures:
 
     async def recall(self, request: RecallRequest, caller: Caller) -> RecallView:
         """What the present level may see, and which levels would see more: the same whether or not there is more."""
-        _screen(request.query)
+        screen(request.query)
         told = await self._decide("recall", request, caller)
         memories: list[RecalledMemory] = []
         if told.decision.allowed:
-            order = RecallOrder(
-                tenant_id=caller.tenant_id,
-                brand_id=told.facts.conversation.brand_id,
-                subject_id=told.subject_id,
-                query=request.query,
-                tier_max=Tier(told.tier_max),
-                limit=request.limit,
-            )
-            found = await _answer(self._memory.recall(order, Behalf(caller.client_id, told.decision_id)))
+            found = await self._found(request, caller, told)
             memories = [_recalled(item) for item in found.memories if item.tier <= told.tier_max]
         return RecallView(
             assurance_level=name_of(told.facts.level),
@@ -97,9 +93,24 @@ class Disclosures:
             decision=told.view,
         )
 
+    async def _found(self, request: RecallRequest, caller: Caller, told: Told) -> memory.contract.RecallView:
+        order = RecallOrder(
+            tenant_id=caller.tenant_id,
+            brand_id=told.facts.conversation.brand_id,
+            subject_id=told.subject_id,
+            query=request.query,
+            tier_max=Tier(told.tier_max),
+            limit=request.limit,
+        )
+        behalf = Behalf(caller.client_id, told.decision_id)
+        if told.preparation_id is None or told.preparation_id != request.preparation_id:
+            return await _answer(self._memory.recall(order, behalf))
+        release = ReleaseOrder(**msgspec.structs.asdict(order), preparation_id=told.preparation_id)
+        return await _answer(self._memory.release(release, behalf))
+
     async def remember(self, request: RememberRequest, caller: Caller) -> RememberedView:
         """Keep a text, with the provenance that the gateway knows; the memory finds its tier."""
-        _screen(request.text)
+        screen(request.text)
         told = await self._decide("remember", request, caller)
         if not told.decision.allowed:
             return RememberedView(decision=told.view)
@@ -133,9 +144,10 @@ class Disclosures:
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             facts = await person_facts(tx, caller, request.conversation_id, self._clock)
             level = await level_for(tx, facts.conversation, now, action, _parameters(request))
-            facts = replace(facts, level=level)
+            facts, preparation_id = replace(facts, level=level), None
             if action == "recall":
                 decision, tier_max = decide_recall(self._cedar, facts, now)
+                preparation_id = await take_preparation(tx, facts.conversation, now)
             else:
                 decision, tier_max = decide_about_person(self._cedar, action, facts, now), 0
             receipt = await self._record.append(
@@ -143,7 +155,7 @@ class Disclosures:
             )
             if decision.allowed:
                 await note_use(tx, facts.conversation, now)
-        return Told(facts, decision, decision_id, decision.view(receipt), tier_max)
+        return Told(facts, decision, decision_id, decision.view(receipt), tier_max, preparation_id)
 
 
 async def person_facts(tx: AsyncConnection, caller: Caller, named: str | None, clock: Clock) -> PersonFacts:
@@ -154,10 +166,12 @@ async def person_facts(tx: AsyncConnection, caller: Caller, named: str | None, c
 
 
 def _parameters(request: Asked) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(request).items() if name != "conversation_id"}
+    """What a person confirms: not where it was said, and not how the answer was made ready."""
+    named = msgspec.structs.asdict(request).items()
+    return {name: value for name, value in named if name not in {"conversation_id", "preparation_id"}}
 
 
-def _screen(text: str) -> None:
+def screen(text: str) -> None:
     if find_card_number(text) is not None:
         raise CardNumberRefused
 

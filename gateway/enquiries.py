@@ -1,6 +1,7 @@
 """May this be done? Decided as the act itself is, on facts looked up in the same way, and recorded; nothing is done.
 
-An allow here is a forecast: it reserves nothing, mints no grant, and the act is decided again when it is asked for.
+An allow here is a forecast: it reserves nothing, mints no grant, and the act is decided again when it is asked for. A
+person's confirmation of one act is neither spent nor counted by asking.
 """
 
 from collections.abc import Mapping

@@ -14,7 +14,12 @@ from infra.chassis.problems import PeerUnreachable
 VAULT: Final = "vault"
 MEMORY: Final = "memory"
 VaultOrder = vault.contract.CaptureOrder | vault.contract.ChargeOrder | vault.contract.RefundOrder
-MemoryOrder = memory.contract.RememberOrder | memory.contract.RecallOrder | memory.contract.ForgetOrder
+MemoryOrder = (
+    memory.contract.RememberOrder
+    | memory.contract.RecallOrder
+    | memory.contract.ForgetOrder
+    | memory.contract.PrepareOrder
+)
 V = TypeVar("V")
 
 
@@ -64,6 +69,16 @@ class Memory:
 
     async def recall(self, order: memory.contract.RecallOrder, behalf: Behalf) -> memory.contract.RecallView:
         return await self._call("/v1/recalls", memory.contract.Action.RECALL, order, behalf, memory.contract.RecallView)
+
+    async def prepare(self, order: memory.contract.PrepareOrder, behalf: Behalf) -> memory.contract.PreparedView:
+        return await self._call(
+            "/v1/preparations", memory.contract.Action.PREPARE, order, behalf, memory.contract.PreparedView
+        )
+
+    async def release(self, order: memory.contract.ReleaseOrder, behalf: Behalf) -> memory.contract.RecallView:
+        return await self._call(
+            "/v1/releases", memory.contract.Action.RELEASE, order, behalf, memory.contract.RecallView
+        )
 
     async def forget(self, order: memory.contract.ForgetOrder, behalf: Behalf) -> memory.contract.ForgetView:
         return await self._call(

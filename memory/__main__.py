@@ -15,6 +15,7 @@ from infra.chassis.keys import SoftwareKeyService
 from infra.chassis.settings import SettingsIncomplete, load
 from memory.app import build
 from memory.forget import purge_redeemed_grants
+from memory.prepared import Preparations
 from memory.seal import SubjectKeys
 from memory.settings import MigrationSettings, Settings
 
@@ -31,9 +32,11 @@ async def run(settings: Settings) -> None:
         clock=clock,
     )
     keys = SubjectKeys(SoftwareKeyService(settings.root_key))
-    app = build(engine=engine, verifier=verifier, keys=keys, clock=clock)
+    prepared = Preparations(clock)
+    app = build(engine=engine, verifier=verifier, keys=keys, clock=clock, prepared=prepared)
+    background = [lambda stop: purge_redeemed_grants(engine, clock, stop), prepared.sweep]
     try:
-        await serve([Listener(app, settings.bind)], [lambda stop: purge_redeemed_grants(engine, clock, stop)])
+        await serve([Listener(app, settings.bind)], background)
     finally:
         await engine.dispose()
 

@@ -17,6 +17,8 @@ MemoryText = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
 Query = Annotated[str, msgspec.Meta(max_length=500)]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 RECALL_LIMIT_MAX = 50
+PREPARATION_TTL_SECONDS = 15
+"""A turn of speech and the pause after it; what was prepared and not asked for by then is forgotten."""
 
 
 class Action(StrEnum):
@@ -25,6 +27,8 @@ class Action(StrEnum):
     REMEMBER = "remember"
     RECALL = "recall"
     FORGET = "forget"
+    PREPARE = "prepare"
+    RELEASE = "release"
 
 
 class Tier(IntEnum):
@@ -103,6 +107,34 @@ class RecallView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What was withheld is not counted and not hinted at: the answer is the same whether it exists or not."""
 
     memories: list[MemoryView]
+
+
+class PrepareOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/preparations`: open what a recall at `tier_max` would open, and hold it for PREPARATION_TTL_SECONDS.
+
+    Held in the process's memory only, one for a subject at a brand; a newer one takes its place. `query` is what has
+    been said so far: should the final query come to the same words, the ranking is done as well.
+    """
+
+    preparation_id: Identifier
+    query: Query
+    tier_max: Tier
+
+
+class PreparedView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same whether or not there is anything."""
+
+    accepted: bool = True
+
+
+class ReleaseOrder(RecallOrder, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/releases`: a recall that may use what was prepared; answers as the recall would, only sooner.
+
+    A preparation is used once. One that is missing, past its time, made for less than `tier_max` or no longer what is
+    stored is thrown away, and the recall is done in full.
+    """
+
+    preparation_id: Identifier
 
 
 class ForgetOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -11,6 +11,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.engine import directory_transaction, tenant_transaction
 from memory import store
 from memory.contract import ForgetOrder, ForgetView
+from memory.prepared import Preparations
 
 PURGE_EVERY_SECONDS = 60
 KEPT_AFTER_EXPIRY = timedelta(hours=1)
@@ -19,8 +20,9 @@ log = logs.get_logger()
 
 
 class Forgetting:
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, prepared: Preparations) -> None:
         self._engine = engine
+        self._prepared = prepared
 
     async def forget(self, order: ForgetOrder, grant: grants.Grant) -> ForgetView:
         """Afterwards nothing of it is in the live database, whether or not there was anything before."""
@@ -30,6 +32,7 @@ class Forgetting:
                 await store.shred_subject(tx, order.tenant_id, order.subject_id)
             else:
                 await store.drop_memory(tx, order.tenant_id, order.subject_id, order.memory_id)
+        self._prepared.drop_subject(order.tenant_id, order.subject_id)
         return ForgetView()
 
 

@@ -31,10 +31,25 @@ def rank(query: str, texts: Sequence[str], limit: int) -> list[int]:
     `texts` come newest first, and that is the order of an empty query and among equals. A text that shares no stem
     with the query is left out.
     """
-    wanted = frozenset(stems(query))
+    wanted = wanted_stems(query)
     if not wanted:
         return list(range(min(limit, len(texts))))
-    counted = [Counter(stems(text)) for text in texts]
+    return rank_counted(wanted, [count(text) for text in texts], limit)
+
+
+def wanted_stems(query: str) -> tuple[str, ...]:
+    """Each once and in one order, so that equal words give equal sums."""
+    return tuple(sorted(set(stems(query))))
+
+
+def count(text: str) -> Counter[str]:
+    return Counter(stems(text))
+
+
+def rank_counted(wanted: Sequence[str], counted: Sequence[Counter[str]], limit: int) -> list[int]:
+    """As `rank`, for texts whose stems were counted before."""
+    if not wanted:
+        return list(range(min(limit, len(counted))))
     length_mean = sum(map(Counter.total, counted)) / max(len(counted), 1)
     weights = {stem: _rarity(sum(stem in one for one in counted), len(counted)) for stem in wanted}
     scores = [_score(one, weights, length_mean) for one in counted]

@@ -1,4 +1,4 @@
-"""The memory's API: three verbs, each on a grant for exactly this body."""
+"""The memory's API: five verbs, each on a grant for exactly this body."""
 
 from litestar import post
 from litestar.di import NamedDependency
@@ -9,8 +9,11 @@ from memory.contract import (
     Action,
     ForgetOrder,
     ForgetView,
+    PreparedView,
+    PrepareOrder,
     RecallOrder,
     RecallView,
+    ReleaseOrder,
     RememberOrder,
     RememberView,
 )
@@ -39,6 +42,28 @@ async def recall(
 ) -> RecallView:
     """The best matches at or under the tier the gateway decided on."""
     return await recalling.find(data, verifier.check_order(presented, action=Action.RECALL, order=data))
+
+
+@post("/v1/preparations", status_code=200)
+async def prepare(
+    data: JSONBody[PrepareOrder],
+    verifier: NamedDependency[GrantVerifier],
+    recalling: NamedDependency[Recalling],
+    grant: GrantHeader = None,
+) -> PreparedView:
+    """Do a recall's work early; tells nothing."""
+    return await recalling.prepare(data, verifier.check_order(grant, action=Action.PREPARE, order=data))
+
+
+@post("/v1/releases", status_code=200)
+async def release(
+    data: JSONBody[ReleaseOrder],
+    verifier: NamedDependency[GrantVerifier],
+    recalling: NamedDependency[Recalling],
+    grant: GrantHeader = None,
+) -> RecallView:
+    """A recall, sooner if it was prepared."""
+    return await recalling.release(data, verifier.check_order(grant, action=Action.RELEASE, order=data))
 
 
 @post("/v1/erasures", status_code=200)

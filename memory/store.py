@@ -1,14 +1,19 @@
 """The statements, each named for what it returns. Every one runs inside a tenant's transaction."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 MEMORIES_PER_SUBJECT_MAX = 5_000
 """A recall opens and ranks them all; `infra bench memory` measures it at 1,000."""
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,30 @@ async def memories_up_to(
         {"t": tenant_id, "s": subject_id, "b": brand_id, "tier_max": tier_max, "limit": MEMORIES_PER_SUBJECT_MAX},
     )
     return [SealedMemory(*row) for row in found]
+
+
+async def digests_up_to(
+    tx: AsyncConnection, tenant_id: str, subject_id: str, brand_id: str, tier_max: int
+) -> dict[int, bytes]:
+    """By tier, what `digests_of` gives for the memories that are stored now: the bodies do not leave the database."""
+    statement = text(
+        "SELECT tier, sha256(string_agg(convert_to(memory_id, 'UTF8') || sealed ||"
+        " int8send((extract(epoch FROM remembered_at) * 1000000)::bigint), ''::bytea ORDER BY memory_id COLLATE \"C\"))"
+        " FROM memories WHERE tenant_id = :t AND subject_id = :s AND brand_id = :b AND tier <= :tier_max GROUP BY tier"
+    )
+    found = await tx.execute(statement, {"t": tenant_id, "s": subject_id, "b": brand_id, "tier_max": tier_max})
+    return {row[0]: row[1] for row in found}
+
+
+def digests_of(rows: Sequence[SealedMemory]) -> dict[int, bytes]:
+    """Tier → SHA-256 over ids, sealed bodies and times. A body is sealed under a fresh nonce: none comes twice."""
+    hashes: dict[int, Any] = {}
+    for row in sorted(rows, key=lambda row: row.memory_id):
+        micros = (row.remembered_at - EPOCH) // timedelta(microseconds=1)
+        hashes.setdefault(row.tier, hashlib.sha256()).update(
+            row.memory_id.encode() + row.sealed + micros.to_bytes(8, "big", signed=True)
+        )
+    return {tier: digest.digest() for tier, digest in hashes.items()}
 
 
 async def count_of(tx: AsyncConnection, tenant_id: str, subject_id: str) -> int:

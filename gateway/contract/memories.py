@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.contract.decisions import DecisionView
+from gateway.contract.decisions import DecisionView, Receipt
 from gateway.contract.values import ChatText, Identifier, LevelName
 
 
@@ -29,6 +29,23 @@ class RecallRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     query: Annotated[str, msgspec.Meta(max_length=500)] = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=50)] = 10
     conversation_id: Identifier | None = None
+    preparation_id: Identifier | None = None
+    """Of a preparation in this conversation. The answer is the same without it, or with one that is gone or foreign."""
+
+
+class PreparationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/recalls/preparations`: a recall is about to be asked for. `query` is what was understood so far."""
+
+    query: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    conversation_id: Identifier | None = None
+
+
+class PreparationView(msgspec.Struct, frozen=True, kw_only=True):
+    """The same, and as soon, whether or not the recall would be allowed and whether or not there is anything."""
+
+    preparation_id: str
+    expires_at: datetime
+    receipt: Receipt
 
 
 class RecalledMemory(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from infra.chassis.secret import Secret
 from infra.dev.postgres import ServiceDatabase
 from memory.app import build
 from memory.contract import ForgetOrder, Provenance, RecallOrder, RememberOrder, Source, Tier
+from memory.prepared import Preparations
 from memory.seal import SubjectKeys
 from tests.support.database import DatabaseMaker
 from tests.support.grants import TestMint
@@ -27,7 +28,23 @@ from tests.support.grants import TestMint
 ISSUER = "http://gateway.test"
 ROOT = new_key()
 """Of the key service, the same in all memories of a test."""
-PATHS = {"remember": "/v1/memories", "recall": "/v1/recalls", "forget": "/v1/erasures"}
+PATHS = {
+    "remember": "/v1/memories",
+    "recall": "/v1/recalls",
+    "forget": "/v1/erasures",
+    "prepare": "/v1/preparations",
+    "release": "/v1/releases",
+}
+
+
+class CountedKeys(SoftwareKeyService):
+    """A key service that counts: whoever opens memories has to ask it first."""
+
+    unwrapped = 0
+
+    async def unwrap(self, wrapped: bytes, context: bytes) -> Secret[bytes]:
+        self.unwrapped += 1
+        return await super().unwrap(wrapped, context)
 
 
 @dataclass(slots=True)
@@ -38,6 +55,8 @@ class Bench:
     engine: AsyncEngine
     mint: TestMint
     clock: FixedClock
+    prepared: Preparations
+    keys: CountedKeys
     app_dsn: str
     owner_dsn: str
     trusted: Path
@@ -113,10 +132,21 @@ async def open_bench(
     engine = create_engine(Secret(databases.app_dsn))
     trusted = JwksFile(mint.write_jwks(folder / "grant.jwks"), clock)
     verifier = GrantVerifier(audience="memory", issuer=mint.issuer, keys=trusted, clock=clock)
-    app = build(engine=engine, verifier=verifier, keys=SubjectKeys(SoftwareKeyService(ROOT)), clock=clock)
+    keys, prepared = CountedKeys(ROOT), Preparations(clock)
+    app = build(engine=engine, verifier=verifier, keys=SubjectKeys(keys), clock=clock, prepared=prepared)
     transport = httpx2.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar's and httpx2's scope types differ
     async with httpx2.AsyncClient(transport=transport, base_url="http://memory") as client:
-        yield Bench(client, engine, mint, clock, databases.app_dsn, databases.owner_dsn, folder / "grant.jwks")
+        yield Bench(
+            client,
+            engine,
+            mint,
+            clock,
+            prepared,
+            keys,
+            databases.app_dsn,
+            databases.owner_dsn,
+            folder / "grant.jwks",
+        )
     await engine.dispose()
 
 
