@@ -47,23 +47,23 @@ async def recall(
 @post("/v1/preparations", status_code=200)
 async def prepare(
     data: JSONBody[PrepareOrder],
+    presented: NamedDependency[Presented],
     verifier: NamedDependency[GrantVerifier],
     recalling: NamedDependency[Recalling],
-    grant: GrantHeader = None,
 ) -> PreparedView:
     """Do a recall's work early; tells nothing."""
-    return await recalling.prepare(data, verifier.check_order(grant, action=Action.PREPARE, order=data))
+    return await recalling.prepare(data, verifier.check_order(presented, action=Action.PREPARE, order=data))
 
 
 @post("/v1/releases", status_code=200)
 async def release(
     data: JSONBody[ReleaseOrder],
+    presented: NamedDependency[Presented],
     verifier: NamedDependency[GrantVerifier],
     recalling: NamedDependency[Recalling],
-    grant: GrantHeader = None,
 ) -> RecallView:
     """A recall, sooner if it was prepared."""
-    return await recalling.release(data, verifier.check_order(grant, action=Action.RELEASE, order=data))
+    return await recalling.release(data, verifier.check_order(presented, action=Action.RELEASE, order=data))
 
 
 @post("/v1/erasures", status_code=200)

@@ -28,6 +28,7 @@ from infra.chassis.keys import SoftwareKeyService, new_key
 from infra.chassis.ring import KeyFiles, SigningRing
 from infra.chassis.secret import Secret
 from memory.app import build
+from memory.prepared import Preparations
 from memory.seal import SubjectKeys
 from tests.gateway.shop import AGENT, Ground, Shop, Talk, open_shop
 from tests.support.database import DatabaseMaker
@@ -79,7 +80,13 @@ async def own_memory(ground: Ground, database: DatabaseMaker, trusted: Path) -> 
     issuer = ground.house.urls["gateway"]
     keys = JwksFile(trusted, ground.clock)
     verifier = GrantVerifier(audience="memory", issuer=issuer, keys=keys, clock=ground.clock)
-    app = build(engine=engine, verifier=verifier, keys=SubjectKeys(SoftwareKeyService(new_key())), clock=ground.clock)
+    app = build(
+        engine=engine,
+        verifier=verifier,
+        keys=SubjectKeys(SoftwareKeyService(new_key())),
+        clock=ground.clock,
+        prepared=Preparations(ground.clock),
+    )
     async with served(app, port):
         yield f"http://127.0.0.1:{port}"
     await engine.dispose()
