@@ -73,15 +73,7 @@ class Core:
 def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     """Raises PoliciesUnusable when the policies do not fit the schema or the contract."""
     engine = create_engine(settings.database_url)
-    peers = {
-        name: PeerClient(name, url)
-        for name, url in (
-            ("vault", settings.vault_url),
-            ("memory", settings.memory_url),
-            ("inbox", settings.inbox_url),
-            ("texting", settings.texting_url),
-        )
-    }
+    peers = _peers(settings)
     mint = GrantMint(keys.grant, settings.public_url, clock, keys.sender)
     record, cedar = Record(keys.record, clock), Cedar.load()
     vault, memory = Vault(peers["vault"], mint), Memory(peers["memory"], mint)
@@ -132,6 +124,16 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         peers=tuple(peers.values()),
         preparing=core.preparing,
     )
+
+
+def _peers(settings: Settings) -> dict[str, PeerClient]:
+    urls = {
+        "vault": settings.vault_url,
+        "memory": settings.memory_url,
+        "inbox": settings.inbox_url,
+        "texting": settings.texting_url,
+    }
+    return {name: PeerClient(name, url) for name, url in urls.items()}
 
 
 def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record, witnesses: Witnesses) -> ASGIApp:
