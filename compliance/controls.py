@@ -137,6 +137,23 @@ DECISIONS = (
         not_claimed="That a brand's own catalogue has the right prices.",
     ),
     Control(
+        id="UC-D.13",
+        title="A tenant's rules can only restrict, and only its own decisions",
+        sources=("ASVS 8.1.1", "ASVS 8.3.1", "ASVS 8.4.1"),
+        claim="What a tenant lays over the policies can turn an allow into a deny and never the other way, decides for "
+        "that tenant alone, is swapped without dropping a request, and every decision says by which texts it was made.",
+        not_claimed="That a tenant's rules are wise: one may forbid everything, and is warned first.",
+    ),
+    Control(
+        id="UC-D.14",
+        title="A recorded decision can be decided again",
+        sources=("ASVS 16.2.1", "PCI DSS 10.2.2"),
+        claim="From its entry in the record and the policies it names, which are kept, every decision comes out again "
+        "with the same bytes: outcome, reasons and remedies. One that does not is named.",
+        not_claimed="That the facts were true: they are as they were looked up. Replaying uses today's program; a "
+        "release that computes remedies differently reports the older entries as different.",
+    ),
+    Control(
         id="UC-D.21",
         title="Asking first changes nothing",
         sources=("ASVS 8.2.2",),

@@ -4,6 +4,9 @@ migrate                  bring the database to the newest version, as its owner
 provision MANIFEST       make tenants, brands and callers known, as the owner
 keys status              the bearer, grant and sender keys: which signs, which is next, which retire and until when
 keys rotate [PURPOSE …]  make the next key the current one; running processes follow without a restart
+policy test [PATH] [--rules FOLDER]   ask the policies the cases beside them, or those of a file or folder
+policy diff A B [--last N] [--tenant TENANT]   decide the last decisions again under A and B; exits 1 on differences
+record replay [--tenant TENANT]   decide every recorded decision again; exits 1 when one falls otherwise
 record verify [--tenant TENANT [--checkpoint FILE]]   recompute the record from what is stored; exits 1 on findings
 """
 
@@ -16,9 +19,19 @@ from pathlib import Path
 
 from gateway import rotation
 from gateway.app import build_gateway
+from gateway.overlays import commands as policy_commands
 from gateway.provision import ManifestRefused, provision
 from gateway.record import commands as record_commands
-from gateway.settings import PREFIX, Keys, KeySettings, OwnerSettings, RecordSettings, Settings, load_keys
+from gateway.settings import (
+    PREFIX,
+    Keys,
+    KeySettings,
+    OwnerSettings,
+    RecordSettings,
+    ReplaySettings,
+    Settings,
+    load_keys,
+)
 from infra.chassis import logs
 from infra.chassis.clock import SystemClock
 from infra.chassis.http import Listener, serve
@@ -27,6 +40,7 @@ from infra.chassis.settings import SettingsIncomplete, load
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SETTINGS_EXIT = 2
+Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no public name
 
 
 async def _serve(settings: Settings, keys: Keys) -> None:
@@ -70,10 +84,41 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     provisioning.add_argument("manifest", type=Path)
     rotation.add_arguments(commands.add_parser("keys", help="the keys that rotate"))
     record = commands.add_parser("record", help="the append-only record").add_subparsers(dest="verb", required=True)
+    _add_policy_commands(commands)
+    replay = record.add_parser("replay", help="decide every recorded decision again under its own policies")
+    replay.add_argument("--tenant", help="only this tenant")
     verify = record.add_parser("verify", help="recompute the record from what is stored")
     verify.add_argument("--tenant", help="only this tenant")
     verify.add_argument("--checkpoint", type=Path, help="a checkpoint of this tenant that was kept elsewhere")
     return parser.parse_args(arguments)
+
+
+def _add_policy_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
+    policy = commands.add_parser("policy", help="rules: cases and comparisons").add_subparsers(
+        dest="verb", required=True
+    )
+    testing = policy.add_parser("test", help="ask the policies the cases beside them")
+    testing.add_argument("path", type=Path, nargs="?", help="a file of cases, or a folder of them (those beside ours)")
+    testing.add_argument("--rules", type=Path, help="a folder of policies, or of texts to lay over ours (ours)")
+    diff = policy.add_parser("diff", help="what the last decisions would have been under two sets of rules")
+    diff.add_argument("before", help="`base`, the sha256 of a tenant's version, or a folder")
+    diff.add_argument("after", help="likewise")
+    diff.add_argument("--last", type=int, default=1_000, metavar="N", help="how many of each tenant's (1000)")
+    diff.add_argument("--tenant", help="only this tenant")
+
+
+def _policy(chosen: argparse.Namespace) -> int:
+    if chosen.verb == "test":
+        return policy_commands.test(chosen.path, chosen.rules)
+    settings = load(ReplaySettings, PREFIX, os.environ)
+    return policy_commands.diff(settings, (chosen.before, chosen.after), last=chosen.last, tenant_id=chosen.tenant)
+
+
+def _record(chosen: argparse.Namespace) -> int:
+    if chosen.verb == "replay":
+        return policy_commands.replay(load(ReplaySettings, PREFIX, os.environ), chosen.tenant)
+    settings = load(RecordSettings, PREFIX, os.environ)
+    return record_commands.verify(settings, chosen.tenant, chosen.checkpoint)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,9 +131,8 @@ def main(arguments: Sequence[str]) -> int:
                 return _provision(chosen.manifest)
             case "keys":
                 return rotation.run(load(KeySettings, PREFIX, os.environ), chosen, SystemClock())
-            case "record":
-                settings = load(RecordSettings, PREFIX, os.environ)
-                return record_commands.verify(settings, chosen.tenant, chosen.checkpoint)
+            case "record" | "policy":
+                return _record(chosen) if chosen.command == "record" else _policy(chosen)
             case _:
                 return _start()
     except SettingsIncomplete as incomplete:

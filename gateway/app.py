@@ -14,11 +14,15 @@ from gateway.contacts import Contacts
 from gateway.contract import ContactKind
 from gateway.conversations import Conversations
 from gateway.couriers import Courier, Texts
+from gateway.deciding import Deciding
 from gateway.disclosures import Disclosures
 from gateway.enquiries import Enquiries
 from gateway.grants import GrantMint
 from gateway.identity import Identity, build_identity
 from gateway.mandates import Mandates
+from gateway.overlays import routes as policy_routes
+from gateway.overlays.active import ActiveRules
+from gateway.overlays.versions import Policies
 from gateway.peers import Inbox, Memory, Vault
 from gateway.preparing import Preparing
 from gateway.purchases import Purchases
@@ -68,6 +72,7 @@ class Core:
     mandates: Mandates
     enquiries: Enquiries
     preparing: Preparing
+    policies: Policies
 
 
 def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
@@ -75,7 +80,8 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     engine = create_engine(settings.database_url)
     peers = _peers(settings)
     mint = GrantMint(keys.grant, settings.public_url, clock, keys.sender)
-    record, cedar = Record(keys.record, clock), Cedar.load()
+    record, rules = Record(keys.record, clock), ActiveRules(Cedar.load())
+    deciding = Deciding(rules, record)
     vault, memory = Vault(peers["vault"], mint), Memory(peers["memory"], mint)
     charging = Charging(engine, vault, record, clock)
     contacts = Contacts(keys.contact, clock)
@@ -90,18 +96,19 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         quotes=Quotes(engine, clock),
         purchases=Purchases(
             engine=engine,
-            cedar=cedar,
+            deciding=deciding,
             record=record,
             vault=vault,
             captures=captures,
             charging=charging,
             clock=clock,
         ),
-        refunds=Refunds(engine=engine, cedar=cedar, record=record, vault=vault, clock=clock),
-        disclosures=Disclosures(engine, cedar, record, memory, clock),
-        mandates=Mandates(engine, cedar, record, clock),
-        enquiries=Enquiries(engine, cedar, record, clock),
-        preparing=Preparing(engine, cedar, record, memory, clock),
+        refunds=Refunds(engine=engine, deciding=deciding, record=record, vault=vault, clock=clock),
+        disclosures=Disclosures(engine, deciding, memory, clock),
+        mandates=Mandates(engine, deciding, record, clock),
+        enquiries=Enquiries(engine, deciding, clock),
+        policies=Policies(engine, rules, record, clock),
+        preparing=Preparing(engine, deciding, record, memory, clock),
     )
     identity = build_identity(
         engine=engine,
@@ -152,6 +159,7 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record, wi
         "engine": engine,
         "record": record,
         "witnesses": witnesses,
+        "policies": core.policies,
         **identity.dependencies,
     }
     return build_app(
@@ -162,6 +170,7 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record, wi
             preparing_routes.router(identity.dependencies["callers"]),
             *record_routes.ROUTES,
             *proof_routes.ROUTES,
+            *policy_routes.ROUTES,
             *identity.routes,
         ],
         ready={"database": database},

@@ -37,6 +37,8 @@ class Decision:
     decided_at: datetime
     verdict: Verdict
     remedies: tuple[Remedy, ...] = ()
+    enquiry: bool = False
+    """Only asked whether it may be done; nothing was to come of it."""
 
     def body(self, decision_id: str) -> dict[str, Any]:
         """What goes into the record: everything needed to decide again, and the answer."""
@@ -53,11 +55,18 @@ class Decision:
             "outcome": self.outcome.value,
             "reasons": [reason.value for reason in self.reasons],
             "remedies": msgspec.to_builtins(self.remedies),
+            **({"enquiry": True} if self.enquiry else {}),
         }
 
     @property
     def allowed(self) -> bool:
         return self.verdict.allowed
+
+    @property
+    def tier(self) -> int:
+        """Of a recall: how far it goes. Raises KeyError for what is not about memories."""
+        tiers = {item["uid"]["type"]: item["attrs"].get("tier") for item in self.question.entities}
+        return int(tiers["Memories"])
 
     @property
     def outcome(self) -> Outcome:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -24,11 +25,11 @@ from gateway.contract import (
 )
 from gateway.conversations import conversation_of, own_conversation
 from gateway.decide import Decision, decide_about_person, decide_recall
+from gateway.deciding import Deciding
 from gateway.errors import MemoryRefused
 from gateway.facts import ConversationFacts, PersonFacts
 from gateway.peers import Behalf, Memory
 from gateway.preparations import take_preparation
-from gateway.record.entries import Record
 from gateway.store import note_use
 from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
@@ -56,9 +57,12 @@ class Told:
     decision: Decision
     decision_id: str
     view: DecisionView
-    tier_max: int
     preparation_id: str | None = None
     """Of a recall: what was prepared in this conversation and is used up by this decision, whatever it says."""
+
+    @property
+    def tier_max(self) -> int:
+        return self.decision.tier
 
     @property
     def subject_id(self) -> str:
@@ -71,10 +75,9 @@ class Told:
 
 
 class Disclosures:
-    def __init__(self, engine: AsyncEngine, cedar: Cedar, record: Record, memory: Memory, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, deciding: Deciding, memory: Memory, clock: Clock) -> None:
         self._engine = engine
-        self._cedar = cedar
-        self._record = record
+        self._deciding = deciding
         self._memory = memory
         self._clock = clock
 
@@ -140,22 +143,24 @@ class Disclosures:
 
     async def _decide(self, action: str, request: Asked, caller: Caller) -> Told:
         now = self._clock.now()
-        decision_id = new_id("dec")
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             facts = await person_facts(tx, caller, request.conversation_id, self._clock)
             level = await level_for(tx, facts.conversation, now, action, _parameters(request))
             facts, preparation_id = replace(facts, level=level), None
-            if action == "recall":
-                decision, tier_max = decide_recall(self._cedar, facts, now)
-                preparation_id = await take_preparation(tx, facts.conversation, now)
-            else:
-                decision, tier_max = decide_about_person(self._cedar, action, facts, now), 0
-            receipt = await self._record.append(
-                tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
+            decided = await self._deciding.decide(
+                tx, caller.tenant_id, lambda cedar: _decision(cedar, action, facts, now)
             )
-            if decision.allowed:
+            if decided.decision.allowed:
                 await note_use(tx, facts.conversation, now)
-        return Told(facts, decision, decision_id, decision.view(receipt), tier_max, preparation_id)
+            if action == "recall":
+                preparation_id = await take_preparation(tx, facts.conversation, now)
+        return Told(facts, decided.decision, decided.decision_id, decided.view, preparation_id)
+
+
+def _decision(cedar: Cedar, action: str, facts: PersonFacts, now: datetime) -> Decision:
+    if action == "recall":
+        return decide_recall(cedar, facts, now)[0]
+    return decide_about_person(cedar, action, facts, now)
 
 
 async def person_facts(tx: AsyncConnection, caller: Caller, named: str | None, clock: Clock) -> PersonFacts:

@@ -5,6 +5,7 @@ person's confirmation of one act is neither spent nor counted by asking.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -12,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway import owners
 from gateway.callers import Caller, CallerKind
-from gateway.cedar import Cedar
 from gateway.contract import (
     DecisionRequest,
     DecisionView,
@@ -26,59 +26,59 @@ from gateway.contract import (
     RevokeMandateEnquiry,
 )
 from gateway.conversations import conversation_of, require_own
-from gateway.decide import Decision, decide_about_person, decide_purchase, decide_refund
+from gateway.decide import decide_about_person, decide_purchase, decide_refund
+from gateway.deciding import Deciding, Make
 from gateway.disclosures import person_facts
 from gateway.facts import delegate_names
 from gateway.purchases import only_mine, purchase_facts, require_payable
-from gateway.record.entries import Record
 from gateway.refunds import refund_facts, require_refundable
 from gateway.store import purchase_lookup, purchase_of
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction
-from infra.chassis.ids import new_id
 
 ACTION_OF: Final[Mapping[type[Enquiry], str]] = {
     RecallEnquiry: "recall",
     RememberEnquiry: "remember",
     ForgetEnquiry: "forget",
     ReadMandatesEnquiry: "read_mandates",
+    RevokeMandateEnquiry: "revoke_mandate",
 }
 
 
 class Enquiries:
-    def __init__(self, engine: AsyncEngine, cedar: Cedar, record: Record, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, deciding: Deciding, clock: Clock) -> None:
         self._engine = engine
-        self._cedar = cedar
-        self._record = record
+        self._deciding = deciding
         self._clock = clock
 
     async def answer(self, enquiry: DecisionRequest, caller: Caller) -> DecisionView:
         """The decision, recorded. Raises NotFound, for foreign and unknown ids alike, and ConversationMissing."""
         caller.require_kind(CallerKind.AGENT, CallerKind.ASSISTANT)
-        decision_id = new_id("dec")
+        now = self._clock.now()
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
-            decision = await self._decide(tx, enquiry, caller, self._clock.now())
-            receipt = await self._record.append(
-                tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
+            make = await self._asked(tx, enquiry, caller, now)
+            decided = await self._deciding.decide(
+                tx, caller.tenant_id, lambda cedar: replace(make(cedar), enquiry=True)
             )
-        return decision.view(receipt)
+            if isinstance(enquiry, RevokeMandateEnquiry) and decided.decision.allowed:
+                await self._require_own_mandate(tx, enquiry, caller)
+        return decided.view
 
-    async def _decide(self, tx: AsyncConnection, enquiry: DecisionRequest, caller: Caller, now: datetime) -> Decision:
+    async def _asked(self, tx: AsyncConnection, enquiry: DecisionRequest, caller: Caller, now: datetime) -> Make:
         match enquiry:
             case PurchaseEnquiry():
                 return await self._purchase(tx, enquiry, caller, now)
             case RefundEnquiry():
                 return await self._refund(tx, enquiry, caller, now)
-            case RecallEnquiry() | RememberEnquiry() | ForgetEnquiry() | ReadMandatesEnquiry():
+            case RecallEnquiry() | RememberEnquiry() | ForgetEnquiry() | ReadMandatesEnquiry() | RevokeMandateEnquiry():
                 facts = await person_facts(tx, caller, enquiry.conversation_id, self._clock)
                 tier = enquiry.tier if isinstance(enquiry, RecallEnquiry) else 0
-                return decide_about_person(self._cedar, ACTION_OF[type(enquiry)], facts, now, tier=tier)
-            case RevokeMandateEnquiry():
-                return await self._revocation(tx, enquiry, caller, now)
+                action = ACTION_OF[type(enquiry)]
+                return lambda cedar: decide_about_person(cedar, action, facts, now, tier=tier)
             case _:
                 assert_never(enquiry)
 
-    async def _purchase(self, tx: AsyncConnection, enquiry: PurchaseEnquiry, caller: Caller, now: datetime) -> Decision:
+    async def _purchase(self, tx: AsyncConnection, enquiry: PurchaseEnquiry, caller: Caller, now: datetime) -> Make:
         conversation_id = conversation_of(caller, enquiry.conversation_id)
         await require_payable(tx, caller, enquiry.checkout_id, conversation_id)
         lookup, purchase = await purchase_lookup(
@@ -91,21 +91,18 @@ class Enquiries:
         )
         require_own(caller, lookup.conversation)
         only_mine(purchase, lookup)
-        return decide_purchase(self._cedar, purchase_facts(caller, enquiry.cart_sha256, lookup, now), now)
+        facts = purchase_facts(caller, enquiry.cart_sha256, lookup, now)
+        return lambda cedar: decide_purchase(cedar, facts, now)
 
-    async def _refund(self, tx: AsyncConnection, enquiry: RefundEnquiry, caller: Caller, now: datetime) -> Decision:
+    async def _refund(self, tx: AsyncConnection, enquiry: RefundEnquiry, caller: Caller, now: datetime) -> Make:
         caller.require_kind(CallerKind.AGENT)
         await require_refundable(tx, caller, enquiry.conversation_id, enquiry.purchase_id)
         purchase = await purchase_of(tx, caller.tenant_id, enquiry.purchase_id)
-        return decide_refund(self._cedar, await refund_facts(tx, caller, purchase, enquiry.amount_minor), now)
+        facts = await refund_facts(tx, caller, purchase, enquiry.amount_minor)
+        return lambda cedar: decide_refund(cedar, facts, now)
 
-    async def _revocation(
-        self, tx: AsyncConnection, enquiry: RevokeMandateEnquiry, caller: Caller, now: datetime
-    ) -> Decision:
-        """As the revocation itself: who may not revoke is told why; who may learns which mandates are the person's."""
+    async def _require_own_mandate(self, tx: AsyncConnection, enquiry: RevokeMandateEnquiry, caller: Caller) -> None:
+        """As the revocation itself: who may revoke learns which mandates are the person's. Raises NotFound."""
         facts = await person_facts(tx, caller, enquiry.conversation_id, self._clock)
-        decision = decide_about_person(self._cedar, "revoke_mandate", facts, now)
-        if decision.allowed:
-            owner = await owners.of_mandate(tx, caller.tenant_id, enquiry.mandate_id)
-            owners.require_within(owners.of_facts(facts.conversation), owner)
-        return decision
+        owner = await owners.of_mandate(tx, caller.tenant_id, enquiry.mandate_id)
+        owners.require_within(owners.of_facts(facts.conversation), owner)

@@ -8,6 +8,9 @@ Problem
 ├── ChallengeImpossible    409  nobody to send a code to
 ├── ConversationMissing    422  an agent must name its conversation
 ├── PurchaseUnderWay       409  the same checkout is being paid at this moment
+├── PolicyRefused          422  an overlay that does not parse, or does more than restrict
+├── PolicyConflict         409  the rules stand otherwise than the caller believes, or may not go that way
+├── TooManyPolicies        409  a tenant keeps a bounded number of versions
 ├── RequestKeyReused       409  the same request key with another amount
 ├── MemoryRefused          422  the memory does not keep such text
 └── CosignatureRefused     422  no valid cosignature of a trusted witness on a checkpoint of this record
@@ -58,6 +61,28 @@ class PurchaseUnderWay(Problem):
     status = 409
     code = "purchase_under_way"
     detail = "This checkout is being paid at this moment; ask again shortly."
+
+
+class PolicyRefused(Problem):
+    """`stage` says who refused it, `finding` why: of the caller's own text, so it may be repeated to the caller."""
+
+    status = 422
+    code = "policy_refused"
+    detail = "This cannot be laid over the policies; nothing was stored."
+
+
+class PolicyConflict(Problem):
+    """Nothing happened. `active_sha256` says what stands."""
+
+    status = 409
+    code = "policy_conflict"
+    detail = "The rules do not stand as this request believes, or this version cannot take that step."
+
+
+class TooManyPolicies(Problem):
+    status = 409
+    code = "too_many_policies"
+    detail = "This tenant keeps as many versions as it may."
 
 
 class RequestKeyReused(Problem):

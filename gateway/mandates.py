@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway import owners
 from gateway.callers import Caller
-from gateway.cedar import Cedar
 from gateway.contract import DecisionView, MandateList, MandateView, RevocationRequest, RevocationView
 from gateway.decide import Decision, decide_about_person
+from gateway.deciding import Deciding
 from gateway.disclosures import person_facts
 from gateway.facts import PersonFacts
 from gateway.record.entries import Record
@@ -23,9 +23,9 @@ from infra.chassis.ids import new_id
 class Mandates:
     """What a person consented to, as callers of the brand may see and end it."""
 
-    def __init__(self, engine: AsyncEngine, cedar: Cedar, record: Record, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, deciding: Deciding, record: Record, clock: Clock) -> None:
         self._engine = engine
-        self._cedar = cedar
+        self._deciding = deciding
         self._record = record
         self._clock = clock
 
@@ -62,14 +62,12 @@ class Mandates:
     ) -> tuple[PersonFacts, Decision, DecisionView]:
         facts = await person_facts(tx, caller, conversation_id, self._clock)
         now = self._clock.now()
-        decision = decide_about_person(self._cedar, action, facts, now)
-        decision_id = new_id("dec")
-        receipt = await self._record.append(
-            tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
+        decided = await self._deciding.decide(
+            tx, caller.tenant_id, lambda cedar: decide_about_person(cedar, action, facts, now)
         )
-        if decision.allowed:
+        if decided.decision.allowed:
             await note_use(tx, facts.conversation, now)
-        return facts, decision, decision.view(receipt)
+        return facts, decided.decision, decided.view
 
 
 async def mandates_of(tx: AsyncConnection, facts: PersonFacts, now: datetime) -> list[MandateView]:

@@ -10,9 +10,9 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.callers import Caller
-from gateway.cedar import Cedar
 from gateway.contract import PreparationRequest, PreparationView
 from gateway.decide import decide_recall
+from gateway.deciding import Deciding
 from gateway.disclosures import person_facts, screen
 from gateway.peers import Behalf, Memory
 from gateway.preparations import note_preparation
@@ -31,9 +31,9 @@ log = logs.get_logger()
 
 
 class Preparing:
-    def __init__(self, engine: AsyncEngine, cedar: Cedar, record: Record, memory: Memory, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, deciding: Deciding, record: Record, memory: Memory, clock: Clock) -> None:
         self._engine = engine
-        self._cedar = cedar
+        self._deciding = deciding
         self._record = record
         self._memory = memory
         self._clock = clock
@@ -43,18 +43,18 @@ class Preparing:
         """Decide, record, answer; what is allowed is begun. Raises NotFound, ConversationMissing, CardNumberRefused."""
         screen(request.query)
         now = self._clock.now()
-        decision_id, preparation_id = new_id("dec"), new_id("prp")
+        preparation_id = new_id("prp")
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             facts = await person_facts(tx, caller, request.conversation_id, self._clock)
-            decision, tier_max = decide_recall(self._cedar, facts, now)
-            receipt = await self._record.append(
-                tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
+            decided = await self._deciding.decide(
+                tx, caller.tenant_id, lambda cedar: decide_recall(cedar, facts, now)[0]
             )
+            decision = decided.decision
             body = {
                 "v": 1,
                 "event": "recall_prepared" if decision.allowed else "recall_not_prepared",
                 "at": now.isoformat(),
-                "decision_id": decision_id,
+                "decision_id": decided.decision_id,
                 "preparation_id": preparation_id,
             }
             await self._record.append(tx, tenant_id=caller.tenant_id, decision_id=new_id("evt"), body=body)
@@ -67,10 +67,10 @@ class Preparing:
                 subject_id=subject_id,
                 preparation_id=preparation_id,
                 query=request.query,
-                tier_max=Tier(tier_max),
+                tier_max=Tier(decision.tier),
             )
-            self._begin(order, Behalf(caller.client_id, decision_id))
-        return PreparationView(preparation_id=preparation_id, expires_at=expires_at, receipt=receipt)
+            self._begin(order, Behalf(caller.client_id, decided.decision_id))
+        return PreparationView(preparation_id=preparation_id, expires_at=expires_at, receipt=decided.view.receipt)
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway import ledger, owners
 from gateway.callers import Caller, CallerKind
 from gateway.captures import Captures
-from gateway.cedar import Cedar
 from gateway.charging import Charging, note
 from gateway.confirmations import level_for
 from gateway.contract import (
@@ -22,6 +21,7 @@ from gateway.contract import (
 )
 from gateway.conversations import conversation_of, require_own
 from gateway.decide import decide_purchase
+from gateway.deciding import Deciding
 from gateway.errors import PurchaseUnderWay
 from gateway.facts import PurchaseFacts, delegate_names
 from gateway.peers import Behalf, Vault
@@ -40,7 +40,6 @@ from gateway.store import (
 from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
 from infra.chassis.engine import directory_transaction, tenant_transaction
-from infra.chassis.ids import new_id
 from infra.chassis.problems import FieldsInvalid, NotFound, PeerUnreachable
 from vault.contract import CaptureOrder, CaptureState, CaptureView, ChargeReason
 
@@ -65,7 +64,7 @@ class Purchases:
         self,
         *,
         engine: AsyncEngine,
-        cedar: Cedar,
+        deciding: Deciding,
         record: Record,
         vault: Vault,
         captures: Captures,
@@ -73,7 +72,7 @@ class Purchases:
         clock: Clock,
     ) -> None:
         self._engine = engine
-        self._cedar = cedar
+        self._deciding = deciding
         self._record = record
         self._vault = vault
         self._captures = captures
@@ -148,14 +147,10 @@ class Purchases:
         facts = purchase_facts(caller, request.cart_sha256, lookup, now)
         level = await level_for(tx, facts.conversation, now, "purchase", _what_is_confirmed(facts))
         facts = replace(facts, level=level)
-        decision = decide_purchase(self._cedar, facts, now)
-        decision_id = new_id("dec")
-        receipt = await self._record.append(
-            tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
-        )
-        view = decision.view(receipt)
+        decided = await self._deciding.decide(tx, caller.tenant_id, lambda cedar: decide_purchase(cedar, facts, now))
+        view = decided.view
         subject_id, mandate = lookup.conversation.subject_id, lookup.mandate
-        if not decision.allowed or subject_id is None or mandate is None:
+        if not decided.decision.allowed or subject_id is None or mandate is None:
             return Step(lookup.quote.amount_minor, lookup.quote.currency, earlier, view, denied=True)
         await note_use(tx, lookup.conversation, now)
         attempt = ledger.Attempt(
@@ -163,7 +158,7 @@ class Purchases:
             subject_id=subject_id,
             mandate_id=mandate.mandate_id,
             client_id=caller.client_id,
-            decision_id=decision_id,
+            decision_id=decided.decision_id,
             now=now,
         )
         purchase = await ledger.reserve(tx, attempt, earlier)

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 import vault.contract
 from gateway import owners
 from gateway.callers import Caller, CallerKind
-from gateway.cedar import Cedar
 from gateway.contract import DecisionView, PurchaseState, RefundRequest, RefundState, RefundView
 from gateway.conversations import own_conversation
 from gateway.decide import decide_refund
+from gateway.deciding import Deciding
 from gateway.errors import RequestKeyReused
 from gateway.facts import RefundFacts
 from gateway.peers import Behalf, Vault
@@ -43,9 +43,9 @@ class Refund:
 
 
 class Refunds:
-    def __init__(self, *, engine: AsyncEngine, cedar: Cedar, record: Record, vault: Vault, clock: Clock) -> None:
+    def __init__(self, *, engine: AsyncEngine, deciding: Deciding, record: Record, vault: Vault, clock: Clock) -> None:
         self._engine = engine
-        self._cedar = cedar
+        self._deciding = deciding
         self._record = record
         self._vault = vault
         self._clock = clock
@@ -87,25 +87,21 @@ class Refunds:
     ) -> tuple[Refund | None, DecisionView]:
         now = self._clock.now()
         facts = await refund_facts(tx, caller, purchase, request.amount_minor)
-        decision = decide_refund(self._cedar, facts, now)
-        decision_id = new_id("dec")
-        receipt = await self._record.append(
-            tx, tenant_id=caller.tenant_id, decision_id=decision_id, body=decision.body(decision_id)
-        )
-        if not decision.allowed:
-            return None, decision.view(receipt)
+        decided = await self._deciding.decide(tx, caller.tenant_id, lambda cedar: decide_refund(cedar, facts, now))
+        if not decided.decision.allowed:
+            return None, decided.view
         row = {
             "tenant_id": purchase.tenant_id,
             "refund_id": new_id("ref"),
             "purchase_id": purchase.purchase_id,
             "request_key": request.request_key,
             "amount_minor": request.amount_minor,
-            "decision_id": decision_id,
+            "decision_id": decided.decision_id,
             "client_id": caller.client_id,
             "now": now,
         }
         written = (await tx.execute(_NEW_REFUND, row)).mappings().one()
-        return Refund(**written), decision.view(receipt)
+        return Refund(**written), decided.view
 
     async def _ask(self, purchase: Purchase, refund: Refund, decision: DecisionView | None) -> RefundView:
         order = vault.contract.RefundOrder(

@@ -68,6 +68,13 @@ class RecordSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplaySettings:
+    """What deciding again needs: no key."""
+
+    database_url: Secret[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Keys:
     """One key for one purpose: who steals one cannot do what another is for. `sender` proves who sends a grant."""
 

@@ -11,6 +11,7 @@ from gateway.contract.decisions import *  # noqa: F403 - one name for all the pa
 from gateway.contract.enquiries import *  # noqa: F403 - one name for all the parts
 from gateway.contract.mandates import *  # noqa: F403 - one name for all the parts
 from gateway.contract.memories import *  # noqa: F403 - one name for all the parts
+from gateway.contract.policies import *  # noqa: F403 - one name for all the parts
 from gateway.contract.purchases import *  # noqa: F403 - one name for all the parts
 from gateway.contract.record import *  # noqa: F403 - one name for all the parts
 from gateway.contract.values import *  # noqa: F403 - one name for all the parts

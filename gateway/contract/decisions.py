@@ -34,6 +34,8 @@ class Reason(StrEnum):
     CART_CHANGED = "cart_changed"
     OVER_REFUNDABLE = "over_refundable"
     NOT_REFUNDABLE = "not_refundable"
+    TENANT_RULE = "tenant_rule"
+    """A rule of the tenant's own forbids it, for a reason that the others do not name."""
     EVALUATION_ERROR = "evaluation_error"
 
 

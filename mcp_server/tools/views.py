@@ -29,6 +29,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.CART_CHANGED: "The cart changed since its price was quoted.",
     Reason.OVER_REFUNDABLE: "More than was paid cannot be refunded.",
     Reason.NOT_REFUNDABLE: "This cannot be refunded.",
+    Reason.TENANT_RULE: "The brand does not allow this.",
     Reason.EVALUATION_ERROR: "The decision could not be made, so the answer is no.",
 }
 

@@ -40,6 +40,8 @@ from tests.support.database import DatabaseMaker
 NORTH, SOUTH = "tnt_north", "tnt_south"
 LARKSPUR, TSUBAKI, SOUTHERN = "brd_larkspur", "brd_tsubaki", "brd_southern"
 AGENT, OTHER_AGENT, SOUTH_AGENT = "agt_larkspur", "agt_tsubaki", "agt_southern"
+DESK, SOUTH_DESK = "agt_desk", "agt_south_desk"
+"""Agents of the tenants that may change its rules."""
 MCP = "mcp_north"
 ASSISTANT = "ast_claude"
 CART = "ab" * 32
@@ -318,6 +320,7 @@ def manifest(keys: dict[str, Ed25519PrivateKey]) -> bytes:
         "agents": [
             client(AGENT, LARKSPUR, scopes=AGENT_SCOPES),
             client(OTHER_AGENT, TSUBAKI, scopes=AGENT_SCOPES),
+            client(DESK, LARKSPUR, scopes=["policy", "record"]),
         ],
         "mcp_servers": [client(MCP, LARKSPUR, TSUBAKI)],
     }
@@ -325,7 +328,10 @@ def manifest(keys: dict[str, Ed25519PrivateKey]) -> bytes:
         "tenant_id": SOUTH,
         "name": "South",
         "brands": [brand(SOUTHERN, "USD")],
-        "agents": [client(SOUTH_AGENT, SOUTHERN, scopes=AGENT_SCOPES)],
+        "agents": [
+            client(SOUTH_AGENT, SOUTHERN, scopes=AGENT_SCOPES),
+            client(SOUTH_DESK, SOUTHERN, scopes=["policy", "record"]),
+        ],
     }
     return json.dumps({"tenants": [north, south]}).encode()
 
@@ -343,7 +349,9 @@ class Ground:
 
 async def prepare(house: House, database: DatabaseMaker) -> Ground:
     made, clock = database("gateway"), MovedClock()
-    client_keys = {name: Ed25519PrivateKey.generate() for name in (AGENT, OTHER_AGENT, SOUTH_AGENT, MCP)}
+    client_keys = {
+        name: Ed25519PrivateKey.generate() for name in (AGENT, OTHER_AGENT, SOUTH_AGENT, DESK, SOUTH_DESK, MCP)
+    }
     await provision(Secret(made.owner_dsn), manifest(client_keys), clock)
     keys = load_keys(house.keyring.path("gateway/keys"))
     return Ground(house, made.app_dsn, keys, client_keys, clock)

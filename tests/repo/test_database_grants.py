@@ -30,6 +30,7 @@ WITHOUT_WALL = {
 WITHOUT_TENANT = {
     ("gateway", "assistant_clients"): "an assistant registers before it is anybody's",
     ("gateway", "client_brands"): "which brands a caller may speak for; read only for the app role",
+    ("gateway", "policy_bases"): "our own policies, the same for every tenant, named by what is in them; only added to",
     ("gateway", "spent_assertions"): "a client's assertion is single-use in the whole house",
 }
 ALEMBIC = "alembic_version"
