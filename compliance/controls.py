@@ -251,6 +251,31 @@ PEOPLE = (
         "page opens for one browser, by a grant that lives for seconds.",
         not_claimed="That the person is alone at their screen.",
     ),
+    Control(
+        id="UC-8.5",
+        title="A login at an OpenID provider is checked to the last claim and never attaches to another person",
+        sources=(
+            "ASVS 10.5.1",
+            "ASVS 10.5.2",
+            "ASVS 10.5.4",
+            "OpenID Connect Core 1.0 3.1.3.7",
+            "RFC 9207",
+            "RFC 9700",
+        ),
+        claim="PKCE, state and nonce bound to the browser that left; one issuer, one audience, one algorithm, a fresh "
+        "login; the level follows from acr and amr by configuration and is never above strong; one person there is one "
+        "subject here.",
+        not_claimed="That the provider identified anybody well, or that nobody was talked into signing in for a "
+        "conversation that is not theirs: the page shows a code to compare.",
+    ),
+    Control(
+        id="UC-8.7",
+        title="An approval on the phone is this person's, for this conversation, and asked for sparingly",
+        sources=("OpenID CIBA Core 1.0", "NIST SP 800-63B-4 3.1.3"),
+        claim="The provider's answer names the linked person and this request; polled no faster than allowed by any "
+        "number of processes; five requests an hour; refused, expired, replayed and wrong answers leave no evidence.",
+        not_claimed="That whoever pressed Approve compared the code on the phone with the one they were told.",
+    ),
 )
 
 DATA = (

@@ -46,7 +46,8 @@ Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type 
 async def _serve(settings: Settings, keys: Keys) -> None:
     gateway = build_gateway(settings, keys, SystemClock())
     try:
-        await serve([Listener(gateway.api, settings.bind)], background=[gateway.sweeper.run, gateway.sealer.run])
+        background = [gateway.sweeper.run, gateway.sealer.run, gateway.published.run]
+        await serve([Listener(gateway.api, settings.bind)], background=background)
     finally:
         await gateway.close()
 

@@ -17,6 +17,9 @@ from gateway.couriers import Courier, Texts
 from gateway.deciding import Deciding
 from gateway.disclosures import Disclosures
 from gateway.enquiries import Enquiries
+from gateway.factors import routes as factor_routes
+from gateway.factors.building import Factors, build_factors
+from gateway.factors.metadata import Published
 from gateway.grants import GrantMint
 from gateway.identity import Identity, build_identity
 from gateway.mandates import Mandates
@@ -49,6 +52,7 @@ class Gateway:
     api: ASGIApp
     sweeper: Sweeper
     sealer: Sealer
+    published: Published
     engine: AsyncEngine
     peers: tuple[PeerClient, ...]
     preparing: Preparing
@@ -123,12 +127,14 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         captures=captures,
         record=record,
     )
+    factors = build_factors(settings, engine, contacts, core.conversations, clock)
     return Gateway(
-        api=_api(engine, core, identity, record, Witnesses.load(settings.keys_folder)),
+        api=_api(engine, core, identity, factors, record, Witnesses.load(settings.keys_folder)),
         sweeper=Sweeper(engine=engine, charging=charging, refunding=core.refunds, record=record, clock=clock),
         sealer=Sealer(engine, record),
+        published=factors.published,
         engine=engine,
-        peers=tuple(peers.values()),
+        peers=(*peers.values(), factors.client),
         preparing=core.preparing,
     )
 
@@ -143,7 +149,9 @@ def _peers(settings: Settings) -> dict[str, PeerClient]:
     return {name: PeerClient(name, url) for name, url in urls.items()}
 
 
-def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record, witnesses: Witnesses) -> ASGIApp:
+def _api(
+    engine: AsyncEngine, core: Core, identity: Identity, factors: Factors, record: Record, witnesses: Witnesses
+) -> ASGIApp:
     async def database() -> bool:
         return await answers(engine)
 
@@ -161,6 +169,7 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record, wi
         "witnesses": witnesses,
         "policies": core.policies,
         **identity.dependencies,
+        **factors.dependencies,
     }
     return build_app(
         service="gateway",
@@ -168,6 +177,8 @@ def _api(engine: AsyncEngine, core: Core, identity: Identity, record: Record, wi
             routes.router(identity.dependencies["callers"]),
             enquiry_routes.router(identity.dependencies["callers"]),
             preparing_routes.router(identity.dependencies["callers"]),
+            factor_routes.api_router(identity.dependencies["callers"]),
+            factor_routes.browser_router(),
             *record_routes.ROUTES,
             *proof_routes.ROUTES,
             *policy_routes.ROUTES,

@@ -95,6 +95,9 @@ TTL_OF: Final[Mapping[EvidenceKind, timedelta]] = {
 EVIDENCE_OF: Final[Mapping[ChallengeMethod, EvidenceKind]] = {
     ChallengeMethod.EMAIL_CODE: EvidenceKind.EMAIL_CODE,
     ChallengeMethod.SMS_CODE: EvidenceKind.SMS_CODE,
+    ChallengeMethod.OPENID_LOGIN: EvidenceKind.OPENID,
+    ChallengeMethod.PHONE_APPROVAL: EvidenceKind.PHONE_APPROVAL,
+    ChallengeMethod.PASSKEY: EvidenceKind.PASSKEY,
 }
 """What a method of challenging gives when it is answered; methods in the order of what they cost the person."""
 METHODS: Final[Mapping[AssuranceLevel, list[ChallengeMethod]]] = {

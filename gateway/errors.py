@@ -6,6 +6,9 @@ Problem
 ├── ContactPointInvalid    422  not an e-mail address or a phone number
 ├── ContactPointShared     409  several subjects share it, so it tells nobody apart
 ├── ChallengeImpossible    409  nobody to send a code to
+├── MethodUnavailable      409  this way of proving is not set up for this brand or person
+├── TooManyChallenges      429  a person asked faster than people answer
+├── ProviderUnusable       503  an OpenID provider that is configured and does not work
 ├── ConversationMissing    422  an agent must name its conversation
 ├── PurchaseUnderWay       409  the same checkout is being paid at this moment
 ├── PolicyRefused          422  an overlay that does not parse, or does more than restrict
@@ -49,6 +52,28 @@ class ChallengeImpossible(Problem):
     status = 409
     code = "challenge_impossible"
     detail = "This conversation has no contact point that a code could be sent to."
+
+
+class MethodUnavailable(Problem):
+    """The same for a brand without a provider and for a person whom the provider does not know as ours."""
+
+    status = 409
+    code = "method_unavailable"
+    detail = "This person cannot be asked in this way; use another method."
+
+
+class TooManyChallenges(Problem):
+    status = 429
+    code = "too_many_challenges"
+    detail = "This person was asked too often; wait before asking again."
+
+
+class ProviderUnusable(Problem):
+    """No credential, a broken one, or metadata that contradicts itself. The log says which."""
+
+    status = 503
+    code = "provider_unusable"
+    detail = "Signing in this way does not work at the moment; use another way."
 
 
 class ConversationMissing(Problem):

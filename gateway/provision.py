@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.bearers import CallerKind
 from gateway.contract import Currency, Identifier
+from gateway.factors.provisioning import OpenIdEntry, write_provider
 from gateway.oauth.assertions import ALGORITHMS
 from infra.chassis.clock import Clock
 from infra.chassis.engine import create_engine
@@ -39,6 +40,7 @@ class BrandEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     resource_url: ResourceUrl
     """The brand's MCP endpoint: what assistants name as `resource`, byte for byte."""
     currency: Currency
+    openid: OpenIdEntry | None = None
 
 
 class AgentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,7 +88,7 @@ async def provision(owner_url: Secret[str], content: bytes, clock: Clock) -> Pro
     try:
         async with engine.begin() as tx:
             for tenant in manifest.tenants:
-                await _write_tenant(tx, tenant)
+                await _write_tenant(tx, tenant, clock)
             for tenant in manifest.tenants:
                 await _write_agents(tx, tenant, clock)
             servers = list(_servers(manifest))
@@ -125,7 +127,7 @@ def _check_key(client_id: str, jwk: dict[str, str]) -> None:
         raise ManifestRefused(f"{client_id}: public_jwk must be a public Ed25519 or P-256 key and nothing else")
 
 
-async def _write_tenant(tx: AsyncConnection, tenant: TenantEntry) -> None:
+async def _write_tenant(tx: AsyncConnection, tenant: TenantEntry, clock: Clock) -> None:
     await tx.execute(_TENANT, {"tenant_id": tenant.tenant_id, "name": tenant.name})
     await tx.execute(_ENTER, {"tenant": tenant.tenant_id})
     for brand in tenant.brands:
@@ -133,6 +135,7 @@ async def _write_tenant(tx: AsyncConnection, tenant: TenantEntry) -> None:
         if (await tx.execute(_DIRECTORY, row)).rowcount != 1:
             raise ManifestRefused(f"{brand.brand_id} is another tenant's")
         await tx.execute(_BRAND, row)
+        await write_provider(tx, tenant.tenant_id, brand.brand_id, brand.openid, clock.now())
 
 
 async def _write_agents(tx: AsyncConnection, tenant: TenantEntry, clock: Clock) -> None:

@@ -37,6 +37,7 @@ from gateway.contract import (
 )
 from gateway.conversations import Conversations
 from gateway.disclosures import Disclosures
+from gateway.factors.asking import ELSEWHERE, Asking
 from gateway.mandates import Mandates
 from gateway.purchases import Purchases
 from gateway.quotes import Quotes
@@ -85,8 +86,11 @@ async def send_challenge(
     data: JSONBody[ChallengeRequest],
     caller: NamedDependency[Caller],
     conversations: NamedDependency[Conversations],
+    asking: NamedDependency[Asking],
 ) -> ChallengeView:
-    """Send the person a one-time code."""
+    """Send the person a one-time code, or ask them in their browser or on their phone."""
+    if data.method in ELSEWHERE or data.confirm is not None:
+        return await asking.begin(checked(conversation_id), data, caller)
     return await conversations.challenge(checked(conversation_id), data, caller)
 
 

@@ -21,6 +21,8 @@ class Settings:
     Beside bearer.pem and grant.pem stand the files of their rotation (`python -m gateway keys`).
 
     `texting_…` is the SMS company: where its API is, `ACCOUNT:PASSWORD` there, and the number that texts come from.
+
+    A folder `openid` in it holds what the gateway proves itself with at OpenID providers (factors/credentials.py).
     """
 
     bind: Bind

@@ -98,7 +98,7 @@ class Logins:
             client_id=visit.client_id or visit.capture_id,
         )
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
-            await visits.code_sent(tx, visit, sent.challenge_id, sent.sent_to)
+            await visits.code_sent(tx, visit, sent.challenge_id, sent.sent_to or "")
 
     async def check_code(self, visit: Visit, code: str) -> LoggedIn:
         """Raises CodeRefused, and for a door NotThisPerson."""

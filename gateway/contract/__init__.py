@@ -9,6 +9,7 @@ Each module holds one part of the API; everybody imports from here.
 from gateway.contract.conversations import *  # noqa: F403 - one name for all the parts
 from gateway.contract.decisions import *  # noqa: F403 - one name for all the parts
 from gateway.contract.enquiries import *  # noqa: F403 - one name for all the parts
+from gateway.contract.factors import *  # noqa: F403 - one name for all the parts
 from gateway.contract.mandates import *  # noqa: F403 - one name for all the parts
 from gateway.contract.memories import *  # noqa: F403 - one name for all the parts
 from gateway.contract.policies import *  # noqa: F403 - one name for all the parts

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from gateway.contract.factors import ChallengeState, Confirm
 from gateway.contract.values import ChallengeMethod, Channel, Code, ContactKind, Identifier, LevelName
 
 
@@ -34,19 +35,29 @@ class ChallengeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     `contact_point` is where to, as the person named it, when it is another one than the conversation began with. It is
     a claim like that one: a code to somebody else's contact point shows who somebody else is. Agents only.
+    `confirm`: this very request, with a passkey.
     """
 
     method: ChallengeMethod
     contact_point: ContactPoint | None = None
+    confirm: Confirm | None = None
 
 
-class ChallengeView(msgspec.Struct, frozen=True, kw_only=True):
+class ChallengeView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Of a code: `sent_to`, `tries_left`. Of a challenge that is answered elsewhere: the rest; read it again by id."""
+
     challenge_id: str
     method: ChallengeMethod
-    sent_to: str
-    """Masked as the caller named it, e.g. `a•••@example.com`."""
     expires_at: datetime
-    tries_left: int
+    sent_to: str | None = None
+    """Masked as the caller named it, e.g. `a•••@example.com`."""
+    tries_left: int | None = None
+    state: ChallengeState | None = None
+    url: str | None = None
+    """For the person's own browser; given once. It proves nothing by itself."""
+    match_code: str | None = None
+    """Tell the person: the page or the phone must show the same."""
+    poll_after_seconds: int | None = None
 
 
 class AnswerRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -47,3 +47,6 @@ class ContactKind(StrEnum):
 class ChallengeMethod(StrEnum):
     EMAIL_CODE = "email_code"
     SMS_CODE = "sms_code"
+    OPENID_LOGIN = "openid_login"
+    PASSKEY = "passkey"
+    PHONE_APPROVAL = "phone_approval"

@@ -190,7 +190,9 @@ class House:
             list(together.map(Cluster.start, self.clusters.values()))
 
     def _prepare_databases(self) -> None:
-        self.keyring.make(provisioning.agent_id(brand.brand_id) for own in self.brands.values() for brand in own)
+        brand_ids = [brand.brand_id for own in self.brands.values() for brand in own]
+        self.keyring.make(map(provisioning.agent_id, brand_ids))
+        provisioning.write_openid_clients(self.keyring, self.urls["gateway"], brand_ids)
         for service in filter(DATABASE_CLUSTER.__contains__, self.services):
             self.databases[service] = create_service_database(
                 self.clusters[DATABASE_CLUSTER[service]],
@@ -205,7 +207,7 @@ class House:
             elsewhere.submit(asyncio.run, self._migrate_all()).result()
         if "gateway" in self.services:
             with self._reported("brands and callers made known to the gateway"):
-                manifest = provisioning.write(self.folder, self.keyring, self.urls["mcp_server"])
+                manifest = provisioning.write(self.folder, self.keyring, self.urls["mcp_server"], self.urls["inbox"])
                 self._run_owner("gateway", "provision", str(manifest))
 
     async def _migrate_all(self) -> None:

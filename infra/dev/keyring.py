@@ -47,6 +47,7 @@ MADE: dict[str, Maker] = {
     "gateway/keys/record.pem": _ed25519,
     "gateway/keys/contact.key": _key,
     "gateway/texting.account": _texting_account,
+    "gateway/keys/openid/sandbox.pem": _ed25519,
     "vault/root.key": _key,
     "vault/fingerprint.key": _key,
     "vault/processor.key": lambda: b"sk_test_" + secrets.token_hex(24).encode(),

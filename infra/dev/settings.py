@@ -125,6 +125,7 @@ class Environment:
             "WEBHOOK_SECRET_FILE": self._secret("sandbox/webhook.secret"),
             "API_KEY_FILE": self._secret("sandbox/api.key"),
             "TEXTING_ACCOUNT_FILE": self._secret("sandbox/texting.account"),
+            "OPENID_CLIENTS_FILE": self._secret("sandbox/openid-clients.json"),
         }
 
     def _secret(self, name: str) -> str:

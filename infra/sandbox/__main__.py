@@ -19,6 +19,9 @@ from infra.sandbox.documents import Documents
 from infra.sandbox.faults import Faults, WaitingRoom
 from infra.sandbox.inbox import Inbox, build_inbox
 from infra.sandbox.ledger import Ledger, StateUnreadable
+from infra.sandbox.openid.realm import open_realms
+from infra.sandbox.openid.registered import ClientsUnusable
+from infra.sandbox.openid.routes import openid_routes
 from infra.sandbox.operations import OPERATIONS
 from infra.sandbox.settings import Address, Settings, SettingsIncomplete, load
 from infra.sandbox.texting import Account, texting
@@ -39,13 +42,14 @@ def main() -> int:
     logs.configure(settings.log_level)
     try:
         asyncio.run(_serve(settings))
-    except StateUnreadable as problem:
+    except (StateUnreadable, ClientsUnusable) as problem:
         sys.stderr.write(f"sandbox: {problem}\n")
         return 1
     return 0
 
 
 async def _serve(settings: Settings) -> None:
+    realms = {} if settings.openid_clients is None else open_realms(settings.openid_clients, settings.inbox_bind.url)
     settings.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = _fingerprint_key(settings.state_folder / "fingerprint.key")
     with (
@@ -67,6 +71,7 @@ async def _serve(settings: Settings) -> None:
         )
         processor = build_app(desk, api_key=settings.api_key, operations=OPERATIONS)
         others = [] if settings.texting is None else [texting(inbox, Account.parse(settings.texting))]
+        others += openid_routes(realms)
         servers = [_server(processor, settings.bind), _server(build_inbox(inbox, others), settings.inbox_bind)]
         await _run(servers, desk.waiting_room, courier)
 

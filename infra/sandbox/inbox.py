@@ -95,7 +95,7 @@ class Inbox:
 
 
 def build_inbox(inbox: Inbox, others: Sequence[HTTPRouteHandler] = ()) -> Litestar:
-    """`others`: companies whose messages land here too."""
+    """`others`: companies whose messages land here too, and whoever has no listener of its own."""
 
     @get(["/health", "/ready", "/_sandbox/health"])
     async def health() -> Response[bytes]:

@@ -10,6 +10,7 @@ from pathlib import Path
 PREFIX = "UNDERCROFT_SANDBOX_"
 _REQUIRED = ("BIND", "INBOX_BIND", "STATE_FOLDER", "API_KEY_FILE")
 _TEXTING = "TEXTING_ACCOUNT_FILE"
+_OPENID = "OPENID_CLIENTS_FILE"
 _WEBHOOK = ("WEBHOOK_URL", "WEBHOOK_SECRET_FILE")
 _PORT_MAX = 65_535
 
@@ -75,6 +76,8 @@ class Settings:
     texting: str | None = field(repr=False)
     """Account and password of the SMS company, as `ACCOUNT:PASSWORD`; None: nobody sends texts here."""
     log_level: int
+    openid_clients: Path | None = None
+    """Who is registered at the sandbox's OpenID provider; without it there is none."""
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -90,6 +93,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     secrets = {name: _secret(name, values[name], wrong) for name in values if name.endswith("_FILE") and values[name]}
     if values["WEBHOOK_URL"] and not values["WEBHOOK_URL"].startswith(("http://", "https://")):
         wrong.append(f"{PREFIX}WEBHOOK_URL must be an http or https URL")
+    clients = environment.get(PREFIX + _OPENID, "").strip()
     if wrong or level is None:
         raise SettingsIncomplete("; ".join(wrong))
     webhook = Webhook(values["WEBHOOK_URL"], secrets["WEBHOOK_SECRET_FILE"]) if values["WEBHOOK_URL"] else None
@@ -101,6 +105,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         webhook=webhook,
         texting=secrets.get(_TEXTING),
         log_level=level,
+        openid_clients=Path(clients) if clients else None,
     )
 
 

@@ -16,9 +16,15 @@ from tests.gateway import given
 from tests.gateway.given import NOW
 
 CEDAR = Cedar.load()
-STEP_UP = Remedy(
-    kind=RemedyKind.STEP_UP, level=LevelName.VERIFIED, methods=[ChallengeMethod.EMAIL_CODE, ChallengeMethod.SMS_CODE]
-)
+EVERY_METHOD = [
+    ChallengeMethod.EMAIL_CODE,
+    ChallengeMethod.SMS_CODE,
+    ChallengeMethod.OPENID_LOGIN,
+    ChallengeMethod.PHONE_APPROVAL,
+    ChallengeMethod.PASSKEY,
+]
+"""In the order of what they cost the person."""
+STEP_UP = Remedy(kind=RemedyKind.STEP_UP, level=LevelName.VERIFIED, methods=EVERY_METHOD)
 
 
 def test_a_purchase_within_the_mandate_is_allowed_and_says_why():
@@ -162,7 +168,7 @@ def test_nobody_known_recalls_nothing_and_learns_how_to_become_known():
 
     assert (decision.outcome, tier_max) == (Outcome.DENY, 0)
     assert decision.reasons == (Reason.SUBJECT_UNKNOWN,)
-    assert decision.remedies[0].methods == [ChallengeMethod.EMAIL_CODE, ChallengeMethod.SMS_CODE]
+    assert decision.remedies[0].methods == EVERY_METHOD
 
 
 @pytest.mark.parametrize("action", ["remember", "forget", "read_mandates", "revoke_mandate"])

@@ -93,7 +93,11 @@ async def test_nobody_verified_cannot_buy_and_is_told_how_to_be(new_shop: Shop):
     assert (view["state"], view.get("purchase_id")) == ("denied", None)
     assert reasons(view) == ["assurance_too_low", "subject_unknown"]
     assert view["decision"]["remedies"] == [
-        {"kind": "step_up", "level": "verified", "methods": ["email_code", "sms_code"]}
+        {
+            "kind": "step_up",
+            "level": "verified",
+            "methods": ["email_code", "sms_code", "openid_login", "phone_approval", "passkey"],
+        }
     ]
     assert await new_shop.rows("SELECT 1 FROM reservations") == []
 

@@ -39,6 +39,7 @@ REVEALS = {
     # who presents a bearer or proves a client
     ("gateway/couriers.py", "Texts.__init__"),
     ("gateway/couriers.py", "Texts.send_code"),
+    ("gateway/factors/credentials.py", "Credentials._basic"),
     ("mcp_server/gateway_calls.py", "GatewayCalls._send"),
     ("mcp_server/identity.py", "ClientKey.__init__"),
     ("mcp_server/identity.py", "Exchange.for_caller"),

@@ -1,0 +1,57 @@
+"""The factors, built by hand: what the app mounts, runs beside the listener, and closes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.contacts import Contacts
+from gateway.conversations import Conversations
+from gateway.factors.asking import Asking
+from gateway.factors.credentials import load_credentials
+from gateway.factors.logins import Links, OpenIdLogins
+from gateway.factors.metadata import PROVIDER, Published
+from gateway.factors.phone import Phones
+from gateway.factors.relying import RelyingParty
+from gateway.settings import Settings
+from infra.chassis.client import PeerClient
+from infra.chassis.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """`published` keeps providers' keys fresh in the background."""
+
+    dependencies: Mapping[str, Any]
+    published: Published
+    client: PeerClient
+
+
+def build_factors(
+    settings: Settings, engine: AsyncEngine, contacts: Contacts, conversations: Conversations, clock: Clock
+) -> Factors:
+    """Raises SettingsIncomplete for credentials that cannot be used."""
+    public_url = settings.public_url
+    client = PeerClient(PROVIDER, "")
+    published = Published(client, clock, plain_http=settings.sandbox)
+    party = RelyingParty(client, published, load_credentials(settings.keys_folder / "openid"), clock)
+    phones = Phones(engine, party, conversations, clock)
+    asking = Asking(engine, phones, clock, public_url=public_url, passkeys_possible=_has_name(public_url))
+    dependencies = {
+        "asking": asking,
+        "links": Links(engine, clock),
+        "openid_logins": OpenIdLogins(engine, party, conversations, contacts, clock, public_url=public_url),
+    }
+    return Factors(dependencies, published, client)
+
+
+def _has_name(public_url: str) -> bool:
+    """Web Authentication level 3, section 5.1.2: a relying party is a domain, never an address."""
+    try:
+        ip_address(urlsplit(public_url).hostname or "")
+    except ValueError:
+        return True
+    return False

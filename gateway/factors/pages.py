@@ -1,0 +1,67 @@
+"""From what is to be shown to an HTML answer: the pages of links and of passkeys, in the look of the other pages."""
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from litestar import Response
+
+import gateway.browser
+from gateway.browser import render
+from gateway.factors.providers import Provider
+from gateway.factors.store import Challenge
+from infra.chassis import pages
+
+_TEMPLATES: Final = pages.environment(Path(gateway.browser.__file__).parent / "templates")
+_TEMPLATES.globals["stylesheet"] = render.STYLESHEET_PATH
+_TEMPLATES.trim_blocks = True
+_TEMPLATES.lstrip_blocks = True
+
+
+def sign_in_page(challenge: Challenge, provider: Provider, link: str, csrf: str) -> Response[str]:
+    """Its form is answered with a redirect to the provider, which may go on to further hosts of its own."""
+    target = "https:" if provider.issuer.startswith("https:") else "https: http://127.0.0.1:* http://localhost:*"
+    html = _TEMPLATES.get_template("openid.html").render(
+        challenge=challenge, provider=provider, host=urlsplit(provider.issuer).hostname, link=link, csrf=csrf
+    )
+    return pages.page(html, csp=pages.policy(form_action=f"'self' {target}"), headers=render.SAME_ORIGIN)
+
+
+def passed_page(challenge: Challenge) -> Response[str]:
+    sentences = (f"{challenge.brand_name} now knows that it is you.", "You can close this page and go on talking.")
+    return render.notice_page("That worked", sentences, status=200)
+
+
+def refused_page() -> Response[str]:
+    sentences = ("Nothing was confirmed, and the link no longer works.", "If somebody sent it to you, do not answer.")
+    return render.notice_page("Refused", sentences, status=200)
+
+
+def link_over_page() -> Response[str]:
+    sentences = (
+        "This link was used already, has expired, or was opened in another browser.",
+        "Go back to your conversation and ask for a new one. Cookies must be allowed for this site.",
+    )
+    return render.notice_page("This link no longer works", sentences, status=410)
+
+
+def not_this_person_page() -> Response[str]:
+    """One page for another person's conversation and for somebody who is not known here."""
+    sentences = (
+        "You signed in, but this conversation cannot be continued as that person. Nothing was shared.",
+        "If you have several accounts, open the link again and use the one that belongs to this conversation.",
+    )
+    return render.notice_page("That did not work", sentences, status=409)
+
+
+def sign_in_failed_page() -> Response[str]:
+    sentences = ("Signing in did not work, so nothing was confirmed.", "Open the link again to try once more.")
+    return render.notice_page("That did not work", sentences, status=422)
+
+
+def worth_nothing_page() -> Response[str]:
+    sentences = (
+        "You signed in, but in a way that is not safe enough here. Nothing was confirmed.",
+        "Open the link again and use a safer way, such as a second factor.",
+    )
+    return render.notice_page("A safer way is needed", sentences, status=422)
