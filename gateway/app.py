@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from litestar.types import ASGIApp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway import enquiry_routes, preparing_routes, routes
+from gateway import caller_id_routes, enquiry_routes, preparing_routes, routes
+from gateway.caller_ids import CallerIds
 from gateway.captures import Captures
 from gateway.cedar import Cedar
 from gateway.challenges import Codes
@@ -26,6 +27,7 @@ from gateway.mandates import Mandates
 from gateway.overlays import routes as policy_routes
 from gateway.overlays.active import ActiveRules
 from gateway.overlays.versions import Policies
+from gateway.passports import Carriers
 from gateway.peers import Inbox, Memory, Vault
 from gateway.preparing import Preparing
 from gateway.purchases import Purchases
@@ -77,6 +79,7 @@ class Core:
     enquiries: Enquiries
     preparing: Preparing
     policies: Policies
+    caller_ids: CallerIds
 
 
 def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
@@ -95,8 +98,9 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     }
     codes = Codes(engine, contacts, couriers, keys.contact, clock)
     captures = Captures(engine, mint, settings.public_url)
+    conversations = Conversations(engine, contacts, codes, clock)
     core = Core(
-        conversations=Conversations(engine, contacts, codes, clock),
+        conversations=conversations,
         quotes=Quotes(engine, clock),
         purchases=Purchases(
             engine=engine,
@@ -113,6 +117,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         enquiries=Enquiries(engine, deciding, clock),
         policies=Policies(engine, rules, record, clock),
         preparing=Preparing(engine, deciding, record, memory, clock),
+        caller_ids=CallerIds(engine, conversations, contacts, Carriers(settings.carriers_folder), clock),
     )
     identity = build_identity(
         engine=engine,
@@ -164,6 +169,7 @@ def _api(
         "mandates": core.mandates,
         "enquiries": core.enquiries,
         "preparing": core.preparing,
+        "caller_ids": core.caller_ids,
         "engine": engine,
         "record": record,
         "witnesses": witnesses,
@@ -179,6 +185,7 @@ def _api(
             preparing_routes.router(identity.dependencies["callers"]),
             factor_routes.api_router(identity.dependencies["callers"]),
             factor_routes.browser_router(),
+            caller_id_routes.router(identity.dependencies["callers"]),
             *record_routes.ROUTES,
             *proof_routes.ROUTES,
             *policy_routes.ROUTES,

@@ -9,6 +9,7 @@ Problem
 ├── MethodUnavailable      409  this way of proving is not set up for this brand or person
 ├── TooManyChallenges      429  a person asked faster than people answer
 ├── ProviderUnusable       503  an OpenID provider that is configured and does not work
+├── CallerIdImpossible     409  not a call, or begun without its number
 ├── ConversationMissing    422  an agent must name its conversation
 ├── PurchaseUnderWay       409  the same checkout is being paid at this moment
 ├── PolicyRefused          422  an overlay that does not parse, or does more than restrict
@@ -74,6 +75,12 @@ class ProviderUnusable(Problem):
     status = 503
     code = "provider_unusable"
     detail = "Signing in this way does not work at the moment; use another way."
+
+
+class CallerIdImpossible(Problem):
+    status = 409
+    code = "caller_id_impossible"
+    detail = "Caller id is for conversations by voice that began with the caller's number."
 
 
 class ConversationMissing(Problem):

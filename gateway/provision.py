@@ -26,6 +26,7 @@ JWK_MEMBERS: Final = frozenset({"kty", "crv", "x", "y", "kid", "use", "alg"})
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}$")]
+PhoneNumber = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{7,14}$")]
 ResourceUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s#?]{1,400}$")]
 
 
@@ -41,6 +42,8 @@ class BrandEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The brand's MCP endpoint: what assistants name as `resource`, byte for byte."""
     currency: Currency
     openid: OpenIdEntry | None = None
+    phone_numbers: list[PhoneNumber] = []
+    """What it is called at; none: what carriers say is not held against it."""
 
 
 class AgentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -180,10 +183,11 @@ _DIRECTORY = text(
     " WHERE known.tenant_id = excluded.tenant_id"
 )
 _BRAND = text(
-    "INSERT INTO brands (tenant_id, brand_id, name, slug, resource_url, currency)"
-    " VALUES (:tenant_id, :brand_id, :name, :slug, :resource_url, :currency) ON CONFLICT (tenant_id, brand_id)"
-    " DO UPDATE SET name = excluded.name, slug = excluded.slug, resource_url = excluded.resource_url,"
-    " currency = excluded.currency"
+    "INSERT INTO brands (tenant_id, brand_id, name, slug, resource_url, currency, phone_numbers)"
+    " VALUES (:tenant_id, :brand_id, :name, :slug, :resource_url, :currency, :phone_numbers)"
+    " ON CONFLICT (tenant_id, brand_id) DO UPDATE SET name = excluded.name, slug = excluded.slug,"
+    " resource_url = excluded.resource_url,"
+    " currency = excluded.currency, phone_numbers = excluded.phone_numbers"
 )
 _CLIENT = text(
     "INSERT INTO client_directory AS known (client_id, kind, tenant_id, name, scopes, public_jwk, withdrawn_at)"

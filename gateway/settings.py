@@ -20,6 +20,7 @@ class Settings:
 
     Beside bearer.pem and grant.pem stand the files of their rotation (`python -m gateway keys`).
 
+    `carriers_folder` holds the trusted roots and the certificates of carriers (see passports.Carriers).
     `texting_…` is the SMS company: where its API is, `ACCOUNT:PASSWORD` there, and the number that texts come from.
 
     A folder `openid` in it holds what the gateway proves itself with at OpenID providers (factors/credentials.py).
@@ -36,6 +37,7 @@ class Settings:
     texting_account: Secret[str]
     texting_from: str
     keys_folder: Path
+    carriers_folder: Path
     log_level: str = "INFO"
     sandbox: bool = False
 

@@ -30,6 +30,15 @@ class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
     level_expires_at: datetime | None = None
 
 
+class CallerIdRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/conversations/{conversation_id}/caller-id` by an agent: SIP's `Identity` header as it came.
+
+    Or the PASSporT in it alone, as carriers' APIs hand it on. The conversation is by voice and began with the number.
+    """
+
+    identity: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
+
+
 class ChallengeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`POST /v1/conversations/{conversation_id}/challenges`.
 

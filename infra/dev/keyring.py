@@ -7,6 +7,7 @@ a key service and passwords from a secret store.
 import json
 import secrets
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from infra.chassis.clock import SystemClock
 from infra.chassis.jwk import published
 from infra.chassis.ring import SigningRing
+from infra.sandbox.carrier import write_carrier
 
 ROOT_KEY_BYTES = 32
 DATABASE_SERVICES = ("gateway", "vault", "memory", "mcp_server")
@@ -78,6 +80,8 @@ class Keyring:
         for name, maker in {**MADE, **{f"agents/{agent}.pem": _ed25519 for agent in agents}}.items():
             if not self.path(name).exists():
                 self.write(name, maker())
+        if not self.path("sandbox/carrier.pem").exists():
+            write_carrier(self.path("gateway/carriers"), self.path("sandbox/carrier.pem"), datetime.now(UTC))
         for name, source in COPIED.items():
             self.write(name, self.path(source).read_bytes())
         self.publish_grant_keys()

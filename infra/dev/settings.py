@@ -78,6 +78,7 @@ class Environment:
             "TEXTING_ACCOUNT_FILE": self._secret("gateway/texting.account"),
             "TEXTING_FROM": TEXTING_FROM,
             "KEYS_FOLDER": self._secret("gateway/keys"),
+            "CARRIERS_FOLDER": self._secret("gateway/carriers"),
         }
 
     def _vault(self) -> dict[str, str]:
@@ -126,6 +127,7 @@ class Environment:
             "API_KEY_FILE": self._secret("sandbox/api.key"),
             "TEXTING_ACCOUNT_FILE": self._secret("sandbox/texting.account"),
             "OPENID_CLIENTS_FILE": self._secret("sandbox/openid-clients.json"),
+            "CARRIER_KEY_FILE": self._secret("sandbox/carrier.pem"),
         }
 
     def _secret(self, name: str) -> str:

@@ -13,6 +13,7 @@ from granian.server.embed import Server
 
 from infra.sandbox import logs
 from infra.sandbox.app import build_app
+from infra.sandbox.carrier import calls, read_signer
 from infra.sandbox.courier import Courier
 from infra.sandbox.desk import Desk
 from infra.sandbox.documents import Documents
@@ -72,6 +73,7 @@ async def _serve(settings: Settings) -> None:
         processor = build_app(desk, api_key=settings.api_key, operations=OPERATIONS)
         others = [] if settings.texting is None else [texting(inbox, Account.parse(settings.texting))]
         others += openid_routes(realms)
+        others += [] if settings.carrier is None else [calls(read_signer(settings.carrier))]
         servers = [_server(processor, settings.bind), _server(build_inbox(inbox, others), settings.inbox_bind)]
         await _run(servers, desk.waiting_room, courier)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 PREFIX = "UNDERCROFT_SANDBOX_"
 _REQUIRED = ("BIND", "INBOX_BIND", "STATE_FOLDER", "API_KEY_FILE")
+_CARRIER = "CARRIER_KEY_FILE"
 _TEXTING = "TEXTING_ACCOUNT_FILE"
 _OPENID = "OPENID_CLIENTS_FILE"
 _WEBHOOK = ("WEBHOOK_URL", "WEBHOOK_SECRET_FILE")
@@ -73,6 +74,8 @@ class Settings:
     state_folder: Path
     api_key: str = field(repr=False)
     webhook: Webhook | None
+    carrier: str | None = field(repr=False)
+    """The telephone company's key, as PEM; None: nobody rings here."""
     texting: str | None = field(repr=False)
     """Account and password of the SMS company, as `ACCOUNT:PASSWORD`; None: nobody sends texts here."""
     log_level: int
@@ -82,7 +85,7 @@ class Settings:
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; the two webhook settings come together or not at all (then no webhook is sent)."""
-    values = {name: environment.get(PREFIX + name, "").strip() for name in (*_REQUIRED, *_WEBHOOK, _TEXTING)}
+    values = {name: environment.get(PREFIX + name, "").strip() for name in (*_REQUIRED, *_WEBHOOK, _TEXTING, _CARRIER)}
     wrong = [f"{PREFIX}{name} is missing" for name in _REQUIRED if not values[name]]
     if any(values[name] for name in _WEBHOOK):
         wrong += [f"{PREFIX}{name} is missing" for name in _WEBHOOK if not values[name]]
@@ -104,6 +107,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         api_key=secrets["API_KEY_FILE"],
         webhook=webhook,
         texting=secrets.get(_TEXTING),
+        carrier=secrets.get(_CARRIER),
         log_level=level,
         openid_clients=Path(clients) if clients else None,
     )

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -35,6 +35,7 @@ from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind
 from infra.dev.house import House
 from infra.dev.settings import TEXTING_FROM
+from tests.gateway.moved_clock import MovedClock
 from tests.support.database import DatabaseMaker
 
 NORTH, SOUTH = "tnt_north", "tnt_south"
@@ -44,22 +45,10 @@ DESK, SOUTH_DESK = "agt_desk", "agt_south_desk"
 """Agents of the tenants that may change its rules."""
 MCP = "mcp_north"
 ASSISTANT = "ast_claude"
+TSUBAKI_NUMBER = "+15557770100"
 CART = "ab" * 32
 GOOD_CARD, DECLINED_CARD = "4242424242424242", "4000000000000002"
 AGENT_SCOPES = ["conversation", "purchase", "memory", "refund", "record"]
-
-
-class MovedClock:
-    """The real time, moved: the services behind the gateway keep their own clocks and check its grants by them."""
-
-    def __init__(self) -> None:
-        self._moved = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self._moved
-
-    def advance(self, by: timedelta) -> None:
-        self._moved += by
 
 
 @dataclass(slots=True)
@@ -304,10 +293,17 @@ class Shop:
 
 
 def manifest(keys: dict[str, Ed25519PrivateKey]) -> bytes:
-    def brand(brand_id: str, currency: str) -> dict[str, str]:
+    def brand(brand_id: str, currency: str, *phone_numbers: str) -> dict[str, Any]:
         slug = brand_id.removeprefix("brd_")
         url = f"https://mcp.test/{slug}/mcp"
-        return {"brand_id": brand_id, "name": slug.title(), "slug": slug, "resource_url": url, "currency": currency}
+        return {
+            "brand_id": brand_id,
+            "name": slug.title(),
+            "slug": slug,
+            "resource_url": url,
+            "currency": currency,
+            "phone_numbers": phone_numbers,
+        }
 
     def client(client_id: str, *brand_ids: str, **more: Any) -> dict[str, Any]:
         jwk = public_jwk(keys[client_id])
@@ -316,7 +312,7 @@ def manifest(keys: dict[str, Ed25519PrivateKey]) -> bytes:
     north = {
         "tenant_id": NORTH,
         "name": "North",
-        "brands": [brand(LARKSPUR, "USD"), brand(TSUBAKI, "USD")],
+        "brands": [brand(LARKSPUR, "USD"), brand(TSUBAKI, "USD", TSUBAKI_NUMBER)],
         "agents": [
             client(AGENT, LARKSPUR, scopes=AGENT_SCOPES),
             client(OTHER_AGENT, TSUBAKI, scopes=AGENT_SCOPES),
@@ -373,6 +369,7 @@ async def open_shop(ground: Ground, **changes: Any) -> AsyncIterator[Shop]:
         texting_account=Secret(house.keyring.path("gateway/texting.account").read_text()),
         texting_from=TEXTING_FROM,
         keys_folder=house.folder,
+        carriers_folder=house.keyring.path("gateway/carriers"),
         sandbox=True,
     )
     gateway = build_gateway(replace(settings, **changes), keys, clock)

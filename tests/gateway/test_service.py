@@ -46,6 +46,7 @@ def test_plain_http_is_for_the_sandbox_only(tmp_path: Path):
         "TEXTING_FROM": "+15005550006",
         "TEXTING_ACCOUNT_FILE": str(tmp_path / "url"),
         "KEYS_FOLDER": str(tmp_path),
+        "CARRIERS_FOLDER": str(tmp_path),
         "DATABASE_URL_FILE": str(tmp_path / "url"),
     }
 

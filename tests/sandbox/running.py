@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ import pytest
 import stripe
 
 from infra.dev.ports import free_ports
+from infra.sandbox.carrier import write_carrier
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "sk_test_sandbox"
@@ -120,12 +122,14 @@ def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
     (folder / "webhook.secret").write_text(f"{WEBHOOK_SECRET}\n")
     port, inbox_port = free_port(), free_port()
     (folder / "texting.account").write_text(f"{TEXTING_ACCOUNT}:{TEXTING_PASSWORD}\n")
+    write_carrier(folder / "carriers", folder / "carrier.pem", datetime.now(UTC))
     environment = {
         "PATH": os.environ["PATH"],
         "UNDERCROFT_SANDBOX_BIND": f"127.0.0.1:{port}",
         "UNDERCROFT_SANDBOX_INBOX_BIND": f"127.0.0.1:{inbox_port}",
         "UNDERCROFT_SANDBOX_STATE_FOLDER": str(folder / "state"),
         "UNDERCROFT_SANDBOX_API_KEY_FILE": str(folder / "api.key"),
+        "UNDERCROFT_SANDBOX_CARRIER_KEY_FILE": str(folder / "carrier.pem"),
         "UNDERCROFT_SANDBOX_TEXTING_ACCOUNT_FILE": str(folder / "texting.account"),
     }
     if webhook_url is not None:
