@@ -8,6 +8,7 @@ policy test [PATH] [--rules FOLDER]   ask the policies the cases beside them, or
 policy diff A B [--last N] [--tenant TENANT]   decide the last decisions again under A and B; exits 1 on differences
 record replay [--tenant TENANT]   decide every recorded decision again; exits 1 when one falls otherwise
 record verify [--tenant TENANT [--checkpoint FILE]]   recompute the record from what is stored; exits 1 on findings
+record verify EXPORT [--key KEY] [--checkpoint FILE] [--witness KEY] [--receipt FILE]   the same offline, from a file
 """
 
 import argparse
@@ -27,7 +28,6 @@ from gateway.settings import (
     Keys,
     KeySettings,
     OwnerSettings,
-    RecordSettings,
     ReplaySettings,
     Settings,
     load_keys,
@@ -88,9 +88,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     _add_policy_commands(commands)
     replay = record.add_parser("replay", help="decide every recorded decision again under its own policies")
     replay.add_argument("--tenant", help="only this tenant")
-    verify = record.add_parser("verify", help="recompute the record from what is stored")
-    verify.add_argument("--tenant", help="only this tenant")
-    verify.add_argument("--checkpoint", type=Path, help="a checkpoint of this tenant that was kept elsewhere")
+    record_commands.add_verify(record.add_parser("verify", help="recompute the record from what is stored"))
     return parser.parse_args(arguments)
 
 
@@ -118,8 +116,7 @@ def _policy(chosen: argparse.Namespace) -> int:
 def _record(chosen: argparse.Namespace) -> int:
     if chosen.verb == "replay":
         return policy_commands.replay(load(ReplaySettings, PREFIX, os.environ), chosen.tenant)
-    settings = load(RecordSettings, PREFIX, os.environ)
-    return record_commands.verify(settings, chosen.tenant, chosen.checkpoint)
+    return record_commands.verify(chosen, os.environ)
 
 
 def main(arguments: Sequence[str]) -> int:

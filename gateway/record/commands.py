@@ -1,27 +1,56 @@
-"""`python -m gateway record verify`: an operator's look at the record, needing nothing but database and key."""
+"""`python -m gateway record verify`: of a database with its key, or of an exported file with nothing but keys."""
 
+import argparse
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.bearers import signing_key
 from gateway.contract import RecordVerification
+from gateway.record import offline
 from gateway.record.entries import Record
+from gateway.record.offline import DAMAGED, INTACT, UNUSABLE
 from gateway.record.verify import verify as verify_record
-from gateway.settings import RecordSettings
+from gateway.settings import PREFIX, RecordSettings
 from gateway.store import all_tenants
 from infra.chassis.clock import SystemClock
 from infra.chassis.engine import create_engine, directory_transaction
 from infra.chassis.secret import Secret
-
-INTACT, DAMAGED, UNUSABLE = 0, 1, 2
-"""Exit codes."""
+from infra.chassis.settings import load
 
 
-def verify(settings: RecordSettings, tenant_id: str | None, checkpoint: Path | None = None) -> int:
-    """Reports on one tenant or on all. `checkpoint` is a file with a note kept elsewhere, for `tenant_id`."""
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", type=Path, help="an export, checked offline; without it, the database is")
+    parser.add_argument("--tenant", help="of the database, only this tenant")
+    parser.add_argument("--checkpoint", type=Path, help="a checkpoint of this record that was kept elsewhere")
+    parser.add_argument("--key", help="of a file: the verifier key it must be signed with")
+    parser.add_argument("--witness", action="append", default=[], help="of a file: a verifier key that must cosign")
+    parser.add_argument("--receipt", action="append", default=[], type=Path, help="of a file: a promise it must keep")
+
+
+def verify(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Reports on a file, on one tenant or on all. Raises SettingsIncomplete when the database is asked for."""
+    if chosen.file is not None and chosen.tenant is None:
+        return offline.verify_file(
+            offline.Given(
+                file=chosen.file,
+                key=chosen.key,
+                checkpoint=chosen.checkpoint,
+                witnesses=chosen.witness,
+                receipts=chosen.receipt,
+            )
+        )
+    if chosen.file is not None or chosen.key or chosen.witness or chosen.receipt:
+        sys.stderr.write("gateway: --tenant is for the database; --key, --witness and --receipt are for a file\n")
+        return UNUSABLE
+    return _verify_database(load(RecordSettings, PREFIX, environ), chosen.tenant, chosen.checkpoint)
+
+
+def _verify_database(settings: RecordSettings, tenant_id: str | None, checkpoint: Path | None) -> int:
+    """`checkpoint` is a file with a note kept elsewhere, for `tenant_id`."""
     if checkpoint is not None and tenant_id is None:
         sys.stderr.write("gateway: a checkpoint belongs to one tenant; name it with --tenant\n")
         return UNUSABLE

@@ -8,11 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway.contract import ExportBatch, ExportEntry, ExportHead
 from gateway.record import cosignatures, store
 from gateway.record.entries import Record, origin_of
+from gateway.record.filewalk import EXPORT_VERSION
 from gateway.record.notes import verifier_key
 from gateway.record.store import CheckpointRow, EntryRow
 from infra.chassis.engine import tenant_transaction
-
-EXPORT_VERSION = 1
 
 
 async def export(engine: AsyncEngine, record: Record, tenant_id: str) -> AsyncIterator[bytes]:

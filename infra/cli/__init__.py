@@ -19,6 +19,8 @@ COMMANDS = {
     "test": "infra.cli.checking",
     "check": "infra.cli.checking",
     "lock": "infra.cli.checking",
+    "policy": "infra.cli.delegating",
+    "record": "infra.cli.delegating",
 }
 INTERRUPTED = 130  # what shells report for Ctrl-C
 

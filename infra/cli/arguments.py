@@ -30,9 +30,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments; what `test` does not know it passes on to pytest."""
+    """Read the arguments; what `test`, `policy` and `record` take they pass on."""
     options, rest = parser().parse_known_args(arguments)
-    if options.command == "test":
+    if options.command in {"policy", "record"}:
+        options.arguments = rest
+    elif options.command == "test":
         options.pytest = [item for item in rest if item != "--"]
     elif rest:
         parser().error(f"not understood: {' '.join(rest)}")
@@ -77,6 +79,14 @@ def _add_work_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
         usage="undercroft test [pytest arguments, e.g. tests/vault -k charge]",
     )
     commands.add_parser("check", help="format, lint, types, import contracts and tests: what CI runs")
+    commands.add_parser(
+        "policy", help="test and compare policies; what `python -m gateway policy` takes", add_help=False
+    )
+    commands.add_parser(
+        "record",
+        help="check the gateway's record, also offline from an export: what `python -m gateway record` takes",
+        add_help=False,
+    )
     bench = commands.add_parser("bench", help="measure our figures and their floors in one run")
     bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (all)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")

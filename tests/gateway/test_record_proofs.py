@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -370,6 +371,20 @@ def test_unusable_witnesses_keep_the_gateway_from_starting(tmp_path: Path, conte
 
     with pytest.raises(WitnessesUnusable):
         Witnesses.load(tmp_path)
+
+
+async def test_the_export_is_the_whole_sealed_record_in_tree_order(hall: Hall):
+    await hall.house.sealed(5, 300, tenant_id=hall.house.south)
+    await hall.house.sealed(5, 300)
+    await hall.house.append()
+
+    answer = await hall.get("export")
+
+    lines = [msgspec.json.decode(line) for line in answer.content.splitlines()]
+    entries = [line for line in lines if line["type"] == "entry"]
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    assert (lines[0]["tree_size"], [line["place"] for line in entries]) == (305, list(range(305)))
+    assert [msgspec.json.decode(line["canonical"])["decision_id"] for line in entries] == await hall.house.places()
 
 
 async def test_a_cosignature_of_long_ago_is_kept_as_it_is(hall: Hall):

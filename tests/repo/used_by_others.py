@@ -5,7 +5,6 @@ USED_BY_OTHERS = {
     "advance": "of the tests' clock",
     "root_by_path": "the checking half of an inclusion proof, for whoever is shown one; tests hold ours to it",
     "begins_with": "the checking half of a consistency proof, likewise",
-    "receipt_holds": "the checking half of a receipt, likewise",
     "seal_form": "the browser's half of sealing, in Python, by which tests post sealed forms",
     "screenshot": "of the browser driver, whose other callers are tests",
     "is_running": "asked by the runner's tests",
