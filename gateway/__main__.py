@@ -1,4 +1,4 @@
-"""`python -m gateway` serves; with a command it does that one thing.
+"""`python -m gateway` serves, by UNDERCROFT_GATEWAY_WORKERS processes; with a command it does that one thing.
 
 migrate                  bring the database to the newest version, as its owner
 provision MANIFEST       make tenants, brands and callers known, as the owner
@@ -34,31 +34,41 @@ from gateway.settings import (
 )
 from infra.chassis import logs
 from infra.chassis.clock import SystemClock
-from infra.chassis.http import Listener, serve
+from infra.chassis.http import Listener, require_free, serve
 from infra.chassis.migrate import upgrade
 from infra.chassis.settings import SettingsIncomplete, load
+from infra.chassis.workers import Supervisor, end_when_orphaned
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SETTINGS_EXIT = 2
 Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no public name
 
 
-async def _serve(settings: Settings, keys: Keys) -> None:
+async def _serve(settings: Settings, keys: Keys, *, as_worker: bool) -> None:
     gateway = build_gateway(settings, keys, SystemClock())
+    background = [gateway.sweeper.run, gateway.sealer.run, gateway.published.run]
+    background += [end_when_orphaned] if as_worker else []
     try:
-        background = [gateway.sweeper.run, gateway.sealer.run, gateway.published.run]
-        await serve([Listener(gateway.api, settings.bind)], background=background)
+        await serve([Listener(gateway.api, settings.bind)], background, shared=as_worker)
     finally:
         await gateway.close()
 
 
-def _start() -> int:
+def _start(*, as_worker: bool) -> int:
     settings = load(Settings, PREFIX, os.environ)
     settings.refuse_plain_http()
+    settings.refuse_odd_workers()
     keys = load_keys(settings.keys_folder)
     logs.configure("gateway", settings.log_level)
-    asyncio.run(_serve(settings, keys))
-    return 0
+    if settings.workers == 1 or as_worker:
+        asyncio.run(_serve(settings, keys, as_worker=as_worker))
+        return 0
+    require_free(settings.bind)
+    return asyncio.run(_supervise(settings.workers))
+
+
+async def _supervise(workers: int) -> int:
+    return await Supervisor([sys.executable, "-m", "gateway", "worker"], workers, os.environ).run()
 
 
 def _migrate() -> int:
@@ -81,6 +91,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m gateway", description="Decides, reserves, verifies, records.")
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("migrate", help="bring the database to the newest version")
+    commands.add_parser("worker", help="serve as one of several; the process that watches them starts it")
     provisioning = commands.add_parser("provision", help="make tenants, brands and callers known")
     provisioning.add_argument("manifest", type=Path)
     rotation.add_arguments(commands.add_parser("keys", help="the keys that rotate"))
@@ -132,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
             case "record" | "policy":
                 return _record(chosen) if chosen.command == "record" else _policy(chosen)
             case _:
-                return _start()
+                return _start(as_worker=chosen.command == "worker")
     except SettingsIncomplete as incomplete:
         sys.stderr.write(f"gateway: {incomplete}\n")
         return SETTINGS_EXIT

@@ -12,6 +12,8 @@ from infra.chassis.settings import Bind, SettingsIncomplete
 
 PREFIX = "gateway"
 CONTACT_KEY_BYTES = 32
+WORKERS_MAX = 32
+"""Each keeps up to 20 connections to PostgreSQL; more than a handful needs a larger `max_connections` there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,13 @@ class Settings:
     carriers_folder: Path
     log_level: str = "INFO"
     sandbox: bool = False
+    workers: int = 1
+    """Processes that answer on `bind`; from two on, one more watches them."""
+
+    def refuse_odd_workers(self) -> None:
+        """Raises SettingsIncomplete."""
+        if not 1 <= self.workers <= WORKERS_MAX:
+            raise SettingsIncomplete(f"UNDERCROFT_GATEWAY_WORKERS must be 1 to {WORKERS_MAX}")
 
     def refuse_plain_http(self) -> None:
         """People's browsers meet us over plain HTTP in the sandbox only. Raises SettingsIncomplete."""

@@ -24,6 +24,8 @@ CALL_TIME: Final = timedelta(seconds=15)
 """A call of the vault ends within 10 s; whatever is `charging` for longer has lost its process."""
 UNKNOWN_TIME: Final = timedelta(seconds=5)
 """Between two questions about the same unknown charge or refund."""
+OTHERS_AT_ONCE: Final = 50
+"""Tenants looked at in a round without a hint, at some 4 ms each: of 10,000 each has its turn every seven minutes."""
 log = logs.get_logger()
 
 
@@ -36,6 +38,7 @@ class Sweeper:
         self._refunding = refunding
         self._record = record
         self._clock = clock
+        self._others: list[str] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. A round that fails is logged and the next one comes; the database may be away for a while."""
@@ -50,13 +53,18 @@ class Sweeper:
                 continue
 
     async def sweep(self, now: datetime) -> None:
-        """One round over all tenants, as of `now`."""
-        async with directory_transaction(self._engine) as tx:
-            tenants = await all_tenants(tx)
-        for tenant_id in tenants:
+        """One round, as of `now`: tenants that something was decided for here of late, and some of all in turn."""
+        for tenant_id in await self._due():
             await self._void_stale(tenant_id, now)
             await self._resume_charges(tenant_id, now)
             await self._resume_refunds(tenant_id, now)
+
+    async def _due(self) -> list[str]:
+        if not self._others:
+            async with directory_transaction(self._engine) as tx:
+                self._others = await all_tenants(tx)
+        now, self._others = self._others[:OTHERS_AT_ONCE], self._others[OTHERS_AT_ONCE:]
+        return [*now, *(tenant_id for tenant_id in self._record.touched if tenant_id not in now)]
 
     async def _void_stale(self, tenant_id: str, now: datetime) -> None:
         async with tenant_transaction(self._engine, tenant_id) as tx:

@@ -1,28 +1,21 @@
 """What deciding costs beside the engine alone, and what a whole decision costs beside one insert."""
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
-from typing import Any
 
-import aiohttp
 import cedarpy
-import msgspec
 
 from gateway.callers import Caller, CallerKind
 from gateway.cedar import FOLDER, Cedar
-from gateway.contract import AssuranceLevel, PurchaseRequest, QuoteRequest
+from gateway.contract import AssuranceLevel
 from gateway.decide import decide_purchase
 from gateway.facts import ConversationFacts, MandateFacts, PurchaseFacts, QuoteFacts
-from infra.bench.callers import agent_headers, first_brand, mcp_server_headers
+from infra.bench import decisions, growth
 from infra.bench.measuring import BenchFailed, Call, Comparison, Figure, Prepare
 from infra.bench.stage import Door, client, floors_beside, fresh_house, insertion, measured
+from infra.bench.talk import conversation
 from infra.chassis.ids import new_id
-from infra.dev.demo.person import Inbox
-from infra.dev.house import House
 
-ADDRESS = "ada@example.com"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CART = "0" * 64
 AMOUNT_MINOR = 7_998
@@ -38,7 +31,7 @@ async def measure() -> list[Figure]:
     figures = [await measured(_deciding())]
     with fresh_house("sandbox", "gateway") as house:
         async with floors_beside(house, "gateway") as floors, client() as http:
-            at = await _conversation(house, http)
+            at = await conversation(house, http)
             insert = insertion(Door(http, floors))
             for figure, prepare, bar in (
                 ("gateway: GET /v1/mandates, decided and recorded", at.mandates, DECISION_BAR),
@@ -47,7 +40,7 @@ async def measure() -> list[Figure]:
                 one_insert = "a bare Litestar handler with one insert"
                 comparison = Comparison(figure=figure, floor_is=one_insert, ours=prepare, floor=insert, bar=bar)
                 figures.append(await measured(comparison))
-    return figures
+    return [*figures, *await decisions.measure(), *await growth.measure()]
 
 
 def _deciding() -> Comparison:
@@ -142,45 +135,3 @@ def _facts() -> PurchaseFacts:
         quote=quote,
         mandate=mandate,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Conversation:
-    """A verified person without a mandate talks to the brand's agent about a checkout that has a quote."""
-
-    door: Door
-    headers: dict[str, str]
-    conversation_id: str
-    checkout_id: str
-
-    async def mandates(self) -> Call:
-        path = f"/v1/mandates?conversation_id={self.conversation_id}"
-        return lambda: self.door.send("GET", path, None, self.headers)
-
-    async def purchase(self) -> Call:
-        request = PurchaseRequest(checkout_id=self.checkout_id, cart_sha256=CART, conversation_id=self.conversation_id)
-        body = msgspec.json.encode(request)
-        return lambda: self.door.post("/v1/purchases", body, self.headers)
-
-
-async def _conversation(house: House, http: aiohttp.ClientSession) -> _Conversation:
-    """Through the front door, code and all."""
-    _, brand = first_brand(house)
-    door, headers = Door(http, house.urls["gateway"]), agent_headers(house, brand)
-
-    async def ask(path: str, body: dict[str, Any], expect: int = HTTPStatus.CREATED) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(await door.post(path, json.dumps(body).encode(), headers, expect=expect))
-        return answer
-
-    claim = {"kind": "email", "value": ADDRESS}
-    opened = await ask("/v1/conversations", {"brand_id": brand.brand_id, "channel": "chat", "contact_point": claim})
-    conversation_id = str(opened["conversation_id"])
-    challenge = await ask(f"/v1/conversations/{conversation_id}/challenges", {"method": "email_code"})
-    code = await Inbox(house.urls["inbox"], http).code_for(ADDRESS)
-    await ask(f"/v1/challenges/{challenge['challenge_id']}/answers", {"code": code}, HTTPStatus.OK)
-    checkout_id = new_id("chk")
-    quote = QuoteRequest(
-        brand_id=brand.brand_id, cart_sha256=CART, amount_minor=AMOUNT_MINOR, currency="USD", description="A lamp"
-    )
-    await door.send("PUT", f"/v1/quotes/{checkout_id}", msgspec.json.encode(quote), mcp_server_headers(house))
-    return _Conversation(door, headers, conversation_id, checkout_id)

@@ -23,6 +23,7 @@ from infra.chassis import logs, openapi, problems, trace
 from infra.chassis.openapi import Refusals
 from infra.chassis.settings import Bind
 from infra.chassis.strict_json import NotStrictJson, decode
+from infra.chassis.workers import shared_metrics
 
 BODY_BYTES_MAX = 64 * 1024
 """The largest body of ours is a text of 2,000 characters; 64 KiB leaves room and refuses floods."""
@@ -102,7 +103,7 @@ def _operations(ready: Mapping[str, Check], metrics: Metrics) -> list[Controller
 
     @get("/metrics", media_type=MediaType.TEXT, include_in_schema=False)
     async def prometheus() -> Response[bytes]:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(shared_metrics() or metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return [health, readiness, prometheus]
 
@@ -241,13 +242,16 @@ def require_free(bind: Bind) -> None:
 Background = Callable[[asyncio.Event], Awaitable[None]]
 
 
-async def serve(listeners: Sequence[Listener], background: Sequence[Background] = ()) -> None:
-    """Serve until SIGTERM or SIGINT. A background task that ends by itself ends the process: it must not die unseen."""
+async def serve(listeners: Sequence[Listener], background: Sequence[Background] = (), *, shared: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT. A background task that ends by itself ends the process: it must not die unseen.
+
+    `shared`: beside other workers on the same address, which a supervisor has made sure is nobody else's.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    for item in listeners:
+    for item in listeners if not shared else ():
         require_free(item.bind)
     servers = [
         Server(item.app, address=item.bind.host, port=item.bind.port, interface=Interfaces.ASGINL, log_enabled=False)

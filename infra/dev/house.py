@@ -57,6 +57,7 @@ class Options:
     wiretap: bool = False
     durable: bool = True
     log_level: str = "INFO"
+    gateway_workers: int = 1
 
 
 def quiet(_what: str, _seconds: float) -> None:
@@ -252,7 +253,14 @@ class House:
 
     def _environment(self) -> Environment:
         where = {name: database.app_dsn.partition("@")[2] for name, database in self.databases.items()}
-        return Environment(self.folder, self.keyring, self._addresses, where, self.options.log_level)
+        return Environment(
+            self.folder,
+            self.keyring,
+            self._addresses,
+            where,
+            self.options.log_level,
+            self.options.gateway_workers,
+        )
 
     def _await_ready(self, name: str) -> None:
         first, *others = (self._addresses[listener].bind_port for listener in LISTENERS[name])

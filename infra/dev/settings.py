@@ -43,6 +43,7 @@ class Environment:
     databases: dict[str, str]
     """Service → the part of its database URL after the role: where, without who and without a password."""
     log_level: str
+    gateway_workers: int = 1
 
     def of(self, service: str) -> dict[str, str]:
         """What `python -m <service>` is given to serve."""
@@ -79,6 +80,7 @@ class Environment:
             "TEXTING_FROM": TEXTING_FROM,
             "KEYS_FOLDER": self._secret("gateway/keys"),
             "CARRIERS_FOLDER": self._secret("gateway/carriers"),
+            "WORKERS": str(self.gateway_workers),
         }
 
     def _vault(self) -> dict[str, str]:
