@@ -6,6 +6,8 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
+DELEGATED = ("policy", "record")
+"""Commands of the gateway, which reads what follows itself."""
 
 INTRODUCTION = """\
 Undercroft: payments and memory under AI agents. No model guards anything.
@@ -30,9 +32,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments; what `test`, `policy` and `record` take they pass on."""
+    """Read the arguments; what `test`, `policy` and `record` do not know they pass on."""
     options, rest = parser().parse_known_args(arguments)
-    if options.command in {"policy", "record"}:
+    if options.command in DELEGATED:
         options.arguments = rest
     elif options.command == "test":
         options.pytest = [item for item in rest if item != "--"]
@@ -79,19 +81,29 @@ def _add_work_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
         usage="undercroft test [pytest arguments, e.g. tests/vault -k charge]",
     )
     commands.add_parser("check", help="format, lint, types, import contracts and tests: what CI runs")
-    commands.add_parser(
-        "policy", help="test and compare policies; what `python -m gateway policy` takes", add_help=False
-    )
-    commands.add_parser(
-        "record",
-        help="check the gateway's record, also offline from an export: what `python -m gateway record` takes",
-        add_help=False,
-    )
     bench = commands.add_parser("bench", help="measure our figures and their floors in one run")
     bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (all)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     bench.add_argument("--strict", action="store_true", help="fail if a bar is missed")
+    _add_delegated_commands(commands)
     commands.add_parser("lock", help="make infra/locks/*.txt again from pyproject.toml")
+
+
+def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
+    policy = commands.add_parser(
+        "policy",
+        help="ask the policies their cases, or see what other rules would change: as `python -m gateway policy`",
+        usage="undercroft policy test [PATH] [--rules FOLDER] | diff A B [--last N] [--tenant TENANT]",
+        add_help=False,
+    )
+    record = commands.add_parser(
+        "record",
+        help="check the gateway's record, also offline from an export; decide it again: as `python -m gateway record`",
+        usage="undercroft record verify [EXPORT] … | replay [--tenant TENANT]",
+        add_help=False,
+    )
+    for command in (policy, record):
+        _add_folder(command)
 
 
 def _add_folder(command: argparse.ArgumentParser) -> None:

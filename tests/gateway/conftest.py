@@ -1,11 +1,13 @@
 """One shop for all tests that keep to their own people; a new one for those that look at everything or move time."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from infra.dev.house import House
-from tests.gateway.shop import Ground, Shop, open_shop, prepare
+from infra.dev.postgres import Cluster
+from tests.gateway.shop import NORTH, Ground, Shop, open_shop, prepare
 from tests.support.database import DatabaseMaker
 
 
@@ -25,3 +27,15 @@ async def ground(house: House, database: DatabaseMaker) -> Ground:
 async def new_shop(ground: Ground) -> AsyncIterator[Shop]:
     async with open_shop(ground) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def as_owner(clusters: dict[str, Cluster]) -> Callable[[Shop, str], Awaitable[str]]:
+    """Statements in the shop's database as the owner of its tables, who may do what nobody may at run time."""
+
+    async def run(opened: Shop, statements: str, tenant_id: str = NORTH) -> str:
+        database = opened.ground.app_dsn.rpartition("@/")[2].partition("?")[0]
+        entered = f"SET ROLE gateway_owner; SET undercroft.tenant = '{tenant_id}'; {statements}"
+        return await asyncio.to_thread(clusters["house"].sql, entered, database=database)
+
+    return run
