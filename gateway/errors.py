@@ -17,6 +17,7 @@ Problem
 ├── TooManyPolicies        409  a tenant keeps a bounded number of versions
 ├── RequestKeyReused       409  the same request key with another amount
 ├── MemoryRefused          422  the memory does not keep such text
+├── RecordUnavailable      503  what cannot be recorded is not decided
 └── CosignatureRefused     422  no valid cosignature of a trusted witness on a checkpoint of this record
 """
 
@@ -135,3 +136,14 @@ class CosignatureRefused(Problem):
     status = 422
     code = "cosignature_refused"
     detail = "This is not a checkpoint of this record with a valid cosignature of a witness trusted here."
+
+
+class RecordUnavailable(Problem):
+    """No record, no allow: the transaction of the decision ends with this, and nothing of it happened."""
+
+    status = 503
+    code = "record_unavailable"
+    detail = "This could not be recorded, so nothing was decided; try again."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "2"})
