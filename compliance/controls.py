@@ -250,8 +250,9 @@ PEOPLE = (
         sources=("ASVS 6.5.1", "ASVS 6.5.3", "ASVS 6.6.2", "ASVS 6.6.3"),
         claim="Six random digits, five tries, ten minutes, for the request they were made for; limits on sending; "
         "stored only keyed; known and unknown addresses see the same.",
-        not_claimed="ASVS 6.6 as a whole, which does not accept e-mail as a factor, and NIST's second level: an "
-        "e-mail code raises a person to `verified` and never above. Phone approval and passkeys are issue 3.",
+        not_claimed="ASVS 6.6 as a whole, which does not accept e-mail as a factor, and NIST's second level: a code "
+        "by e-mail or SMS raises a person to `verified` and never above. That a text cannot be redirected by whoever "
+        "takes over the phone number.",
     ),
     Control(
         id="UC-8.4",
@@ -285,6 +286,25 @@ PEOPLE = (
         claim="The provider's answer names the linked person and this request; polled no faster than allowed by any "
         "number of processes; five requests an hour; refused, expired, replayed and wrong answers leave no evidence.",
         not_claimed="That whoever pressed Approve compared the code on the phone with the one they were told.",
+    ),
+    Control(
+        id="UC-8.8",
+        title="Caller id is a carrier's signature and never an agent's word",
+        sources=("RFC 8225", "RFC 8226", "RFC 8588"),
+        claim="Checked to a trusted root without fetching anything, a minute old at most, for this caller and this "
+        "brand's number, once in the house. Attestation A for one person's line recognises them; everything else "
+        "gets one answer. Recognised may be greeted: no purchase, no memory above tier 1.",
+        not_claimed="That whoever holds the phone is its owner; revocation lists of certificates.",
+    ),
+    Control(
+        id="UC-8.9",
+        title="Evidence ages, and what is missing is said in standard words",
+        sources=("NIST SP 800-63B 4.2.3", "RFC 9470"),
+        claim="A level ends at its greatest age or when evidence lies unused, and asking again does not wake it; it "
+        "ends when a contact point is shared; confirmed is for one request and one decision. A deny that a better "
+        "proof would turn carries an RFC 9470 challenge, by HTTP and in an MCP result, and following it ends in an "
+        "allow.",
+        not_claimed="That an unused conversation was left: use is what the gateway decides, not what a person does.",
     ),
 )
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from gateway.contract import AssuranceLevel, ChallengeMethod, LevelName
+from gateway.contract import MAX_AGE_SECONDS, AssuranceLevel, ChallengeMethod, LevelName
 
 
 class EvidenceKind(StrEnum):
@@ -60,12 +60,8 @@ class Assurance:
 
 NOBODY: Final = Assurance(AssuranceLevel.ANONYMOUS, None)
 MAX_AGE: Final[Mapping[AssuranceLevel, timedelta]] = {
-    AssuranceLevel.RECOGNISED: timedelta(hours=4),
-    AssuranceLevel.VERIFIED: timedelta(hours=12),
-    AssuranceLevel.STRONG: timedelta(minutes=15),
-    AssuranceLevel.CONFIRMED: timedelta(minutes=5),
+    AssuranceLevel[name.name]: timedelta(seconds=seconds) for name, seconds in MAX_AGE_SECONDS.items()
 }
-"""For recognised: the longest call that a carrier keeps up unless told otherwise (Twilio's `timeLimit`, 14,400 s)."""
 IDLE_MAX: Final[Mapping[AssuranceLevel, timedelta]] = {AssuranceLevel.VERIFIED: timedelta(minutes=30)}
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
 """Use is written down at most this often, so evidence may end this much early for idleness, and never late."""

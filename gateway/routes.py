@@ -42,6 +42,7 @@ from gateway.mandates import Mandates
 from gateway.purchases import Purchases
 from gateway.quotes import Quotes
 from gateway.refunds import Refunds
+from gateway.step_up import add_challenge, preferring
 from infra.chassis.problems import FieldsInvalid, NotFound
 from infra.chassis.screen import find_card_number
 
@@ -239,6 +240,8 @@ def router_of(callers: Callers, handlers: Sequence[ControllerRouterHandler]) -> 
         guards=[bearer_first],
         dependencies={"caller": Provide(_known_caller, sync_to_thread=False)},
         route_handlers=handlers,
+        after_request=add_challenge,
+        middleware=[preferring],
     )
 
 

@@ -94,7 +94,7 @@ class _Brand:
         scopes_of_tools = {tool.name: tool.scopes for tool in tools}
         self._scopes = sorted({scope for scopes in scopes_of_tools.values() for scope in scopes})
         self.sessions = StreamableHTTPSessionManager(
-            BrandServer(pack, tools).sdk_server(carried, self._address.url),
+            BrandServer(pack, tools, self._address.metadata_url).sdk_server(carried, self._address.url),
             stateless=True,
             json_response=False,
             security_settings=transport_security(settings.public_url),

@@ -269,6 +269,7 @@ class RecallAnswer(View, frozen=True, kw_only=True):
 
     message: str
     memories: list[MemoryView]
+    reasons: list[Reason] = []
     remedies: list[RemedyView] = []
 
 

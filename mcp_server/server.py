@@ -22,12 +22,15 @@ from mcp_server.brands.pack import BrandPack
 from mcp_server.carried import Carried, caller_of, shows_links
 from mcp_server.contract import View
 from mcp_server.errors import ToolRefused, Unavailable
+from mcp_server.step_up import challenge_in
 from mcp_server.tools.tool import Call, Links, Pause, PauseSpent, Tool
 
 VERSION: Final = "1"
 LIST_TTL_MS: Final = 300_000
 """Tools change with a release; five minutes is soon enough to notice."""
 CARD_PAGE: Final = "card_page"
+IN_BAND_CHALLENGE: Final = "mcp/www_authenticate"
+"""Where hosts look for a challenge that a tool's result carries, one `WWW-Authenticate` value an item."""
 log = logs.get_logger()
 
 Context = ServerRequestContext[Any, Any]
@@ -36,8 +39,10 @@ Context = ServerRequestContext[Any, Any]
 class BrandServer:
     """What the SDK calls. One brand, its pack, the same tools for all brands."""
 
-    def __init__(self, pack: BrandPack, tools: Sequence[Tool[Any]]) -> None:
+    def __init__(self, pack: BrandPack, tools: Sequence[Tool[Any]], metadata_url: str) -> None:
+        """`metadata_url`: of the endpoint's RFC 9728 document."""
         self._pack = pack
+        self._metadata_url = metadata_url
         self._tools: Mapping[str, Tool[Any]] = {tool.name: tool for tool in tools}
         self._listed = [tool.listed() for tool in tools]
 
@@ -87,7 +92,9 @@ class BrandServer:
         finally:
             milliseconds = round((time.perf_counter() - started) * 1000)
             log.info("tool_called", tool=tool.name, code=code, milliseconds=milliseconds, brand_id=call.owner.brand_id)
-        return _paused(answer, call.links) if isinstance(answer, Pause) else _answered(answer)
+        if isinstance(answer, Pause):
+            return _paused(answer, call.links)
+        return _answered(answer, challenge_in(answer, metadata_url=self._metadata_url, scopes=tool.scopes))
 
     def _call(self, context: Context, params: types.CallToolRequestParams) -> Call:
         responses = params.input_responses or {}
@@ -110,10 +117,14 @@ def _links(context: Context) -> Links:
     return Links.AS_ERROR if context.protocol_version == LATEST_HANDSHAKE_VERSION else Links.AS_TEXT
 
 
-def _answered(view: View) -> types.CallToolResult:
+def _answered(view: View, challenge: str | None) -> types.CallToolResult:
+    """With a challenge it is an error to the host, which then lets the person sign in; the model reads the same."""
     text = msgspec.json.encode(view).decode()
     return types.CallToolResult(
-        content=[types.TextContent(type="text", text=text)], structured_content=msgspec.to_builtins(view)
+        content=[types.TextContent(type="text", text=text)],
+        structured_content=msgspec.to_builtins(view),
+        is_error=challenge is not None,
+        _meta=None if challenge is None else {IN_BAND_CHALLENGE: [challenge]},
     )
 
 

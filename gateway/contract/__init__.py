@@ -15,4 +15,5 @@ from gateway.contract.memories import *  # noqa: F403 - one name for all the par
 from gateway.contract.policies import *  # noqa: F403 - one name for all the parts
 from gateway.contract.purchases import *  # noqa: F403 - one name for all the parts
 from gateway.contract.record import *  # noqa: F403 - one name for all the parts
+from gateway.contract.step_up import *  # noqa: F403 - one name for all the parts
 from gateway.contract.values import *  # noqa: F403 - one name for all the parts

@@ -15,6 +15,7 @@ from gateway.bearers import EXCHANGED_TTL_SECONDS, Bearer, BearerRefused
 from gateway.oauth import consents, handles
 from gateway.oauth.clients import TOKEN_EXCHANGE
 from gateway.oauth.server import Parts, Request, Server
+from gateway.oauth.step_up import StepUp
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - the name of a type (RFC 8693 section 3)
 
@@ -207,7 +208,7 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc]  # authlib has no ty
 def server_for(connection: Connection, parts: Parts) -> Server:
     """Bound to this transaction, with everything this authorization server can do."""
     server = Server(connection, parts)
-    server.register_grant(CodeGrant, [_S256(required=True), _KnownResource()])
+    server.register_grant(CodeGrant, [_S256(required=True), _KnownResource(), StepUp()])
     server.register_grant(RefreshGrant)
     server.register_grant(MachineGrant)
     server.register_grant(ExchangeGrant)

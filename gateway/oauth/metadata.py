@@ -8,6 +8,7 @@ from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from gateway.oauth.assertions import ALGORITHMS
 from gateway.oauth.clients import TOKEN_EXCHANGE
 from gateway.oauth.scopes import SCOPES
+from gateway.oauth.step_up import REACHED
 
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 
@@ -29,6 +30,7 @@ def describe(issuer: str) -> dict[str, Any]:
         "token_endpoint_auth_signing_alg_values_supported": sorted(ALGORITHMS.values()),
         "revocation_endpoint_auth_methods_supported": ["none"],
         "code_challenge_methods_supported": ["S256"],
+        "acr_values_supported": list(REACHED),
         "authorization_response_iss_parameter_supported": True,
     }
     AuthorizationServerMetadata(document).validate()

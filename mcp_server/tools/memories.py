@@ -61,7 +61,8 @@ class Memories:
             message = reasons_in_words(answer.decision.reasons)
         else:
             message = "This is what may be told." if memories else "Nothing that may be told."
-        return RecallAnswer(message=message, memories=memories, remedies=remedies_of(answer.decision))
+        denied = answer.decision.reasons if answer.decision.outcome is Outcome.DENY else []
+        return RecallAnswer(message=message, memories=memories, reasons=denied, remedies=remedies_of(answer.decision))
 
     async def remember(self, call: Call, wanted: Remember) -> RememberAnswer:
         request = RememberRequest(text=wanted.text, said_by_subject=wanted.said_by_subject)

@@ -86,6 +86,7 @@ def test_only_living_evidence_about_this_very_person_counts(evidence: tuple[Evid
     assert level_of(evidence, None, NOW).level is AssuranceLevel.ANONYMOUS
 
 
+@pytest.mark.control("UC-8.9")
 @pytest.mark.parametrize("kind", CODES)
 def test_a_code_ends_half_an_hour_after_its_last_use(kind: EvidenceKind):
     used = proof(kind, used_at=NOW + timedelta(hours=1))

@@ -42,7 +42,7 @@ async def person(shop: Shop) -> tuple[str, str]:
     return number, str(talk.subject_id)
 
 
-@pytest.mark.control("UC-8.3")
+@pytest.mark.control("UC-8.8")
 async def test_a_call_with_full_attestation_from_one_persons_number_recognises_them(shop: Shop, carrier: Signer):
     number, _ = await person(shop)
 
@@ -51,7 +51,7 @@ async def test_a_call_with_full_attestation_from_one_persons_number_recognises_t
     assert (level, await level_in(talk)) == ("recognised", "recognised")
 
 
-@pytest.mark.control("UC-8.3")
+@pytest.mark.control("UC-8.8")
 async def test_somebody_recognised_may_be_greeted_and_nothing_else(shop: Shop, carrier: Signer):
     number, _ = await person(shop)
     talk, _ = await rung(shop, carrier, number)
@@ -82,7 +82,7 @@ async def test_what_a_purchase_is_told_does_not_depend_on_whether_the_caller_is_
     assert views[0]["decision"]["remedies"] == views[1]["decision"]["remedies"]
 
 
-@pytest.mark.control("UC-8.3")
+@pytest.mark.control("UC-8.8")
 @pytest.mark.parametrize("attestation", ["B", "C"])
 async def test_less_than_full_attestation_changes_nothing(shop: Shop, carrier: Signer, attestation: str):
     number, _ = await person(shop)
@@ -92,7 +92,7 @@ async def test_less_than_full_attestation_changes_nothing(shop: Shop, carrier: S
     assert level == "anonymous"
 
 
-@pytest.mark.control("UC-8.3")
+@pytest.mark.control("UC-8.8")
 async def test_every_answer_that_recognises_nobody_is_the_same(shop: Shop, carrier: Signer):
     known, _ = await person(shop)
     shared, _ = await person(shop)
@@ -119,7 +119,7 @@ async def test_every_answer_that_recognises_nobody_is_the_same(shop: Shop, carri
     assert bodies[0]["assurance_level"] == "anonymous"
 
 
-@pytest.mark.control("UC-8.3")
+@pytest.mark.control("UC-8.8")
 async def test_a_passport_is_good_for_one_look_in_the_whole_house(shop: Shop, carrier: Signer):
     number, _ = await person(shop)
     identity = signed(shop, carrier, number)
@@ -133,7 +133,7 @@ async def test_a_passport_is_good_for_one_look_in_the_whole_house(shop: Shop, ca
     assert bare.json()["assurance_level"] == "anonymous", "without its parameters it is the same passport"
 
 
-@pytest.mark.control("UC-8.3")
+@pytest.mark.control("UC-8.8")
 async def test_a_line_that_comes_to_be_shared_stops_recognising_at_once(shop: Shop, carrier: Signer):
     number, _ = await person(shop)
     talk, before = await rung(shop, carrier, number)

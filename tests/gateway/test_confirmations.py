@@ -42,6 +42,7 @@ async def test_a_confirmed_recall_reaches_the_restricted_tier_once(shop: Shop):
     assert [await recalled(talk) for _ in range(2)] == [("confirmed", 4), ("strong", 3)]
 
 
+@pytest.mark.control("UC-8.9")
 async def test_of_equal_recalls_at_once_one_is_confirmed(shop: Shop):
     talk = await confirmed(shop)
 

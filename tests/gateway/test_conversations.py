@@ -296,6 +296,7 @@ async def test_evidence_that_is_used_does_not_idle_away_and_looking_is_not_using
     assert [await level_in(talk) for talk in (used, watched)] == ["verified", "anonymous"]
 
 
+@pytest.mark.control("UC-8.9")
 async def test_what_has_idled_away_is_not_woken_by_asking_again(new_shop: Shop):
     talk = await new_shop.verified_chat()
     new_shop.later(timedelta(minutes=30))
@@ -304,6 +305,7 @@ async def test_what_has_idled_away_is_not_woken_by_asking_again(new_shop: Shop):
     assert await level_in(talk) == "anonymous"
 
 
+@pytest.mark.control("UC-8.9")
 async def test_a_code_stops_counting_when_its_address_becomes_another_persons_too(shop: Shop):
     talk, other = await shop.verified_chat("soon-shared@example.com"), await shop.verified_chat()
     before = await level_in(talk)

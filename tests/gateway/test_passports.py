@@ -177,6 +177,7 @@ def test_every_changed_character_of_the_signed_part_is_noticed(carriers: Carrier
         assert why(changed, carriers) in {"not_a_passport", "header_not_shaken", "signer_unknown", "signature_wrong"}
 
 
+@pytest.mark.control("UC-8.8")
 def test_a_rewritten_signature_is_the_same_passport(carriers: Carriers):
     """n - s is as good a signature as s; what was signed names the passport."""
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -203,6 +204,7 @@ def test_the_key_that_signs_is_the_certificates(carriers: Carriers):
     assert why(Signer(OTHER_KEY, URL).passport(CLAIMS), carriers) == "signature_wrong"
 
 
+@pytest.mark.control("UC-8.8")
 def test_an_unknown_signer_is_refused_and_nothing_is_fetched(carriers: Carriers, monkeypatch: pytest.MonkeyPatch):
     def dial(*_arguments: object, **_named: object) -> None:
         pytest.fail("a connection was tried")
@@ -266,6 +268,7 @@ def numbers(*entries: Variant[Any, Any]) -> bytes:
     return inside[2:]
 
 
+@pytest.mark.control("UC-8.8")
 @pytest.mark.parametrize(
     ("listed", "covered"),
     [
