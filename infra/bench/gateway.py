@@ -10,7 +10,7 @@ from gateway.cedar import FOLDER, Cedar
 from gateway.contract import AssuranceLevel
 from gateway.decide import decide_purchase
 from gateway.facts import ConversationFacts, MandateFacts, PurchaseFacts, QuoteFacts
-from infra.bench import decisions, growth
+from infra.bench import decisions, growth, preparation
 from infra.bench.measuring import BenchFailed, Call, Comparison, Figure, Prepare
 from infra.bench.stage import Door, client, floors_beside, fresh_house, insertion, measured
 from infra.bench.talk import conversation
@@ -40,7 +40,7 @@ async def measure() -> list[Figure]:
                 one_insert = "a bare Litestar handler with one insert"
                 comparison = Comparison(figure=figure, floor_is=one_insert, ours=prepare, floor=insert, bar=bar)
                 figures.append(await measured(comparison))
-    return [*figures, *await decisions.measure(), *await growth.measure()]
+    return [*figures, *await decisions.measure(), *await preparation.measure(), *await growth.measure()]
 
 
 def _deciding() -> Comparison:

@@ -36,7 +36,7 @@ async def measure() -> list[Figure]:
         tenant_id, brand = first_brand(house)
         async with floors_beside(house, "memory", tenant_id) as floors, client() as http:
             door, grants = Door(http, house.urls["memory"]), Grants(house, "memory")
-            full, other = (_Subject(door, grants, tenant_id, brand.brand_id) for _ in range(2))
+            full, other = (Subject(door, grants, tenant_id, brand.brand_id) for _ in range(2))
             with Progress(f"memory: {MEMORIES:,} remembered, to recall from"):
                 await full.fill()
             recall = Comparison(
@@ -64,7 +64,7 @@ def _sentences() -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
+class Subject:
     door: Door
     grants: Grants
     tenant_id: str
