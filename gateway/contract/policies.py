@@ -15,7 +15,7 @@ OverlayText = Annotated[str, msgspec.Meta(min_length=1, max_length=OVERLAY_LENGT
 
 
 class PolicyGroup(StrEnum):
-    """What is decided together: a file of policies of ours, and the text that a tenant lays over it."""
+    """What is decided together: a file of policies of ours, and the text that a tenant may lay over it."""
 
     PURCHASE = "purchase"
     REFUND = "refund"
@@ -99,7 +99,7 @@ class PolicyVersionSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyVersionList(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/policies`: all of them, newest first; a tenant has at most 200."""
+    """`GET /v1/policies`: all of them, newest first; a tenant has at most 1,000."""
 
     active_sha256: str | None
     """None: our own policies and nothing over them."""

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.cedar import Texts
-from gateway.contract import Outcome, PolicyAnalysis, PolicyDifference, PolicyState, Reason
+from gateway.contract import Outcome, PolicyAnalysis, PolicyDifference, PolicyState, PolicyVersionSummary, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,13 @@ class Standing:
     active_sha256: str | None
     shadow_sha256: str | None
     position: int
+
+    def state(self, version_sha256: str, *, was_active: bool) -> PolicyState:
+        if version_sha256 == self.active_sha256:
+            return PolicyState.ACTIVE
+        if version_sha256 == self.shadow_sha256:
+            return PolicyState.SHADOW
+        return PolicyState.RETIRED if was_active else PolicyState.ANALYSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +40,7 @@ class Version:
     was_active: bool
 
     def state(self, standing: Standing) -> PolicyState:
-        if self.version_sha256 == standing.active_sha256:
-            return PolicyState.ACTIVE
-        if self.version_sha256 == standing.shadow_sha256:
-            return PolicyState.SHADOW
-        return PolicyState.RETIRED if self.was_active else PolicyState.ANALYSED
+        return standing.state(self.version_sha256, was_active=self.was_active)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +117,18 @@ async def version(tx: AsyncConnection, tenant_id: str, version_sha256: str) -> V
     return None if row is None else _version(row)
 
 
-async def versions(tx: AsyncConnection, tenant_id: str) -> list[Version]:
-    """Newest first."""
-    return [_version(row) for row in (await tx.execute(_VERSIONS, {"tenant_id": tenant_id})).mappings()]
+async def summaries(tx: AsyncConnection, tenant_id: str, standing: Standing) -> list[PolicyVersionSummary]:
+    """Of all versions, without their texts; newest first."""
+    return [
+        PolicyVersionSummary(
+            version_sha256=row.version_sha256,
+            state=standing.state(row.version_sha256, was_active=row.was_active),
+            uploaded_by=row.uploaded_by,
+            uploaded_at=row.uploaded_at,
+            warnings=row.warnings,
+        )
+        for row in await tx.execute(_SUMMARIES, {"tenant_id": tenant_id})
+    ]
 
 
 async def add_version(tx: AsyncConnection, tenant_id: str, added: Version) -> None:
@@ -229,16 +241,17 @@ _REPLACED_BY = text(
 _OVERLAY = text("SELECT overlay FROM policy_versions WHERE tenant_id = :tenant_id AND version_sha256 = :version")
 _OVERLAYS = text("SELECT overlay FROM policy_versions WHERE tenant_id = :tenant_id")
 _COUNT_VERSIONS = text("SELECT count(*) FROM policy_versions WHERE tenant_id = :tenant_id")
-_VERSION_COLUMNS = (
-    "v.version_sha256, v.overlay, v.analysis, v.uploaded_by, v.uploaded_at, EXISTS (SELECT FROM policy_changes c"
-    " WHERE c.tenant_id = v.tenant_id AND c.change = 'activated' AND c.active_sha256 = v.version_sha256) AS was_active"
+_WAS_ACTIVE = (
+    "EXISTS (SELECT FROM policy_changes c WHERE c.tenant_id = v.tenant_id AND c.change = 'activated'"
+    " AND c.active_sha256 = v.version_sha256) AS was_active"
 )
 _VERSION = text(
-    f"SELECT {_VERSION_COLUMNS} FROM policy_versions v"  # noqa: S608 - constants only
-    " WHERE v.tenant_id = :tenant_id AND v.version_sha256 = :version"
+    f"SELECT v.version_sha256, v.overlay, v.analysis, v.uploaded_by, v.uploaded_at, {_WAS_ACTIVE}"  # noqa: S608 - constants only
+    " FROM policy_versions v WHERE v.tenant_id = :tenant_id AND v.version_sha256 = :version"
 )
-_VERSIONS = text(
-    f"SELECT {_VERSION_COLUMNS} FROM policy_versions v WHERE v.tenant_id = :tenant_id"  # noqa: S608 - constants only
+_SUMMARIES = text(
+    "SELECT v.version_sha256, v.uploaded_by, v.uploaded_at, jsonb_array_length(v.analysis -> 'findings') AS warnings,"  # noqa: S608 - constants only
+    f" {_WAS_ACTIVE} FROM policy_versions v WHERE v.tenant_id = :tenant_id"
     " ORDER BY v.uploaded_at DESC, v.version_sha256"
 )
 _ADD_VERSION = text(

@@ -28,7 +28,6 @@ from gateway.contract import (
     PolicyUpload,
     PolicyVersion,
     PolicyVersionList,
-    PolicyVersionSummary,
 )
 from gateway.errors import PolicyConflict, TooManyPolicies
 from gateway.overlays import store
@@ -44,8 +43,8 @@ from infra.chassis.problems import CardNumberRefused, FieldsInvalid, NotFound
 from infra.chassis.screen import find_card_number
 
 SCOPE: Final = "policy"
-VERSIONS_MAX: Final = 200
-"""Of a tenant; kept for good, because decisions name them. At 64 kB each some 13 MB."""
+VERSIONS_MAX: Final = 1_000
+"""Of a tenant; kept for good, because decisions name them: three a day for a year, and 64 MB at the very most."""
 REPLAY_LAST: Final = 500
 """Decisions for an analysis: a quarter of a second. `policy diff` replays as many as it is told."""
 PAGE: Final = 100
@@ -99,20 +98,11 @@ class Policies:
         _require_editor(caller)
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             standing = await store.standing(tx, caller.tenant_id)
-            versions = await store.versions(tx, caller.tenant_id)
+            versions = await store.summaries(tx, caller.tenant_id, standing)
         return PolicyVersionList(
             active_sha256=standing.active_sha256,
             shadow_sha256=standing.shadow_sha256,
-            versions=[
-                PolicyVersionSummary(
-                    version_sha256=version.version_sha256,
-                    state=version.state(standing),
-                    uploaded_by=version.uploaded_by,
-                    uploaded_at=version.uploaded_at,
-                    warnings=len(version.analysis.findings),
-                )
-                for version in versions
-            ],
+            versions=versions,
         )
 
     async def one(self, name: str, caller: Caller) -> PolicyVersion:
@@ -223,7 +213,7 @@ class Policies:
             version_sha256=version.version_sha256,
             state=version.state(standing),
             overlay=_by_group(version.overlay),
-            policy_sha256={PolicyGroup(name): laid.sha256 for name, laid in texts.items()},
+            policy_sha256={group: texts[group].sha256 for group in PolicyGroup},
             uploaded_by=version.uploaded_by,
             uploaded_at=version.uploaded_at,
             analysis=version.analysis,

@@ -217,6 +217,7 @@ async def test_the_same_texts_are_the_same_version(new_shop: Shop):
 
     assert names[0] == names[1] != other
     assert {version["version_sha256"] for version in listed["versions"]} == {names[0], other}
+    assert {version["warnings"] for version in listed["versions"]} == {4}
 
 
 @pytest.mark.control("UC-D.13")
