@@ -273,18 +273,24 @@ PEOPLE = (
             "RFC 9207",
             "RFC 9700",
         ),
-        claim="PKCE, state and nonce bound to the browser that left; one issuer, one audience, one algorithm, a fresh "
-        "login; the level follows from acr and amr by configuration and is never above strong; one person there is one "
-        "subject here.",
-        not_claimed="That the provider identified anybody well, or that nobody was talked into signing in for a "
-        "conversation that is not theirs: the page shows a code to compare.",
+        claim="PKCE, state and nonce of the browser that left; one issuer, audience and algorithm; a fresh login; the "
+        "level by configuration, never above strong; one person there is one subject here.",
+        not_claimed="That nobody was talked into signing in for another's conversation: there is a code to compare.",
+    ),
+    Control(
+        id="UC-8.6",
+        title="A passkey is used for one page, in one browser, once, and a mailbox alone does not add a second one",
+        sources=("ASVS 6.3.3", "Web Authentication level 3", "NIST SP 800-63B-4 3.2.5", "NIST SP 800-63B-4 4.2"),
+        claim="Challenge, origin, relying party, person and counter are checked; what is confirmed is shown and bound; "
+        "the mailbox is told of each passkey added or removed; a removed one is not replaced by login for a week.",
+        not_claimed="That a synced passkey was not copied with its account, or who holds the device.",
     ),
     Control(
         id="UC-8.7",
         title="An approval on the phone is this person's, for this conversation, and asked for sparingly",
         sources=("OpenID CIBA Core 1.0", "NIST SP 800-63B-4 3.1.3"),
-        claim="The provider's answer names the linked person and this request; polled no faster than allowed by any "
-        "number of processes; five requests an hour; refused, expired, replayed and wrong answers leave no evidence.",
+        claim="The answer names the linked person and this request; polled no faster than allowed, by any number of "
+        "processes; five an hour; refused, expired, replayed and wrong answers leave no evidence.",
         not_claimed="That whoever pressed Approve compared the code on the phone with the one they were told.",
     ),
     Control(

@@ -18,6 +18,7 @@ from gateway.couriers import Courier, Texts
 from gateway.deciding import Deciding
 from gateway.disclosures import Disclosures
 from gateway.enquiries import Enquiries
+from gateway.factors import keeping_routes
 from gateway.factors import routes as factor_routes
 from gateway.factors.building import Factors, build_factors
 from gateway.factors.metadata import Published
@@ -132,7 +133,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         captures=captures,
         record=record,
     )
-    factors = build_factors(settings, engine, contacts, core.conversations, clock)
+    factors = build_factors(settings, engine, contacts, core.conversations, Inbox(peers["inbox"]), record, clock)
     return Gateway(
         api=_api(engine, core, identity, factors, record, Witnesses.load(settings.keys_folder)),
         sweeper=Sweeper(engine=engine, charging=charging, refunding=core.refunds, record=record, clock=clock),
@@ -186,6 +187,7 @@ def _api(
             factor_routes.api_router(identity.dependencies["callers"]),
             factor_routes.browser_router(),
             caller_id_routes.router(identity.dependencies["callers"]),
+            keeping_routes.router(),
             *record_routes.ROUTES,
             *proof_routes.ROUTES,
             *policy_routes.ROUTES,

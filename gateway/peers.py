@@ -110,6 +110,13 @@ class Inbox:
             text=f"{code} is your code for {brand_name}. It is good for ten minutes. Nobody from {brand_name} will ask"
             " you to read it out unless you asked for it yourself.",
         )
+        await self._send(message)
+
+    async def send_notice(self, *, to: str, subject: str, body: str) -> None:
+        """Something a person must know. Raises PeerUnreachable."""
+        await self._send(Message(to=to, subject=subject, text=body))
+
+    async def _send(self, message: Message) -> None:
         try:
             await self._client.call("POST", "/messages", msgspec.Raw, body=message)
         except PeerRefused:

@@ -75,6 +75,17 @@ class Logins:
         )
         return await self._begin(visit, browser)
 
+    async def begin_passkeys(self, tenant_id: str, brand_id: str, brand_name: str, browser: str) -> Visit:
+        """On the way to the page where passkeys are kept (factors/keeping.py)."""
+        visit = Visit(
+            tenant_id=tenant_id,
+            visit_id=handles.new_handle(tenant_id),
+            purpose=Purpose.PASSKEYS,
+            brand_name=brand_name,
+            brand_id=brand_id,
+        )
+        return await self._begin(visit, browser)
+
     async def find(self, visit_id: str, browser: str | None) -> Visit:
         """Raises VisitOver."""
         tenant_id = handles.tenant_of(visit_id)
@@ -95,7 +106,7 @@ class Logins:
             contact_value=address,
             conversation_id=None,
             brand_name=visit.brand_name,
-            client_id=visit.client_id or visit.capture_id,
+            client_id=visit.client_id or visit.capture_id or visit.brand_id,
         )
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
             await visits.code_sent(tx, visit, sent.challenge_id, sent.sent_to or "")
@@ -130,6 +141,8 @@ class Logins:
         if visit.purpose is Purpose.CONSENT:
             return await self._contacts.verified_subject(tx, visit.tenant_id, kind, value)
         subject_id = await self._contacts.subject_of(tx, visit.tenant_id, kind, value)
+        if visit.purpose is Purpose.PASSKEYS and subject_id is not None:
+            return subject_id
         if subject_id is None or subject_id != await visits.subject_of_capture(tx, visit):
             raise NotThisPerson
         return subject_id

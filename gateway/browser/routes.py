@@ -263,6 +263,8 @@ async def _proven_visit(request: Request[Any, Any, Any], visit_id: str, logins: 
 
 
 def _after_login(visit: Visit) -> str:
+    if visit.purpose is Purpose.PASSKEYS:
+        return f"/passkeys/{visit.brand_id}"
     return f"/consent/{visit.visit_id}" if visit.purpose is Purpose.CONSENT else f"/captures/{visit.capture_id}"
 
 

@@ -21,6 +21,7 @@ OPEN_PER_CLIENT_MAX = 200
 class Purpose(StrEnum):
     CONSENT = "consent"
     DOOR = "door"
+    PASSKEYS = "passkeys"
 
 
 class TooManyVisits(Exception):

@@ -53,6 +53,8 @@ class Asking:
         """Raises NotFound, MethodUnavailable, TooManyChallenges, FieldsInvalid; by phone what Phones.ask raises."""
         if request.confirm is not None and request.method is not ChallengeMethod.PASSKEY:
             raise FieldsInvalid(fields=["confirm"])
+        if request.contact_point is not None:
+            raise FieldsInvalid(fields=["contact_point"])
         now, link = self._clock.now(), handles.new_handle(caller.tenant_id)
         by_phone = request.method is ChallengeMethod.PHONE_APPROVAL
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:

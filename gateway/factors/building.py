@@ -11,11 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.contacts import Contacts
 from gateway.conversations import Conversations
 from gateway.factors.asking import Asking
+from gateway.factors.ceremonies import Host
 from gateway.factors.credentials import load_credentials
+from gateway.factors.keeping import Keeping
 from gateway.factors.logins import Links, OpenIdLogins
 from gateway.factors.metadata import PROVIDER, Published
+from gateway.factors.passkeys import Passkeys
 from gateway.factors.phone import Phones
 from gateway.factors.relying import RelyingParty
+from gateway.peers import Inbox
+from gateway.record.entries import Record
 from gateway.settings import Settings
 from infra.chassis.client import PeerClient
 from infra.chassis.clock import Clock
@@ -31,7 +36,13 @@ class Factors:
 
 
 def build_factors(
-    settings: Settings, engine: AsyncEngine, contacts: Contacts, conversations: Conversations, clock: Clock
+    settings: Settings,
+    engine: AsyncEngine,
+    contacts: Contacts,
+    conversations: Conversations,
+    inbox: Inbox,
+    record: Record,
+    clock: Clock,
 ) -> Factors:
     """Raises SettingsIncomplete for credentials that cannot be used."""
     public_url = settings.public_url
@@ -39,9 +50,15 @@ def build_factors(
     published = Published(client, clock, plain_http=settings.sandbox)
     party = RelyingParty(client, published, load_credentials(settings.keys_folder / "openid"), clock)
     phones = Phones(engine, party, conversations, clock)
+    host = Host(public_url)
+    passkeys = Passkeys(engine, conversations, host, clock)
     asking = Asking(engine, phones, clock, public_url=public_url, passkeys_possible=_has_name(public_url))
     dependencies = {
         "asking": asking,
+        "passkeys": passkeys,
+        "keeping": Keeping(
+            engine, passkeys=passkeys, contacts=contacts, inbox=inbox, record=record, host=host, clock=clock
+        ),
         "links": Links(engine, clock),
         "openid_logins": OpenIdLogins(engine, party, conversations, contacts, clock, public_url=public_url),
     }

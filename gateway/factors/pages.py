@@ -1,5 +1,8 @@
 """From what is to be shown to an HTML answer: the pages of links and of passkeys, in the look of the other pages."""
 
+import base64
+import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -8,12 +11,17 @@ from litestar import Response
 
 import gateway.browser
 from gateway.browser import render
+from gateway.browser.amounts import show_amount
+from gateway.factors.keeping import Kept
+from gateway.factors.passkeys import Offer
 from gateway.factors.providers import Provider
 from gateway.factors.store import Challenge
 from infra.chassis import pages
 
 _TEMPLATES: Final = pages.environment(Path(gateway.browser.__file__).parent / "templates")
 _TEMPLATES.globals["stylesheet"] = render.STYLESHEET_PATH
+SCRIPT: Final = (Path(gateway.browser.__file__).parent / "assets" / "passkey.js").read_text(encoding="utf-8")
+_SCRIPT_SOURCE: Final = f"'sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}'"
 _TEMPLATES.trim_blocks = True
 _TEMPLATES.lstrip_blocks = True
 
@@ -65,3 +73,56 @@ def worth_nothing_page() -> Response[str]:
         "Open the link again and use a safer way, such as a second factor.",
     )
     return render.notice_page("A safer way is needed", sentences, status=422)
+
+
+def passkey_page(challenge: Challenge, offer: Offer, link: str, csrf: str) -> Response[str]:
+    title = "Show that it is you" if challenge.confirms is None else "Confirm this"
+    return _passkey(
+        "passkey.html",
+        title=title,
+        challenge=challenge,
+        confirms=_confirms(challenge),
+        offer=offer,
+        link=link,
+        csrf=csrf,
+    )
+
+
+def passkeys_page(kept: Kept, csrf: str) -> Response[str]:
+    return _passkey("passkeys.html", kept=kept, csrf=csrf)
+
+
+def next_passkey_page(kept: Kept, csrf: str) -> Response[str]:
+    return _passkey("passkey_next.html", kept=kept, csrf=csrf)
+
+
+def passkey_refused_page() -> Response[str]:
+    sentences = ("The passkey was not accepted, so nothing was done.", "Open the page again to try once more.")
+    return render.notice_page("That did not work", sentences, status=422)
+
+
+def must_rest_page(until: datetime) -> Response[str]:
+    sentence = f"A passkey was removed lately; the next first one can be added from {until:%-d %B %Y, %H:%M} UTC."
+    return render.notice_page("Not yet", (sentence,), status=409)
+
+
+def _passkey(template: str, **shown: object) -> Response[str]:
+    html = _TEMPLATES.get_template(template).render(script=SCRIPT, **shown)
+    return pages.page(html, csp=pages.policy(script=_SCRIPT_SOURCE), headers=render.SAME_ORIGIN)
+
+
+def _confirms(challenge: Challenge) -> list[tuple[str, str]] | None:
+    """What the person agrees to, as rows of name and value; None where it is only about who they are."""
+    facts = challenge.confirms
+    if facts is None:
+        return None
+    if facts["action"] == "purchase":
+        amount = show_amount(facts["amount_minor"], facts["currency"])
+        return [("Pay", amount), ("To", challenge.brand_name), ("For", facts["description"])]
+    about = f"“{facts['query']}”" if facts["query"] else "anything"
+    return [
+        ("Show", "what is remembered about you, also what is kept most strictly"),
+        ("To", f"{challenge.brand_name}, in this conversation, once"),
+        ("About", about),
+        ("At most", f"{facts['limit']} entries"),
+    ]

@@ -20,6 +20,7 @@ from gateway.factors import pages
 from gateway.factors.asking import Asking
 from gateway.factors.logins import Links, OpenIdLogins, WorthNothing
 from gateway.factors.passing import LinkOver, NotThisSubject
+from gateway.factors.passkeys import PasskeyRefused, Passkeys
 from gateway.factors.relying import LoginRefused
 from gateway.routes import checked, router_of
 from infra.chassis.problems import Problem
@@ -43,13 +44,18 @@ async def link_page(
     link: FromPath[str],
     links: NamedDependency[Links],
     openid_logins: NamedDependency[OpenIdLogins],
+    passkeys: NamedDependency[Passkeys],
     jar: NamedDependency[Jar],
 ) -> Response[Any]:
     """Looking changes nothing: links are opened by previewers too."""
     challenge = await links.open(link)
     browser = jar.browser_of(request) or new_value()
-    provider = await openid_logins.provider(challenge)
-    page = pages.sign_in_page(challenge, provider, link, form_secret(browser, link))
+    if challenge.method is ChallengeMethod.PASSKEY:
+        offer = await passkeys.offer(challenge, browser)
+        page = pages.passkey_page(challenge, offer, link, form_secret(browser, link))
+    else:
+        provider = await openid_logins.provider(challenge)
+        page = pages.sign_in_page(challenge, provider, link, form_secret(browser, link))
     page.set_cookie(jar.browser(browser))
     return page
 
@@ -73,6 +79,26 @@ async def leave_for_provider(
     location = await openid_logins.leave(challenge, jar.browser_of(request) or "")
     headers = {"Location": location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return Response(b"", status_code=303, media_type=MediaType.TEXT, headers=headers)
+
+
+@post("/factors/{link:str}/passkey", status_code=200)
+async def use_passkey(
+    request: Request[Any, Any, Any],
+    link: FromPath[str],
+    links: NamedDependency[Links],
+    passkeys: NamedDependency[Passkeys],
+    jar: NamedDependency[Jar],
+) -> Response[Any]:
+    """Only `answer=go` uses it; without scripts the page can only be refused."""
+    form = await read_form(request, jar, link, frozenset({"visit", "credential", "answer"}))
+    challenge = await links.open(link)
+    if form.get("answer") != "go":
+        await links.refuse(challenge)
+        return pages.refused_page()
+    if challenge.method is not ChallengeMethod.PASSKEY:
+        raise LinkOver
+    await passkeys.finish(challenge, form.get("visit", ""), jar.browser_of(request), form.get("credential", ""))
+    return pages.passed_page(challenge)
 
 
 @get("/openid/{brand_id:str}/callback")
@@ -111,6 +137,7 @@ _REFUSALS: ExceptionHandlersMap = {
     LinkOver: lambda _request, _error: pages.link_over_page(),
     NotThisSubject: lambda _request, _error: pages.not_this_person_page(),
     LoginRefused: lambda _request, _error: pages.sign_in_failed_page(),
+    PasskeyRefused: lambda _request, _error: pages.passkey_refused_page(),
     WorthNothing: lambda _request, _error: pages.worth_nothing_page(),
     FormRefused: lambda _request, _error: render.form_refused_page(),
     Problem: lambda _request, error: render.problem_page(error),
@@ -119,7 +146,7 @@ _REFUSALS: ExceptionHandlersMap = {
 
 def browser_router() -> Router:
     """A new router: Litestar gives one to one app only."""
-    handlers = [link_page, leave_for_provider, returned]
+    handlers = [link_page, leave_for_provider, use_passkey, returned]
     return Router(path="/", route_handlers=handlers, exception_handlers=_REFUSALS, include_in_schema=False)
 
 

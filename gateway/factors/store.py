@@ -254,7 +254,7 @@ _ASKED = text(
     "SELECT (SELECT count(*) FROM factor_challenges WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id"
     " AND asked_at > :since) AS in_conversation, (SELECT count(*) FROM factor_challenges WHERE tenant_id = :tenant_id"
     " AND subject_id = :subject_id AND method = 'phone_approval' AND :method = 'phone_approval'"
-    " AND asked_at > :since) AS on_phone"
+    " AND (state = 'pending' OR auth_req_id IS NOT NULL) AND asked_at > :since) AS on_phone"
 )
 _ADD = text(
     "INSERT INTO factor_challenges (tenant_id, challenge_id, method, conversation_id, client_id, brand_id, subject_id,"

@@ -224,6 +224,7 @@ class Page:
     complaints: list[str] = field(default_factory=list)
     status: int | None = None
     _loads: int = 0
+    _authenticator: str = ""
 
     async def prepare(self, look: Look) -> None:
         self.connection.listen(self.session_id, self._hear)
@@ -313,6 +314,26 @@ class Page:
         await self._send("Input.dispatchKeyEvent", type="keyDown", **_KEYS[key])
         released = {name: value for name, value in _KEYS[key].items() if name != "text"}
         await self._send("Input.dispatchKeyEvent", type="keyUp", **released)
+
+    async def plug_in_authenticator(self) -> None:
+        """Give the page a device of its own that makes passkeys and says yes for its person (CDP, WebAuthn domain)."""
+        await self._send("WebAuthn.enable")
+        made = await self._send(
+            "WebAuthn.addVirtualAuthenticator",
+            options={
+                "protocol": "ctap2",
+                "transport": "internal",
+                "hasResidentKey": True,
+                "hasUserVerification": True,
+                "isUserVerified": True,
+                "automaticPresenceSimulation": True,
+            },
+        )
+        self._authenticator = made["authenticatorId"]
+
+    async def verify_person(self, *, is_verified: bool) -> None:
+        """Whether the device recognises its person from now on."""
+        await self._send("WebAuthn.setUserVerified", authenticatorId=self._authenticator, isUserVerified=is_verified)
 
     async def screenshot(self) -> bytes:
         """Give the whole page, also what is below the fold, as PNG."""

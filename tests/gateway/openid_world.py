@@ -23,6 +23,7 @@ from infra.dev.postgres import ServiceDatabase
 from infra.sandbox.openid.realm import Realm, realm_of
 from infra.sandbox.openid.registered import Client
 from infra.sandbox.openid.routes import openid_routes
+from infra.sandbox.pages import style_sheet
 from tests.gateway.shop import LARKSPUR, TSUBAKI, Ground, Shop, Talk, manifest, open_shop, prepare
 from tests.support.database import DatabaseMaker
 from tests.support.identity import form_of
@@ -139,8 +140,10 @@ def query_of(url: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def open_world(house: House, database: DatabaseMaker, folder: Path) -> AsyncIterator[World]:
-    port = free_port()
+async def open_world(
+    house: House, database: DatabaseMaker, folder: Path, *, public_url: str = ""
+) -> AsyncIterator[World]:
+    port, gateway_url = free_port(), public_url or house.urls["gateway"]
     url = f"http://{ISSUER_HOST}:{port}"
     ground, owner_dsn = await _prepare(house, database)
     key = generate_private_key(SECP256R1())
@@ -149,13 +152,13 @@ async def open_world(house: House, database: DatabaseMaker, folder: Path) -> Asy
     (folder / "openid" / "tsubaki.secret").write_text("s3cret: with a colon\n", encoding="utf-8")
     people = Client(
         client_id="larkspur at people",
-        redirect_uris=[f"{house.urls['gateway']}/openid/{LARKSPUR}/callback"],
+        redirect_uris=[f"{gateway_url}/openid/{LARKSPUR}/callback"],
         public_jwk=json.loads(ECAlgorithm.to_jwk(key.public_key())),
         id_token_signed_response_alg="ES256",
     )
     shared = Client(
         client_id="tsubaki",
-        redirect_uris=[f"{house.urls['gateway']}/openid/{TSUBAKI}/callback"],
+        redirect_uris=[f"{gateway_url}/openid/{TSUBAKI}/callback"],
         client_secret="s3cret: with a colon",
     )
 
@@ -164,8 +167,10 @@ async def open_world(house: House, database: DatabaseMaker, folder: Path) -> Asy
 
     realm, other = realm_of("people", [people], url, now), realm_of("tsubaki", [shared], url, now)
     await provision(Secret(owner_dsn), _manifest(ground, realm, other), ground.clock)
-    provider = Litestar(openid_routes({realm.name: realm, other.name: other}), openapi_config=None, logging_config=None)
-    async with served(provider, port), open_shop(ground, keys_folder=folder) as shop:
+    provider = Litestar(
+        [*openid_routes({realm.name: realm, other.name: other}), style_sheet], openapi_config=None, logging_config=None
+    )
+    async with served(provider, port), open_shop(ground, keys_folder=folder, public_url=gateway_url) as shop:
         yield World(shop, realm, other, folder)
 
 

@@ -88,15 +88,12 @@ class Shop:
     bearers: Bearers
     captures: Captures
     conversations: Conversations
+    issuer: str
     machine_bearers: dict[str, str] = field(default_factory=dict)
 
     @property
     def house(self) -> House:
         return self.ground.house
-
-    @property
-    def issuer(self) -> str:
-        return self.house.urls["gateway"]
 
     @property
     def now(self) -> datetime:
@@ -356,7 +353,12 @@ async def prepare(house: House, database: DatabaseMaker) -> Ground:
 @asynccontextmanager
 async def open_shop(ground: Ground, **changes: Any) -> AsyncIterator[Shop]:
     """`changes` are settings, such as another `vault_url`."""
-    house, keys, clock, issuer = ground.house, ground.keys, ground.clock, ground.house.urls["gateway"]
+    house, keys, clock, issuer = (
+        ground.house,
+        ground.keys,
+        ground.clock,
+        changes.get("public_url", ground.house.urls["gateway"]),
+    )
     settings = Settings(
         bind=Bind("127.0.0.1", 0),
         public_url=issuer,
@@ -381,6 +383,7 @@ async def open_shop(ground: Ground, **changes: Any) -> AsyncIterator[Shop]:
         yield Shop(
             gateway=gateway,
             ground=ground,
+            issuer=issuer,
             client=client,
             contacts=contacts,
             bearers=Bearers(key=keys.bearer, issuer=issuer, clock=clock),

@@ -318,3 +318,22 @@ async def test_what_is_sent_to_the_provider_asks_for_no_more_than_is_needed(worl
     assert asked["scope"] == "openid email"
     assert (asked["code_challenge_method"], asked["max_age"]) == ("S256", "900")
     assert {"code_verifier", "client_secret", "login_hint"}.isdisjoint(asked)
+
+
+@pytest.mark.control("UC-8.5")
+async def test_logs_hold_nothing_that_could_be_used_or_that_says_who_it_was(
+    world: World, capfd: pytest.CaptureFixture[str]
+):
+    person, email = world.person(), new_email()
+    challenge = await world.challenge(await world.shop.chat())
+    world.realm.faults.append("forged_key")
+    back = await person.answered(location := await person.at_provider(challenge["url"]), email)
+    await person.get(back)
+    again = await person.answered(await person.at_provider(challenge["url"]), email)
+    await person.get(again)
+
+    logged = "".join(capfd.readouterr())
+    secrets = [query_of(url)[name] for url in (back, again) for name in ("code", "state")]
+    secrets += [query_of(location)["nonce"], challenge["url"].rpartition("/")[2], email, world.realm.sub_of(email)]
+    assert "login_refused" in logged, "and it does say what happened"
+    assert [secret for secret in secrets if secret in logged] == []

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from infra.chassis.engine import tenant_transaction
 from infra.dev.house import House
 from tests.gateway.openid_world import World, new_email, open_world
 from tests.gateway.shop import OTHER_AGENT, TSUBAKI, Talk, open_shop
@@ -185,11 +187,13 @@ async def test_while_the_provider_is_away_the_answer_is_503_and_the_approval_is_
 async def test_asking_while_the_provider_is_away_is_503(world: World):
     _, email = await world.linked()
     talk = await world.shop.verified_chat(email)
-    world.realm.faults.append("unavailable")
+    world.realm.faults.extend(["unavailable"] * 6)
 
-    answer = await world.ask(talk, "phone_approval")
+    answers = [await world.ask(talk, "phone_approval") for _ in range(6)]
+    back = await world.ask(talk, "phone_approval")
 
-    assert (answer.status_code, answer.json()["code"]) == (503, "provider_unreachable")
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "provider_unreachable")}
+    assert back.status_code == 201, "what never reached the phone does not count against its limit"
 
 
 async def test_nobody_is_asked_whom_the_conversation_does_not_know_or_the_provider_does_not(world: World):
@@ -225,3 +229,28 @@ async def test_an_approval_for_a_conversation_that_was_closed_meanwhile_attaches
 
     assert answer.status_code == 404
     assert [row["kind"] for row in rows] == ["email_code"]
+
+
+async def test_a_phone_cannot_be_given_another_contact_point(world: World):
+    _, email = await world.linked()
+    talk = await world.shop.verified_chat(email)
+
+    answer = await world.ask(talk, "phone_approval", contact_point={"kind": "email", "value": new_email()})
+
+    assert answer.status_code == 422
+    assert world.realm.waiting(email) == []
+
+
+async def test_a_process_that_died_before_it_heard_from_the_provider_leaves_a_request_that_ends(world: World):
+    """As it is stored before the phone is asked: pending, with nothing to poll with."""
+    talk, challenge, email = await asked(world)
+    press(world, email)
+    async with tenant_transaction(world.shop.gateway.engine, talk.tenant_id) as tx:
+        key = {"c": challenge["challenge_id"]}
+        await tx.execute(text("UPDATE factor_challenges SET auth_req_id = NULL WHERE challenge_id = :c"), key)
+    world.shop.later(INTERVAL)
+    waiting = await world.state(talk, challenge)
+    world.shop.later(timedelta(minutes=5))
+
+    assert (waiting, await world.state(talk, challenge)) == ("pending", "expired")
+    assert await world.level(talk) == "verified"

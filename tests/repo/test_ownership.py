@@ -14,6 +14,10 @@ SAID_ON_PURPOSE = {
     "QuoteRequest.brand_id": "mcp_server has no tenant and serves several brands; it must be one of its own",
     "list_purchases.brand_id": "mcp_server says whose feed it reads; it must be one of its own",
     "tree_checkpoint.tenant_id": "a tree needs an address of its own, for readers' caches; it must be the caller's",
+    "passkeys_page.brand_id": "a page of a brand; whose passkeys it shows, the browser's login says",
+    "add_passkey.brand_id": "as above",
+    "prove_with_passkey.brand_id": "as above",
+    "remove_passkey.brand_id": "as above",
     "returned.brand_id": "each brand has a redirect address of its own; it must be the one its browser left for",
     "tree_tile.tenant_id": "as above",
 }

@@ -7,6 +7,8 @@ USED_BY_OTHERS = {
     "begins_with": "the checking half of a consistency proof, likewise",
     "seal_form": "the browser's half of sealing, in Python, by which tests post sealed forms",
     "screenshot": "of the browser driver, whose other callers are tests",
+    "plug_in_authenticator": "of the browser driver, likewise",
+    "verify_person": "of the browser driver, likewise",
     "is_running": "asked by the runner's tests",
     "get_redirect_uri": "Authlib calls it",
     "get_scope": "Authlib calls it",
