@@ -21,6 +21,8 @@ KEY_ID_BYTES = 4
 SIGNATURE_PREFIX = "\u2014 "
 NOTE_LENGTH_MAX = 128 * 1024
 """The specification wants at least 16 signatures of up to 5 kB read, which base64 makes 107 kB. Ours has 300 bytes."""
+SIZE_MAX = 2**63 - 1
+"""What Go's readers of checkpoints count to, and our database."""
 _CHECKPOINT = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n((?:[^\n]+\n)*)")
 _NAME = re.compile(r"[^\s+]+")
 
@@ -105,7 +107,7 @@ def open_note(note: str, *, name: str, key: Ed25519PublicKey) -> str:
 def checkpoint_of(text: str) -> Checkpoint:
     """Raises NoteRefused. Extension lines are allowed and not looked at."""
     found = _CHECKPOINT.fullmatch(text)
-    if found is None:
+    if found is None or int(found[2]) > SIZE_MAX:
         raise NoteRefused
     return Checkpoint(origin=found[1], size=int(found[2]), root=base64.b64decode(found[3]))
 

@@ -287,6 +287,7 @@ async def test_what_is_no_cosignature_of_a_trusted_witness_on_our_checkpoint_is_
     forged = hall.house.record.sign_checkpoint(hall.house.north, size=7, root=bytes(32))
     unknown = hall.house.record.sign_checkpoint(hall.house.north, size=8, root=bytes(32))
     foreign = await hall.house.note(hall.house.south)
+    beyond = note.replace("\n7\n", f"\n{2**63}\n", 1)
     extended = note.replace("\n\n", "\nextension\n\n", 1)
     refused = [
         "", "not a note", note, good,
@@ -303,6 +304,7 @@ async def test_what_is_no_cosignature_of_a_trusted_witness_on_our_checkpoint_is_
         unknown + cosignature(unknown, now),
         foreign + cosignature(foreign, now),
         extended + cosignature(extended, now),
+        beyond + cosignature(beyond, now),
         "one line\n\n" + cosignature("one line\n\n" + good, now),
     ]  # fmt: skip
 
