@@ -206,23 +206,22 @@ DECISIONS = (
         "not yet in a key service.",
     ),
     Control(
+        id="UC-R.1",
+        title="Nobody asks more often than agreed",
+        sources=("ASVS 2.4.1", "ASVS 15.2.2"),
+        claim="Requests are counted by tenant, agent, operation and subject over all processes, whatever bearer they "
+        "come with; a refused one reads no body and asks no database, and says truly how long to wait.",
+        not_claimed="Floods of requests without a valid bearer: they are for whatever stands in front of the gateway. "
+        "In a window that begins anywhere, each process may add one lease to what flowed in.",
+    ),
+    Control(
         id="UC-10.3",
         title="The record shows every change",
         sources=("PCI DSS 10.2.2", "PCI DSS 10.3.2", "PCI DSS 10.3.4", "ASVS 16.3.2"),
         claim="Every allow and deny is written in the decision's own transaction, with what it takes to decide again, "
         "and sealed into a Merkle tree whose signed checkpoints find edits, gaps, reordering and truncation.",
-        not_claimed="Against who holds database and signing key at once: only checkpoints kept elsewhere show that. "
-        "The newest second is not sealed.",
-    ),
-    Control(
-        id="UC-10.4",
-        title="Others can check the record",
-        sources=("PCI DSS 10.3.3", "PCI DSS 10.3.4", "ASVS 16.4.2"),
-        claim="The tree is served in published forms (RFC 9162 proofs, C2SP tiles, checkpoints and cosignatures); an "
-        "export is checked offline with nothing but keys, and every edit, gap, addition, repetition and move in it is "
-        "named by its place.",
-        not_claimed="That anybody does: no outside witness is configured, and a record cut off at its end shows only "
-        "against a checkpoint that was kept elsewhere.",
+        not_claimed="Against who holds database and signing key at once: only checkpoints kept elsewhere show that, "
+        "and no outside witness cosigns yet. The newest second is not sealed.",
     ),
 )
 

@@ -46,7 +46,7 @@ Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type 
 
 async def _serve(settings: Settings, keys: Keys, *, as_worker: bool) -> None:
     gateway = build_gateway(settings, keys, SystemClock())
-    background = [gateway.sweeper.run, gateway.sealer.run, gateway.published.run]
+    background = [gateway.sweeper.run, gateway.sealer.run, gateway.published.run, gateway.limits.run]
     background += [end_when_orphaned] if as_worker else []
     try:
         await serve([Listener(gateway.api, settings.bind)], background, shared=as_worker)
@@ -58,6 +58,7 @@ def _start(*, as_worker: bool) -> int:
     settings = load(Settings, PREFIX, os.environ)
     settings.refuse_plain_http()
     settings.refuse_odd_workers()
+    settings.refuse_senseless_limits()
     keys = load_keys(settings.keys_folder)
     logs.configure("gateway", settings.log_level)
     if settings.workers == 1 or as_worker:

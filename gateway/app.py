@@ -1,5 +1,6 @@
 """The gateway, built by hand: what decides, what keeps, who is called, and one app on one listener."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from litestar.types import ASGIApp
@@ -24,6 +25,7 @@ from gateway.factors.building import Factors, build_factors
 from gateway.factors.metadata import Published
 from gateway.grants import GrantMint
 from gateway.identity import Identity, build_identity
+from gateway.limits.limiter import Limits
 from gateway.mandates import Mandates
 from gateway.overlays import routes as policy_routes
 from gateway.overlays.active import ActiveRules
@@ -56,6 +58,7 @@ class Gateway:
     sweeper: Sweeper
     sealer: Sealer
     published: Published
+    limits: Limits
     engine: AsyncEngine
     peers: tuple[PeerClient, ...]
     preparing: Preparing
@@ -93,11 +96,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     vault, memory = Vault(peers["vault"], mint), Memory(peers["memory"], mint)
     charging = Charging(engine, vault, record, clock)
     contacts = Contacts(keys.contact, clock)
-    couriers: dict[ContactKind, Courier] = {
-        ContactKind.EMAIL: Inbox(peers["inbox"]),
-        ContactKind.PHONE: Texts(peers["texting"], settings.texting_account, settings.texting_from),
-    }
-    codes = Codes(engine, contacts, couriers, keys.contact, clock)
+    codes = Codes(engine, contacts, _couriers(settings, peers), keys.contact, clock)
     captures = Captures(engine, mint, settings.public_url)
     conversations = Conversations(engine, contacts, codes, clock)
     core = Core(
@@ -120,11 +119,13 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         preparing=Preparing(engine, deciding, record, memory, clock),
         caller_ids=CallerIds(engine, conversations, contacts, Carriers(settings.carriers_folder), clock),
     )
+    limits = Limits(engine, clock, settings.limits)
     identity = build_identity(
         engine=engine,
         clock=clock,
         bearer_key=keys.bearer,
         grant_key=keys.grant,
+        limits=limits,
         public_url=settings.public_url,
         vault_page_url=settings.vault_page_url,
         contacts=contacts,
@@ -139,10 +140,18 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         sweeper=Sweeper(engine=engine, charging=charging, refunding=core.refunds, record=record, clock=clock),
         sealer=Sealer(engine, record),
         published=factors.published,
+        limits=limits,
         engine=engine,
         peers=(*peers.values(), factors.client),
         preparing=core.preparing,
     )
+
+
+def _couriers(settings: Settings, peers: Mapping[str, PeerClient]) -> dict[ContactKind, Courier]:
+    return {
+        ContactKind.EMAIL: Inbox(peers["inbox"]),
+        ContactKind.PHONE: Texts(peers["texting"], settings.texting_account, settings.texting_from),
+    }
 
 
 def _peers(settings: Settings) -> dict[str, PeerClient]:

@@ -10,6 +10,7 @@ from litestar import Request
 from litestar.di import NamedDependency
 
 from gateway.bearers import Bearer, BearerRefused, Bearers, CallerKind
+from gateway.limits.limiter import Limits
 from gateway.oauth.machines import MachineClient, Machines
 from infra.chassis.problems import NotFound, Problem
 
@@ -58,9 +59,10 @@ class Caller:
 
 
 class Callers:
-    def __init__(self, *, bearers: Bearers, machines: Machines) -> None:
+    def __init__(self, *, bearers: Bearers, machines: Machines, limits: Limits) -> None:
         self._bearers = bearers
         self._machines = machines
+        self._limits = limits
 
     async def of_bearer(self, compact: str) -> Caller:
         """Raises BearerRefused. A client that was withdrawn is refused before its bearers run out."""
@@ -72,6 +74,19 @@ class Callers:
         if machine is None:
             raise BearerRefused
         return _assistant(bearer, machine) if bearer.kind is CallerKind.ASSISTANT else _machine(bearer, machine)
+
+    async def admit(self, caller: Caller, tool: str) -> None:
+        """Count one request of this caller. Raises LimitReached."""
+        await self._limits.admit(
+            tenant_id=caller.tenant_id, client_id=caller.client_id, subject_id=caller.subject_id, tool=tool
+        )
+
+    async def admit_conversation(self, caller: Caller, conversation_id: str) -> None:
+        """Count an agent's request for the subject of the conversation it names. Raises LimitReached."""
+        if caller.kind is CallerKind.AGENT:
+            await self._limits.admit_conversation(
+                tenant_id=caller.tenant_id, client_id=caller.client_id, conversation_id=conversation_id
+            )
 
 
 def _machine(bearer: Bearer, machine: MachineClient) -> Caller:
@@ -105,11 +120,16 @@ def _assistant(bearer: Bearer, carrier: MachineClient) -> Caller:
 
 
 async def authenticate(request: Request[Any, Any, Any], callers: NamedDependency[Callers]) -> Caller:
-    """The dependency `caller`. Raises BearerRefused (401)."""
+    """The dependency `caller`. Raises BearerRefused (401), LimitReached (429).
+
+    Limits count after authentication, by who the caller is: a new bearer begins nothing anew.
+    """
     header = request.headers.get("authorization")
     if header is None:
         raise BearerRefused(presented=False)
     scheme, _, compact = header.partition(" ")
     if scheme.lower() != "bearer" or not compact:
         raise BearerRefused(presented=False)
-    return await callers.of_bearer(compact)
+    caller = await callers.of_bearer(compact)
+    await callers.admit(caller, f"{request.method} {request.scope['path_template']}")
+    return caller

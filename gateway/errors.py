@@ -3,6 +3,7 @@
 Problem
 ├── CodeRefused            422  a one-time code that does not let anybody in
 ├── TooManyCodes           429  codes asked for faster than people read them
+├── LimitReached           429  requests made faster than agreed
 ├── ContactPointInvalid    422  not an e-mail address or a phone number
 ├── ContactPointShared     409  several subjects share it, so it tells nobody apart
 ├── ChallengeImpossible    409  nobody to send a code to
@@ -17,9 +18,10 @@ Problem
 ├── TooManyPolicies        409  a tenant keeps a bounded number of versions
 ├── RequestKeyReused       409  the same request key with another amount
 ├── MemoryRefused          422  the memory does not keep such text
-├── RecordUnavailable      503  what cannot be recorded is not decided
 └── CosignatureRefused     422  no valid cosignature of a trusted witness on a checkpoint of this record
 """
+
+from collections.abc import Mapping
 
 from infra.chassis.problems import Problem
 
@@ -36,6 +38,27 @@ class TooManyCodes(Problem):
     status = 429
     code = "too_many_codes"
     detail = "Too many codes were asked for; wait before asking again."
+
+
+class LimitReached(Problem):
+    """RFC 9110 section 10.2.3, and draft-ietf-httpapi-ratelimit-headers-10 for the fields and the extra member.
+
+    Waiting `seconds` is enough unless others of the same limit are quicker; a second less is not.
+    """
+
+    status = 429
+    code = "limit_reached"
+    detail = "Requests come faster than this caller may make them; wait and ask again."
+
+    def __init__(self, *, seconds: int = 1, per_minute: Mapping[str, int] | None = None) -> None:
+        limits = sorted((per_minute or {}).items())
+        headers = {
+            "Retry-After": str(seconds),
+            "RateLimit": ", ".join(f'"{name}";r=0;t={seconds}' for name, _ in limits),
+            "RateLimit-Policy": ", ".join(f'"{name}";q={quota};w=60' for name, quota in limits),
+        }
+        super().__init__(headers=headers)
+        self.extra["violated-policies"] = [name for name, _ in limits]
 
 
 class ContactPointInvalid(Problem):
@@ -136,14 +159,3 @@ class CosignatureRefused(Problem):
     status = 422
     code = "cosignature_refused"
     detail = "This is not a checkpoint of this record with a valid cosignature of a witness trusted here."
-
-
-class RecordUnavailable(Problem):
-    """No record, no allow: the transaction of the decision ends with this, and nothing of it happened."""
-
-    status = 503
-    code = "record_unavailable"
-    detail = "This could not be recorded, so nothing was decided; try again."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "2"})

@@ -19,6 +19,7 @@ from gateway.challenges import Codes
 from gateway.contacts import Contacts
 from gateway.conversations import Conversations
 from gateway.key_routes import key_routes
+from gateway.limits.limiter import Limits
 from gateway.oauth.machines import Machines
 from gateway.oauth.routes import AuthorizationServer
 from gateway.oauth.routes import routes as oauth_routes
@@ -42,6 +43,7 @@ def build_identity(
     clock: Clock,
     bearer_key: SigningRing,
     grant_key: SigningRing,
+    limits: Limits,
     public_url: str,
     vault_page_url: str,
     contacts: Contacts,
@@ -55,7 +57,7 @@ def build_identity(
     parts = Parts(bearers=bearers, clock=clock)
     logins = Logins(engine=engine, contacts=contacts, codes=codes, clock=clock)
     dependencies = {
-        "callers": Callers(bearers=bearers, machines=Machines(engine=engine, clock=clock)),
+        "callers": Callers(bearers=bearers, machines=Machines(engine=engine, clock=clock), limits=limits),
         "authorization_server": AuthorizationServer(engine=engine, parts=parts),
         "logins": logins,
         "consenting": Consenting(engine=engine, parts=parts, conversations=conversations, record=record),

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.bearers import CallerKind
 from gateway.contract import Currency, Identifier
 from gateway.factors.provisioning import OpenIdEntry, write_provider
+from gateway.limits.rules import BURST_MAX, PER_MINUTE_MAX, Scope
 from gateway.oauth.assertions import ALGORITHMS
 from infra.chassis.clock import Clock
 from infra.chassis.engine import create_engine
@@ -63,12 +64,23 @@ class McpServerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     withdrawn: bool = False
 
 
+class LimitEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`name`: a client id or an operation (`POST /v1/purchases`); empty for all of the scope."""
+
+    scope: Scope
+    name: Annotated[str, msgspec.Meta(max_length=120)] = ""
+    per_minute: Annotated[int, msgspec.Meta(ge=1, le=PER_MINUTE_MAX)]
+    burst: Annotated[int, msgspec.Meta(ge=1, le=BURST_MAX)]
+
+
 class TenantEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tenant_id: Identifier
     name: Name
     brands: list[BrandEntry] = []
     agents: list[AgentEntry] = []
     mcp_servers: list[McpServerEntry] = []
+    limits: list[LimitEntry] | None = None
+    """In place of those the tenant has; an empty list leaves it the defaults."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -139,6 +151,18 @@ async def _write_tenant(tx: AsyncConnection, tenant: TenantEntry, clock: Clock) 
             raise ManifestRefused(f"{brand.brand_id} is another tenant's")
         await tx.execute(_BRAND, row)
         await write_provider(tx, tenant.tenant_id, brand.brand_id, brand.openid, clock.now())
+    await _write_limits(tx, tenant)
+
+
+async def _write_limits(tx: AsyncConnection, tenant: TenantEntry) -> None:
+    if tenant.limits is None:
+        return
+    if len({(limit.scope, limit.name) for limit in tenant.limits}) != len(tenant.limits):
+        raise ManifestRefused(f"{tenant.tenant_id}: two limits for the same")
+    await tx.execute(_FORGET_LIMITS, {"tenant_id": tenant.tenant_id})
+    for limit in tenant.limits:
+        row = {"tenant_id": tenant.tenant_id, **msgspec.structs.asdict(limit), "scope": limit.scope.value}
+        await tx.execute(_LIMIT, row)
 
 
 async def _write_agents(tx: AsyncConnection, tenant: TenantEntry, clock: Clock) -> None:
@@ -197,6 +221,11 @@ _CLIENT = text(
     " withdrawn_at = CASE WHEN excluded.withdrawn_at IS NULL THEN NULL"
     " ELSE coalesce(known.withdrawn_at, excluded.withdrawn_at) END"
     " WHERE known.kind = excluded.kind AND known.tenant_id IS NOT DISTINCT FROM excluded.tenant_id"
+)
+_FORGET_LIMITS = text("DELETE FROM rate_limits WHERE tenant_id = :tenant_id")
+_LIMIT = text(
+    "INSERT INTO rate_limits (tenant_id, scope, name, per_minute, burst)"
+    " VALUES (:tenant_id, :scope, :name, :per_minute, :burst)"
 )
 _FORGET_BRANDS = text("DELETE FROM client_brands WHERE client_id = :client_id")
 _CLIENT_BRANDS = text(

@@ -1,9 +1,11 @@
 """The API: a handler parses, calls one verb, answers. Every route takes a caller; see callers.py for who that is."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
+import msgspec
 from litestar import Request, Router, delete, get, post, put
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
@@ -230,7 +232,17 @@ def router(callers: Callers) -> Router:
 
 
 def router_of(callers: Callers, handlers: Sequence[ControllerRouterHandler]) -> Router:
-    """The API. Who calls is found out before any of the body is read: a stranger gets 401 for whatever it sends."""
+    """The API. Who calls is found out before any of the body is read: a stranger gets 401 for whatever it sends.
+
+    So is whether it calls too often. Whom an agent speaks of is known from the body, so that limit comes after it.
+    """
+
+    async def known_caller(request: Request[Any, Any, Any]) -> Caller:
+        caller: Caller = request.state.caller
+        named = _conversation_named(request.path_params, request.query_params, await request.body())
+        if named is not None:
+            await callers.admit_conversation(caller, named)
+        return caller
 
     async def bearer_first(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         connection.state.caller = await authenticate(Request(connection.scope), callers)
@@ -238,13 +250,23 @@ def router_of(callers: Callers, handlers: Sequence[ControllerRouterHandler]) -> 
     return Router(
         path="/v1",
         guards=[bearer_first],
-        dependencies={"caller": Provide(_known_caller, sync_to_thread=False)},
+        dependencies={"caller": Provide(known_caller)},
         route_handlers=handlers,
         after_request=add_challenge,
         middleware=[preferring],
     )
 
 
-def _known_caller(request: Request[Any, Any, Any]) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
+class _Named(msgspec.Struct):
+    """What may be said of a conversation in any body; everything else of it is the handler's."""
+
+    conversation_id: str | None = None
+
+
+def _conversation_named(path: Mapping[str, Any], query: Mapping[str, Any], body: bytes) -> str | None:
+    """In the path, the query or the body, in this order. What cannot be read names none; the handler refuses it."""
+    named = path.get("conversation_id") or query.get("conversation_id")
+    if named is None and body:
+        with suppress(msgspec.MsgspecError):
+            named = msgspec.json.decode(body, type=_Named).conversation_id
+    return named if isinstance(named, str) and IDENTIFIER.fullmatch(named) else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.bearers import signing_key
+from gateway.limits.rules import Limit, Scope
 from infra.chassis.ring import SigningRing
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete
@@ -44,6 +45,36 @@ class Settings:
     sandbox: bool = False
     workers: int = 1
     """Processes that answer on `bind`; from two on, one more watches them."""
+    limit_tenant_per_minute: int = 30_000
+    limit_tenant_burst: int = 3_000
+    """Half a thousand requests a second: about what one process on two cores decides (infra/bench/README.md)."""
+    limit_agent_per_minute: int = 12_000
+    limit_agent_burst: int = 1_200
+    """Two hundred a second: a thousand dialogues at once that each ask every five seconds."""
+    limit_tool_per_minute: int = 12_000
+    limit_tool_burst: int = 1_200
+    """As for an agent: so that one operation cannot use up a tenant's whole share."""
+    limit_subject_per_minute: int = 120
+    limit_subject_burst: int = 60
+    """Twice a second, and a minute's worth of a busy dialogue at once."""
+
+    @property
+    def limits(self) -> dict[Scope, Limit]:
+        """What holds for a tenant that has no limits of its own."""
+        return {
+            Scope.TENANT: Limit(self.limit_tenant_per_minute, self.limit_tenant_burst),
+            Scope.AGENT: Limit(self.limit_agent_per_minute, self.limit_agent_burst),
+            Scope.TOOL: Limit(self.limit_tool_per_minute, self.limit_tool_burst),
+            Scope.SUBJECT: Limit(self.limit_subject_per_minute, self.limit_subject_burst),
+        }
+
+    def refuse_senseless_limits(self) -> None:
+        """Raises SettingsIncomplete."""
+        wrong = [scope.value for scope, limit in self.limits.items() if not limit.makes_sense]
+        if wrong:
+            raise SettingsIncomplete(
+                "; ".join(f"UNDERCROFT_GATEWAY_LIMIT_{name.upper()}_… is out of range" for name in wrong)
+            )
 
     def refuse_odd_workers(self) -> None:
         """Raises SettingsIncomplete."""

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -127,7 +128,7 @@ def read_documents(content: bytes) -> list[Any]:
 def stamp(path: Path) -> Stamp | None:
     """Changes whenever the file is replaced or rewritten; None while it is missing. About 2 µs."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, and it is asked with every request
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size

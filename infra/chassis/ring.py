@@ -9,6 +9,7 @@ and reads them again when one changed: no signal, no restart, no moment at which
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,20 +52,20 @@ class Signing:
         return {"keys": [item.document() for item in self.published(now)]}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KeyFiles:
     folder: Path
     purpose: str
 
-    @property
+    @cached_property
     def current(self) -> Path:
         return self.folder / f"{self.purpose}.pem"
 
-    @property
+    @cached_property
     def next(self) -> Path:
         return self.folder / f"{self.purpose}.next.pem"
 
-    @property
+    @cached_property
     def retiring(self) -> Path:
         return self.folder / f"{self.purpose}.retiring.jwks"
 

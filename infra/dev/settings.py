@@ -14,6 +14,12 @@ BRANDS = ROOT / "mcp_server" / "brands"
 MCP_CLIENT_ID = "mcp_main"
 TEXTING_FROM = "+15005550006"
 """The SMS company's own test number."""
+LIMITS_OUT_OF_THE_WAY = {
+    f"LIMIT_{scope}_{part}": "1000000"
+    for scope in ("TENANT", "AGENT", "TOOL", "SUBJECT")
+    for part in ("PER_MINUTE", "BURST")
+}
+"""One machine's house is for demos, tests and benchmarks, where one agent makes all requests there are."""
 TAPPED = ("gateway", "vault", "memory", "mcp_server")
 """Listeners the demo records. Never the vault's page and never its leg to the processor: card numbers pass there."""
 
@@ -81,6 +87,7 @@ class Environment:
             "KEYS_FOLDER": self._secret("gateway/keys"),
             "CARRIERS_FOLDER": self._secret("gateway/carriers"),
             "WORKERS": str(self.gateway_workers),
+            **LIMITS_OUT_OF_THE_WAY,
         }
 
     def _vault(self) -> dict[str, str]:

@@ -37,6 +37,7 @@ from infra.dev.house import House
 from infra.dev.settings import TEXTING_FROM
 from tests.gateway.moved_clock import MovedClock
 from tests.support.database import DatabaseMaker
+from tests.support.limits import OUT_OF_THE_WAY
 
 NORTH, SOUTH = "tnt_north", "tnt_south"
 LARKSPUR, TSUBAKI, SOUTHERN = "brd_larkspur", "brd_tsubaki", "brd_southern"
@@ -289,7 +290,7 @@ class Shop:
         assert answer.status_code == 200, answer.text
 
 
-def manifest(keys: dict[str, Ed25519PrivateKey]) -> bytes:
+def manifest(keys: dict[str, Ed25519PrivateKey], limits: list[dict[str, Any]] | None = None) -> bytes:
     def brand(brand_id: str, currency: str, *phone_numbers: str) -> dict[str, Any]:
         slug = brand_id.removeprefix("brd_")
         url = f"https://mcp.test/{slug}/mcp"
@@ -316,6 +317,7 @@ def manifest(keys: dict[str, Ed25519PrivateKey]) -> bytes:
             client(DESK, LARKSPUR, scopes=["policy", "record"]),
         ],
         "mcp_servers": [client(MCP, LARKSPUR, TSUBAKI)],
+        "limits": limits,
     }
     south = {
         "tenant_id": SOUTH,
@@ -335,6 +337,7 @@ class Ground:
 
     house: House
     app_dsn: str
+    owner_dsn: str
     keys: Keys
     client_keys: dict[str, Ed25519PrivateKey]
     clock: MovedClock
@@ -347,7 +350,7 @@ async def prepare(house: House, database: DatabaseMaker) -> Ground:
     }
     await provision(Secret(made.owner_dsn), manifest(client_keys), clock)
     keys = load_keys(house.keyring.path("gateway/keys"))
-    return Ground(house, made.app_dsn, keys, client_keys, clock)
+    return Ground(house, made.app_dsn, made.owner_dsn, keys, client_keys, clock)
 
 
 @asynccontextmanager
@@ -373,6 +376,7 @@ async def open_shop(ground: Ground, **changes: Any) -> AsyncIterator[Shop]:
         keys_folder=house.folder,
         carriers_folder=house.keyring.path("gateway/carriers"),
         sandbox=True,
+        **OUT_OF_THE_WAY,
     )
     gateway = build_gateway(replace(settings, **changes), keys, clock)
     transport = httpx2.ASGITransport(app=gateway.api)  # type: ignore[arg-type]  # two spellings of ASGI

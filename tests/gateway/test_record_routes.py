@@ -25,6 +25,7 @@ from infra.chassis.ids import new_id
 from infra.dev.postgres import Cluster, ServiceDatabase
 from tests.support.database import DatabaseMaker
 from tests.support.grants import ring_of
+from tests.support.limits import limits_out_of_the_way
 from tests.support.record import RecordHouse, record_house
 
 ISSUER = "https://gateway.test"
@@ -73,7 +74,11 @@ def shared(database: DatabaseMaker) -> ServiceDatabase:
 @asynccontextmanager
 async def record_door(house: RecordHouse, witnesses: Witnesses) -> AsyncIterator[Door]:
     bearers = Bearers(key=ring_of(Ed25519PrivateKey.generate()), issuer=ISSUER, clock=house.clock)
-    callers = Callers(bearers=bearers, machines=Machines(engine=house.engine, clock=house.clock))
+    callers = Callers(
+        bearers=bearers,
+        machines=Machines(engine=house.engine, clock=house.clock),
+        limits=limits_out_of_the_way(house.engine, house.clock),
+    )
     known = {"callers": callers, "engine": house.engine, "record": house.record, "witnesses": witnesses}
     app = build_app(service="gateway", routes=[*ROUTES, *PROOF_ROUTES], dependencies=known)
     transport = httpx2.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar's and httpx2's scope types differ

@@ -45,6 +45,7 @@ from infra.chassis.secret import Secret
 from tests.support.capture_rows import A_CAPTURE, A_CAPTURE_DIRECTORY, A_PURCHASE, A_QUOTE
 from tests.support.database import DatabaseMaker
 from tests.support.grants import ring_of
+from tests.support.limits import limits_out_of_the_way
 
 ISSUER = "https://gateway.test"
 VAULT_PAGE = "https://cards.test"
@@ -353,8 +354,7 @@ async def identity_house(
     resources: str = RESOURCES,
     clock: Any = None,
 ) -> AsyncIterator[IdentityHouse]:
-    made = database("gateway")
-    time = clock or FixedClock(START)
+    made, time = database("gateway"), clock or FixedClock(START)
     keys = {name: Ed25519PrivateKey.generate() for name in ("agt_chat", "mcp_larkspur", "mcp_south")}
     await provision(Secret(made.owner_dsn), json.dumps(manifest(keys, resources)).encode(), time)
     engine = create_engine(Secret(made.app_dsn), pool_size=5)
@@ -368,6 +368,7 @@ async def identity_house(
         clock=time,
         bearer_key=ring_of(key),
         grant_key=grant_key,
+        limits=limits_out_of_the_way(engine, time),
         public_url=public_url,
         vault_page_url=vault_page_url,
         contacts=contacts,
@@ -376,9 +377,8 @@ async def identity_house(
         record=record,
         captures=Captures(engine, GrantMint(grant_key, public_url, time, grant_key), public_url),
     )
-    app = build_app(
-        service="gateway", routes=[*identity.routes, whoami, refunds_only], dependencies=identity.dependencies
-    )
+    routes = [*identity.routes, whoami, refunds_only]
+    app = build_app(service="gateway", routes=routes, dependencies=identity.dependencies)
     client = in_process(app, public_url)
     try:
         yield IdentityHouse(
