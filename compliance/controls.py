@@ -126,7 +126,15 @@ DECISIONS = (
         sources=("ASVS 2.3.2", "ASVS 2.3.4", "ASVS 15.4.2"),
         claim="Money is reserved in the transaction of the decision; requests at once never take more than the caps, "
         "and denied, failed or unfinished ones give back what they held.",
-        not_claimed="A cap over several brands or mandates of one person.",
+        not_claimed="A cap over several tenants or currencies of one person.",
+    ),
+    Control(
+        id="UC-D.41",
+        title="An approval is for one payment",
+        sources=("ASVS 2.3.1", "ASVS 8.2.2"),
+        claim="Above a threshold the person is asked: about exactly this cart, price, payee, mandate and caller, for a "
+        "quarter of an hour; the first answer holds, and it pays once.",
+        not_claimed="That the person reads it.",
     ),
     Control(
         id="UC-D.3",

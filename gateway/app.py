@@ -7,6 +7,7 @@ from litestar.types import ASGIApp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway import caller_id_routes, enquiry_routes, preparing_routes, routes
+from gateway.approvals import Approvals
 from gateway.caller_ids import CallerIds
 from gateway.captures import Captures
 from gateway.cedar import Cedar
@@ -109,6 +110,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
             vault=vault,
             captures=captures,
             charging=charging,
+            approvals=Approvals(engine=engine, record=record, clock=clock, public_url=settings.public_url),
             clock=clock,
         ),
         refunds=Refunds(engine=engine, deciding=deciding, record=record, vault=vault, clock=clock),

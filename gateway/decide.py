@@ -6,7 +6,7 @@ What a caller could do about a deny is not written down anywhere: it is found by
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -143,8 +143,8 @@ def decide_recall(cedar: Cedar, facts: PersonFacts, now: datetime) -> tuple[Deci
 def _purchase_remedies(cedar: Cedar, facts: PurchaseFacts, now: datetime) -> tuple[Remedy, ...]:
     """Single changes that would do; if there is none, a step-up together with one other change."""
 
-    def allows(changed: PurchaseFacts) -> bool:
-        return cedar.answer(_purchase_question(changed, now)).allowed
+    def allows(changed: PurchaseFacts, at: datetime = now) -> bool:
+        return cedar.answer(_purchase_question(changed, at)).allowed
 
     level = _lowest_level(facts.level, lambda level: allows(facts.at_level(level)))
     if level is not None:
@@ -157,12 +157,21 @@ def _purchase_remedies(cedar: Cedar, facts: PurchaseFacts, now: datetime) -> tup
     return ()
 
 
-def _purchase_changes(facts: PurchaseFacts, allows: Callable[[PurchaseFacts], bool]) -> tuple[Remedy, ...]:
+class _Allows(Protocol):
+    def __call__(self, changed: PurchaseFacts, at: datetime = ...) -> bool: ...
+
+
+def _purchase_changes(facts: PurchaseFacts, allows: _Allows) -> tuple[Remedy, ...]:
     found = []
     amount = _highest_amount(facts, allows)
     if amount is not None:
         currency = facts.quote.currency
         found.append(Remedy(kind=RemedyKind.LOWER_AMOUNT, amount_minor_max=amount, currency=currency))
+    if allows(facts.with_approval()):
+        found.append(Remedy(kind=RemedyKind.APPROVAL))
+    relief = None if facts.mandate is None else facts.mandate.relief
+    if relief is not None and allows(facts.at_relief(), relief.at):
+        found.append(Remedy(kind=RemedyKind.WAIT_UNTIL, until=relief.at))
     if allows(facts.with_new_mandate()):
         found.append(Remedy(kind=RemedyKind.NEW_MANDATE))
     if allows(facts.with_fresh_quote()):
@@ -170,7 +179,7 @@ def _purchase_changes(facts: PurchaseFacts, allows: Callable[[PurchaseFacts], bo
     return tuple(found)
 
 
-def _highest_amount(facts: PurchaseFacts, allows: Callable[[PurchaseFacts], bool]) -> int | None:
+def _highest_amount(facts: PurchaseFacts, allows: _Allows) -> int | None:
     """The largest lower amount that would be allowed, found by halving: some 27 questions at most.
 
     What the caps leave is tried first, with the cent above it, which mostly ends it; the policies have the last word.
@@ -190,7 +199,13 @@ def _highest_amount(facts: PurchaseFacts, allows: Callable[[PurchaseFacts], bool
 def _likely_amounts(facts: PurchaseFacts) -> tuple[int, ...]:
     if facts.mandate is None:
         return ()
-    left = min(facts.mandate.payment_cap_minor, facts.mandate.day_cap_minor - facts.mandate.taken_today_minor)
+    mandate = facts.mandate
+    left = min(
+        mandate.payment_cap_minor,
+        mandate.day_cap_minor - mandate.taken.today_minor,
+        mandate.window.cap_minor - mandate.taken.in_window_minor,
+        mandate.approval_above_minor,
+    )
     return (left, left + 1)
 
 
@@ -208,11 +223,15 @@ def _purchase_question(facts: PurchaseFacts, now: datetime) -> Question:
         "level": int(facts.level),
         "conversation": ref("Conversation", facts.conversation.conversation_id),
         "cart_sha256": facts.cart_sha256,
+        "parameters_sha256": facts.parameters_sha256,
     }
     entities = [caller_entity(facts.caller), facts.conversation.entity(), facts.quote.entity()]
     if facts.mandate is not None:
         context["mandate"] = ref("Mandate", facts.mandate.mandate_id)
         entities.append(facts.mandate.entity())
+    if facts.approval is not None:
+        context["approval"] = ref("Approval", facts.approval.approval_id)
+        entities.append(facts.approval.entity())
     return Question(
         action="purchase",
         principal={"type": "Caller", "id": facts.caller.client_id},

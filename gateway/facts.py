@@ -6,11 +6,14 @@ Three or four entities a request; what a policy may ask for is always there, or 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Final
 
 from gateway.assurance import Assurance, Evidence, level_of, recognised
 from gateway.callers import Caller, CallerKind
 from gateway.contract import AssuranceLevel
+from gateway.windows import Relief, Taken, Window
+from infra.chassis.canonical import parameters_sha256
 
 Entity = dict[str, Any]
 SOMEBODY: Final = "sub_somebody"
@@ -58,6 +61,7 @@ class QuoteFacts:
     cart_sha256: str
     amount_minor: int
     currency: str
+    purposes: tuple[str, ...]
     expires_at: datetime
 
     def entity(self) -> Entity:
@@ -68,6 +72,7 @@ class QuoteFacts:
                 "payee": ref("Brand", self.brand_id),
                 "amount_minor": self.amount_minor,
                 "currency": self.currency,
+                "purposes": sorted(self.purposes),
                 "cart_sha256": self.cart_sha256,
                 "expires_at": seconds(self.expires_at),
             },
@@ -76,15 +81,23 @@ class QuoteFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MandateFacts:
-    """`taken_today_minor` is what is held or posted today (UTC), but for the purchase that is being decided."""
+    """A mandate and what counts against it.
+
+    `taken` is what is held or posted at these payees in this currency, whoever spent it and under which mandate, but
+    for the purchase that is being decided. `relief` says when there would be room for it, if there is none now.
+    """
 
     mandate_id: str
     subject_id: str
-    brand_id: str
+    payees: tuple[str, ...]
+    purposes: tuple[str, ...]
     currency: str
     payment_cap_minor: int
     day_cap_minor: int
-    taken_today_minor: int
+    window: Window
+    approval_above_minor: int
+    taken: Taken
+    relief: Relief | None
     delegates: tuple[str, ...]
     revoked: bool
     expires_at: datetime
@@ -95,13 +108,48 @@ class MandateFacts:
             self.mandate_id,
             {
                 "subject": ref("Subject", self.subject_id),
-                "payee": ref("Brand", self.brand_id),
+                "payees": [ref("Brand", brand_id) for brand_id in sorted(self.payees)],
+                "purposes": sorted(self.purposes),
                 "currency": self.currency,
                 "payment_cap_minor": self.payment_cap_minor,
                 "day_cap_minor": self.day_cap_minor,
-                "taken_today_minor": self.taken_today_minor,
+                "window_seconds": self.window.seconds,
+                "window_cap_minor": self.window.cap_minor,
+                "window_count_max": self.window.count_max,
+                "approval_above_minor": self.approval_above_minor,
+                **_taken(self.taken),
+                "relief": [] if self.relief is None else [{"at": seconds(self.relief.at), **_taken(self.relief.taken)}],
                 "delegates": sorted(self.delegates),
                 "revoked": self.revoked,
+                "expires_at": seconds(self.expires_at),
+            },
+        )
+
+
+class ApprovalState(StrEnum):
+    OPEN = "open"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    USED = "used"
+    """By another purchase: for the one that used it it stays approved until it ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalFacts:
+    """A person's answer, or the question, about exactly one payment: `parameters_sha256` says which."""
+
+    approval_id: str
+    state: ApprovalState
+    parameters_sha256: str
+    expires_at: datetime
+
+    def entity(self) -> Entity:
+        return entity(
+            "Approval",
+            self.approval_id,
+            {
+                "state": self.state.value,
+                "parameters_sha256": self.parameters_sha256,
                 "expires_at": seconds(self.expires_at),
             },
         )
@@ -117,12 +165,50 @@ class PurchaseFacts:
     cart_sha256: str
     quote: QuoteFacts
     mandate: MandateFacts | None
+    approval: ApprovalFacts | None = None
+
+    @property
+    def parameters_sha256(self) -> str:
+        """Of what a person is asked to approve: this cart at this price, this payee, this mandate, this caller.
+
+        The amount as text: canonical JSON has no integers above 2**53.
+        """
+        return parameters_sha256(
+            {
+                "checkout_id": self.quote.checkout_id,
+                "cart_sha256": self.quote.cart_sha256,
+                "amount_minor": str(self.quote.amount_minor),
+                "currency": self.quote.currency,
+                "payee": self.quote.brand_id,
+                "mandate_id": self.mandate.mandate_id if self.mandate else None,
+                "subject_id": self.conversation.subject_id,
+                "caller": self.caller.client_id,
+            }
+        )
 
     def with_amount(self, amount_minor: int) -> "PurchaseFacts":
         return replace(self, quote=replace(self.quote, amount_minor=amount_minor))
 
     def with_fresh_quote(self) -> "PurchaseFacts":
         return replace(self, quote=replace(self.quote, cart_sha256=self.cart_sha256, expires_at=FAR))
+
+    def with_approval(self) -> "PurchaseFacts":
+        """As if the person had approved exactly this. Changes nothing once it was refused."""
+        sha256 = self.parameters_sha256
+        refused = self.approval is not None and self.approval.state is ApprovalState.REFUSED
+        if refused and self.approval is not None and self.approval.parameters_sha256 == sha256:
+            return self
+        given = ApprovalFacts(
+            approval_id="apr_given", state=ApprovalState.APPROVED, parameters_sha256=sha256, expires_at=FAR
+        )
+        return replace(self, approval=given)
+
+    def at_relief(self) -> "PurchaseFacts":
+        """As it will be when there is room again, with the price quoted anew then."""
+        if self.mandate is None or self.mandate.relief is None:
+            return self
+        later = replace(self.mandate, taken=self.mandate.relief.taken, relief=None)
+        return replace(self.with_fresh_quote(), mandate=later)
 
     def at_level(self, level: AssuranceLevel) -> "PurchaseFacts":
         """At this level; a subject not known yet is then somebody whose mandate covers this."""
@@ -135,14 +221,19 @@ class PurchaseFacts:
         """With a mandate that covers exactly this. Changes nothing while the subject is not known."""
         if self.conversation.subject_id is None:
             return self
+        amount = self.quote.amount_minor
         covering = MandateFacts(
             mandate_id="mnd_covering",
             subject_id=self.conversation.subject_id,
-            brand_id=self.quote.brand_id,
+            payees=(self.quote.brand_id,),
+            purposes=self.quote.purposes,
             currency=self.quote.currency,
-            payment_cap_minor=self.quote.amount_minor,
-            day_cap_minor=self.quote.amount_minor,
-            taken_today_minor=0,
+            payment_cap_minor=amount,
+            day_cap_minor=amount,
+            window=Window(cap_minor=amount),
+            approval_above_minor=amount,
+            taken=Taken(today_minor=0, in_window_minor=0, bought_in_window=0),
+            relief=None,
             delegates=delegate_names(self.caller),
             revoked=False,
             expires_at=FAR,
@@ -205,6 +296,14 @@ def delegate_names(caller: Caller) -> tuple[str, ...]:
     if caller.kind is CallerKind.AGENT:
         return tuple(f"agents:{brand_id}" for brand_id in sorted(caller.brand_ids))
     return (caller.client_id,)
+
+
+def _taken(taken: Taken) -> dict[str, int]:
+    return {
+        "taken_today_minor": taken.today_minor,
+        "taken_in_window_minor": taken.in_window_minor,
+        "bought_in_window": taken.bought_in_window,
+    }
 
 
 def entity(kind: str, identifier: str, attrs: dict[str, Any]) -> Entity:

@@ -7,7 +7,9 @@ from typing import Any
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.approvals import Approvals
 from gateway.bearers import Bearers
+from gateway.browser.approving import approval_routes
 from gateway.browser.consent import Consenting
 from gateway.browser.cookies import Jar
 from gateway.browser.door import Doors
@@ -62,7 +64,8 @@ def build_identity(
         "logins": logins,
         "consenting": Consenting(engine=engine, parts=parts, conversations=conversations, record=record),
         "doors": Doors(captures=captures, logins=logins, vault_page_url=vault_page_url),
+        "approvals": Approvals(engine=engine, record=record, clock=clock, public_url=public_url),
         "jar": Jar(public_url),
     }
-    routes = [*oauth_routes(public_url), *key_routes(bearers, grant_key, clock), browser_routes()]
+    routes = [*oauth_routes(public_url), *key_routes(bearers, grant_key, clock), browser_routes(), approval_routes()]
     return Identity(routes=routes, dependencies=dependencies)

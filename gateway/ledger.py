@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.contract import PurchaseState
 from gateway.errors import PurchaseUnderWay
-from gateway.store import Card, Purchase, PurchaseLookup, day_of, purchase_for_update
+from gateway.store import Card, Purchase, PurchaseLookup, purchase_for_update
+from gateway.windows import day_of
 from infra.chassis.ids import new_id
 from vault.contract import ChargeReason
 
@@ -224,9 +225,9 @@ _PURCHASE_AGAIN = text(
     " RETURNING purchase_id"
 )
 _NEW_RESERVATION = text(
-    "INSERT INTO reservations (tenant_id, reservation_id, mandate_id, purchase_id, day, amount_minor, state,"
-    " reserved_at, expires_at) VALUES (:tenant_id, :reservation_id, :mandate_id, :purchase_id, :day, :amount_minor,"
-    " 'held', :now, :expires_at)"
+    "INSERT INTO reservations (tenant_id, reservation_id, mandate_id, subject_id, brand_id, currency, purchase_id, day,"
+    " amount_minor, state, reserved_at, expires_at) VALUES (:tenant_id, :reservation_id, :mandate_id, :subject_id,"
+    " :brand_id, :currency, :purchase_id, :day, :amount_minor, 'held', :now, :expires_at)"
 )
 _CLOSE_RESERVATION = text(
     "UPDATE reservations SET state = :state, closed_at = :now"

@@ -1,20 +1,31 @@
 """Mandates: a subject's standing consent to spend, and the money held under it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway import owners
 from gateway.callers import Caller
-from gateway.contract import DecisionView, MandateList, MandateView, RevocationRequest, RevocationView
+from gateway.contract import (
+    DecisionView,
+    MandateList,
+    MandateView,
+    RevocationRequest,
+    RevocationView,
+    SpendingPurpose,
+)
 from gateway.decide import Decision, decide_about_person
 from gateway.deciding import Deciding
 from gateway.disclosures import person_facts
 from gateway.facts import PersonFacts
 from gateway.record.entries import Record
-from gateway.store import day_of, note_use
+from gateway.spending import TAKEN
+from gateway.store import note_use
+from gateway.windows import CAP_MINOR_MAX, Window, day_of
 from infra.chassis.clock import Clock
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
@@ -82,6 +93,26 @@ async def mandates_of(tx: AsyncConnection, facts: PersonFacts, now: datetime) ->
     return [MandateView(**row) for row in (await tx.execute(_MANDATES_OF_SUBJECT, key)).mappings()]
 
 
+NO_WINDOW: Final = Window()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoreLimits:
+    """What a mandate may hold beyond its two caps; as it stands here it limits nothing more.
+
+    `payees` are further brands of the tenant beside the one it is granted at. Above `approval_above_minor` the person
+    is asked each time.
+    """
+
+    payees: frozenset[str] = frozenset()
+    purposes: frozenset[SpendingPurpose] = frozenset(SpendingPurpose)
+    window: Window = NO_WINDOW
+    approval_above_minor: int = CAP_MINOR_MAX
+
+
+NO_MORE_LIMITS: Final = MoreLimits()
+
+
 async def grant(
     tx: AsyncConnection,
     *,
@@ -95,11 +126,12 @@ async def grant(
     granted_at: datetime,
     expires_at: datetime,
     granted_in: str,
+    more: MoreLimits = NO_MORE_LIMITS,
 ) -> str:
     """The new mandate's id. An earlier one for the same subject, brand and delegates is revoked with it.
 
     `delegates` are client ids of assistants and `agents:<brand_id>` for the brand's own agents; `granted_in` is the
-    conversation in which the subject consented. What was spent today under the earlier mandate does not count here.
+    conversation in which the subject consented. What was spent before counts (`spending.py`).
     """
     row = {
         "tenant_id": tenant_id,
@@ -113,6 +145,12 @@ async def grant(
         "granted_at": granted_at,
         "expires_at": expires_at,
         "granted_in": granted_in,
+        "payees": sorted({brand_id} | more.payees),
+        "purposes": sorted(more.purposes),
+        "window_seconds": more.window.seconds,
+        "window_cap_minor": more.window.cap_minor,
+        "window_count_max": more.window.count_max,
+        "approval_above_minor": more.approval_above_minor,
     }
     await tx.execute(_REVOKE_SAME, row)
     await tx.execute(_NEW_MANDATE, row)
@@ -141,19 +179,22 @@ _REVOKE_SAME = text(
     " AND revoked_at IS NULL"
 )
 _NEW_MANDATE = text(
-    "INSERT INTO mandates (tenant_id, mandate_id, subject_id, brand_id, currency, payment_cap_minor, day_cap_minor,"
-    " delegates, granted_in, granted_at, expires_at) VALUES (:tenant_id, :mandate_id, :subject_id, :brand_id,"
-    " :currency, :payment_cap_minor, :day_cap_minor, :delegates, :granted_in, :granted_at, :expires_at)"
+    "INSERT INTO mandates (tenant_id, mandate_id, subject_id, brand_id, payees, purposes, currency, payment_cap_minor,"
+    " day_cap_minor, window_seconds, window_cap_minor, window_count_max, approval_above_minor, delegates, granted_in,"
+    " granted_at, expires_at) VALUES (:tenant_id, :mandate_id, :subject_id, :brand_id, :payees, :purposes, :currency,"
+    " :payment_cap_minor, :day_cap_minor, :window_seconds, :window_cap_minor, :window_count_max,"
+    " :approval_above_minor, :delegates, :granted_in, :granted_at, :expires_at)"
 )
 _REVOKE = text(
     "UPDATE mandates SET revoked_at = coalesce(revoked_at, :revoked_at) WHERE tenant_id = :tenant_id"
     " AND subject_id = :subject_id AND mandate_id = :mandate_id RETURNING mandate_id"
 )
 _MANDATES_OF_SUBJECT = text(
-    "SELECT m.mandate_id, m.brand_id, m.currency, m.payment_cap_minor, m.day_cap_minor, m.delegates, m.expires_at,"
+    "SELECT m.mandate_id, m.brand_id, m.payees, m.purposes, m.currency, m.payment_cap_minor, m.day_cap_minor,"  # noqa: S608 - constants only
+    " m.window_seconds, m.window_cap_minor, m.window_count_max, m.approval_above_minor, m.delegates, m.expires_at,"
     " CASE WHEN m.revoked_at IS NOT NULL THEN 'revoked' WHEN m.expires_at <= :now THEN 'expired' ELSE 'active' END"
-    " AS state, (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM reservations r WHERE r.tenant_id = m.tenant_id"
-    " AND r.mandate_id = m.mandate_id AND r.day = :day AND r.state <> 'voided') AS spent_today_minor FROM mandates m"
-    " WHERE m.tenant_id = :tenant_id AND m.subject_id = :subject_id AND m.brand_id = :brand_id"
+    " AS state, t.today_minor AS spent_today_minor, t.in_window_minor AS spent_in_window_minor, t.bought_in_window"
+    f" FROM mandates m LEFT JOIN LATERAL ({TAKEN}) t ON true"
+    " WHERE m.tenant_id = :tenant_id AND m.subject_id = :subject_id AND :brand_id = ANY(m.payees)"
     " ORDER BY m.granted_at DESC"
 )

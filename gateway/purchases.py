@@ -4,9 +4,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from msgspec.structs import replace as replace_struct
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gateway import approvals as asking
 from gateway import ledger, owners
+from gateway.approvals import Approvals
 from gateway.callers import Caller, CallerKind
 from gateway.captures import Captures
 from gateway.charging import Charging, note
@@ -18,6 +21,7 @@ from gateway.contract import (
     PurchaseRequest,
     PurchaseState,
     PurchaseView,
+    RemedyKind,
 )
 from gateway.conversations import conversation_of, require_own
 from gateway.decide import decide_purchase
@@ -69,12 +73,14 @@ class Purchases:
         vault: Vault,
         captures: Captures,
         charging: Charging,
+        approvals: Approvals,
         clock: Clock,
     ) -> None:
         self._engine = engine
         self._deciding = deciding
         self._record = record
         self._vault = vault
+        self._approvals = approvals
         self._captures = captures
         self._charging = charging
         self._clock = clock
@@ -151,6 +157,7 @@ class Purchases:
         view = decided.view
         subject_id, mandate = lookup.conversation.subject_id, lookup.mandate
         if not decided.decision.allowed or subject_id is None or mandate is None:
+            view = await self._with_question(tx, facts, view, now)
             return Step(lookup.quote.amount_minor, lookup.quote.currency, earlier, view, denied=True)
         await note_use(tx, lookup.conversation, now)
         attempt = ledger.Attempt(
@@ -162,7 +169,41 @@ class Purchases:
             now=now,
         )
         purchase = await ledger.reserve(tx, attempt, earlier)
+        if facts.quote.amount_minor > mandate.approval_above_minor:
+            await self._use_approval(tx, facts, purchase, now)
         return Step(purchase.amount_minor, purchase.currency, purchase, view, denied=False)
+
+    async def _with_question(
+        self, tx: AsyncConnection, facts: PurchaseFacts, view: DecisionView, now: datetime
+    ) -> DecisionView:
+        """Where only the person's approval is missing, the person is asked, and the remedy says where.
+
+        Nobody is asked on behalf of somebody who has yet to step up.
+        """
+        kinds = [remedy.kind for remedy in view.remedies]
+        if RemedyKind.APPROVAL not in kinds or RemedyKind.STEP_UP in kinds:
+            return view
+        approval_id = await self._approvals.ask(tx, facts, view.receipt.decision_id, now)
+        if approval_id is None:
+            return view
+        url = self._approvals.url_of(approval_id)
+        remedies = [
+            replace_struct(remedy, url=url, approval_id=approval_id) if remedy.kind is RemedyKind.APPROVAL else remedy
+            for remedy in view.remedies
+        ]
+        return replace_struct(view, remedies=remedies)
+
+    async def _use_approval(self, tx: AsyncConnection, facts: PurchaseFacts, purchase: Purchase, now: datetime) -> None:
+        """Raises PurchaseUnderWay, and with it nothing is reserved, when the approval cannot be spent on this."""
+        used = facts.approval is not None and await asking.use(
+            tx,
+            tenant_id=purchase.tenant_id,
+            approval_id=facts.approval.approval_id,
+            purchase_id=purchase.purchase_id,
+            now=now,
+        )
+        if not used:
+            raise PurchaseUnderWay
 
     async def _go_on(self, purchase: Purchase, *, begun: bool) -> Purchase:
         """`begun`: this very request wrote the purchase's present state, so nobody has called the vault for it yet."""
@@ -269,7 +310,7 @@ class Purchases:
 
 
 def purchase_facts(caller: Caller, cart_sha256: str, lookup: PurchaseLookup, now: datetime) -> PurchaseFacts:
-    return PurchaseFacts(
+    facts = PurchaseFacts(
         caller=caller,
         conversation=lookup.conversation,
         level=lookup.conversation.assurance(now).level,
@@ -277,6 +318,8 @@ def purchase_facts(caller: Caller, cart_sha256: str, lookup: PurchaseLookup, now
         quote=lookup.quote,
         mandate=lookup.mandate,
     )
+    about_this = (found for found in lookup.approvals if found.parameters_sha256 == facts.parameters_sha256)
+    return replace(facts, approval=next(about_this, None))
 
 
 def _what_is_confirmed(facts: PurchaseFacts) -> dict[str, Any]:

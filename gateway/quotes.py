@@ -50,6 +50,7 @@ class Quotes:
             "amount_minor": request.amount_minor,
             "currency": request.currency,
             "description": request.description,
+            "purposes": sorted(set(request.purposes)),
             "now": now,
             "expires_at": now + TTL,
         }
@@ -84,11 +85,12 @@ _QUOTE = text(
 )
 _PUT_QUOTE = text(
     "INSERT INTO quotes (tenant_id, checkout_id, brand_id, subject_id, client_id, cart_sha256, amount_minor, currency,"
-    " description, quoted_at, expires_at) VALUES (:tenant_id, :checkout_id, :brand_id, :subject_id, :client_id,"
-    " :cart_sha256, :amount_minor, :currency, :description, :now, :expires_at)"
+    " description, purposes, quoted_at, expires_at) VALUES (:tenant_id, :checkout_id, :brand_id, :subject_id,"
+    " :client_id, :cart_sha256, :amount_minor, :currency, :description, :purposes, :now, :expires_at)"
     " ON CONFLICT (tenant_id, checkout_id) DO UPDATE SET"
     " client_id = excluded.client_id, cart_sha256 = excluded.cart_sha256, amount_minor = excluded.amount_minor,"
-    " currency = excluded.currency, description = excluded.description, quoted_at = excluded.quoted_at,"
+    " currency = excluded.currency, description = excluded.description, purposes = excluded.purposes,"
+    " quoted_at = excluded.quoted_at,"
     " expires_at = excluded.expires_at WHERE quotes.brand_id = excluded.brand_id"
     " AND quotes.subject_id IS NOT DISTINCT FROM excluded.subject_id RETURNING checkout_id"
 )

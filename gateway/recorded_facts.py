@@ -12,7 +12,18 @@ from typing import Any
 from gateway.callers import Caller, CallerKind
 from gateway.cedar import Question
 from gateway.contract import AssuranceLevel
-from gateway.facts import ConversationFacts, Entity, MandateFacts, PersonFacts, PurchaseFacts, QuoteFacts, RefundFacts
+from gateway.facts import (
+    ApprovalFacts,
+    ApprovalState,
+    ConversationFacts,
+    Entity,
+    MandateFacts,
+    PersonFacts,
+    PurchaseFacts,
+    QuoteFacts,
+    RefundFacts,
+)
+from gateway.windows import Relief, Taken, Window
 
 
 class QuestionUnreadable(Exception):
@@ -69,6 +80,7 @@ class _Reading:
                 cart_sha256=context["cart_sha256"],
                 quote=self._quote(),
                 mandate=self._mandate() if "mandate" in context else None,
+                approval=self._approval() if "approval" in context else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _unreadable(error) from None
@@ -136,6 +148,7 @@ class _Reading:
             cart_sha256=attrs["cart_sha256"],
             amount_minor=attrs["amount_minor"],
             currency=attrs["currency"],
+            purposes=tuple(attrs["purposes"]),
             expires_at=_moment(attrs["expires_at"]),
         )
 
@@ -145,19 +158,45 @@ class _Reading:
         return MandateFacts(
             mandate_id=uid["id"],
             subject_id=_id(attrs["subject"]),
-            brand_id=_id(attrs["payee"]),
+            payees=tuple(_id(brand) for brand in attrs["payees"]),
+            purposes=tuple(attrs["purposes"]),
             currency=attrs["currency"],
             payment_cap_minor=attrs["payment_cap_minor"],
             day_cap_minor=attrs["day_cap_minor"],
-            taken_today_minor=attrs["taken_today_minor"],
+            window=Window(
+                seconds=attrs["window_seconds"],
+                cap_minor=attrs["window_cap_minor"],
+                count_max=attrs["window_count_max"],
+            ),
+            approval_above_minor=attrs["approval_above_minor"],
+            taken=_taken(attrs),
+            relief=next((Relief(at=_moment(found["at"]), taken=_taken(found)) for found in attrs["relief"]), None),
             delegates=tuple(attrs["delegates"]),
             revoked=attrs["revoked"],
+            expires_at=_moment(attrs["expires_at"]),
+        )
+
+    def _approval(self) -> ApprovalFacts:
+        uid = self._question.context["approval"]["__entity"]
+        attrs = self._attrs(uid)
+        return ApprovalFacts(
+            approval_id=uid["id"],
+            state=ApprovalState(attrs["state"]),
+            parameters_sha256=attrs["parameters_sha256"],
             expires_at=_moment(attrs["expires_at"]),
         )
 
     def _attrs(self, uid: Mapping[str, str]) -> dict[str, Any]:
         attrs: dict[str, Any] = self._entities[uid["type"], uid["id"]]
         return attrs
+
+
+def _taken(attrs: Mapping[str, Any]) -> Taken:
+    return Taken(
+        today_minor=attrs["taken_today_minor"],
+        in_window_minor=attrs["taken_in_window_minor"],
+        bought_in_window=attrs["bought_in_window"],
+    )
 
 
 def _unreadable(error: Exception) -> QuestionUnreadable:

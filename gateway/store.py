@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -10,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.assurance import Evidence, to_note_as_used
 from gateway.contract import PurchaseState
-from gateway.facts import ConversationFacts, MandateFacts, QuoteFacts
+from gateway.facts import ApprovalFacts, ApprovalState, ConversationFacts, MandateFacts, QuoteFacts
+from gateway.spending import BUT_FOR_THIS, TAKEN, TAKINGS_IF_FULL, relief_of, taken_of, window_of
+from gateway.windows import day_of
 from infra.chassis.problems import NotFound
 
 
@@ -62,6 +64,8 @@ class PurchaseLookup:
     conversation: ConversationFacts
     mandate: MandateFacts | None
     card: Card | None
+    approvals: tuple[ApprovalFacts, ...]
+    """Asked of this person for this checkout by this caller, newest first."""
 
 
 async def conversation_facts(tx: AsyncConnection, tenant_id: str, conversation_id: str) -> ConversationFacts:
@@ -118,10 +122,15 @@ async def purchase_lookup(
         cart_sha256=row["cart_sha256"],
         amount_minor=row["amount_minor"],
         currency=row["currency"],
+        purposes=tuple(row["purposes"]),
         expires_at=row["quote_expires_at"],
     )
     lookup = PurchaseLookup(
-        quote=quote, conversation=_conversation(row), mandate=_mandate(row["mandate"]), card=_card(row["card"])
+        quote=quote,
+        conversation=_conversation(row),
+        mandate=_mandate(row, now),
+        card=_card(row["card"]),
+        approvals=tuple(_approval(found) for found in row["approvals"]),
     )
     return lookup, None if row["purchase"] is None else _purchase(row["purchase"])
 
@@ -163,11 +172,6 @@ async def all_tenants(tx: AsyncConnection) -> list[str]:
     return [str(tenant_id) for tenant_id in (await tx.execute(_ALL_TENANTS)).scalars()]
 
 
-def day_of(now: datetime) -> date:
-    """The day that a day cap counts: by UTC, for everybody the same."""
-    return now.date()
-
-
 def _conversation(row: Mapping[Any, Any]) -> ConversationFacts:
     return ConversationFacts(
         tenant_id=row["tenant_id"],
@@ -187,11 +191,31 @@ def _conversation(row: Mapping[Any, Any]) -> ConversationFacts:
     )
 
 
-def _mandate(row: Mapping[Any, Any] | None) -> MandateFacts | None:
-    if row is None:
+def _mandate(row: Mapping[Any, Any], now: datetime) -> MandateFacts | None:
+    found = row["mandate"]
+    if found is None:
         return None
+    return MandateFacts(
+        mandate_id=found["mandate_id"],
+        subject_id=found["subject_id"],
+        payees=tuple(found["payees"]),
+        purposes=tuple(found["purposes"]),
+        currency=found["currency"],
+        payment_cap_minor=found["payment_cap_minor"],
+        day_cap_minor=found["day_cap_minor"],
+        window=window_of(found),
+        approval_above_minor=found["approval_above_minor"],
+        taken=taken_of(row["taken"]),
+        relief=relief_of(row["takings"], row["amount_minor"], found, now),
+        delegates=tuple(found["delegates"]),
+        revoked=found["revoked_at"] is not None,
+        expires_at=datetime.fromisoformat(found["expires_at"]),
+    )
+
+
+def _approval(row: Mapping[Any, Any]) -> ApprovalFacts:
     expires_at = datetime.fromisoformat(row["expires_at"])
-    return MandateFacts(**{**row, "delegates": tuple(row["delegates"]), "expires_at": expires_at})
+    return ApprovalFacts(**{**row, "state": ApprovalState(row["state"]), "expires_at": expires_at})
 
 
 def _card(row: Mapping[Any, Any] | None) -> Card | None:
@@ -252,7 +276,8 @@ _LOCK_MONEY = text(
 _PURCHASE_LOOKUP = text(
     f"""
     SELECT {_CONVERSATION_COLUMNS}, q.brand_id, q.cart_sha256, q.amount_minor, q.currency,
-        q.expires_at AS quote_expires_at, row_to_json(m) AS mandate, row_to_json(k) AS card, row_to_json(s) AS purchase
+        q.purposes, q.expires_at AS quote_expires_at, row_to_json(m) AS mandate, row_to_json(t) AS taken,
+        l.list AS takings, coalesce(v.list, '[]') AS approvals, row_to_json(k) AS card, row_to_json(s) AS purchase
     FROM quotes q
     JOIN conversations c
         ON c.tenant_id = q.tenant_id AND c.conversation_id = :conversation_id AND c.brand_id = q.brand_id
@@ -267,18 +292,23 @@ _PURCHASE_LOOKUP = text(
         WHERE tenant_id = q.tenant_id AND subject_id = c.subject_id AND brand_id = q.brand_id
     ) k ON true
     LEFT JOIN LATERAL (
-        SELECT mandate_id, subject_id, brand_id, currency, payment_cap_minor, day_cap_minor, delegates, expires_at,
-            revoked_at IS NOT NULL AS revoked,
-            (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM reservations r
-                WHERE r.tenant_id = mandates.tenant_id AND r.mandate_id = mandates.mandate_id AND r.day = :day
-                AND r.state <> 'voided' AND r.purchase_id IS DISTINCT FROM s.purchase_id) AS taken_today_minor
-        FROM mandates
+        SELECT * FROM mandates
         WHERE tenant_id = q.tenant_id AND subject_id = c.subject_id
-        ORDER BY (brand_id = q.brand_id AND delegates && CAST(:delegates AS text[])
+        ORDER BY (q.brand_id = ANY(payees) AND delegates && CAST(:delegates AS text[])
                 AND revoked_at IS NULL AND expires_at > :now AND currency = q.currency) DESC,
-            brand_id = q.brand_id DESC, delegates && CAST(:delegates AS text[]) DESC, granted_at DESC
+            q.brand_id = ANY(payees) DESC, delegates && CAST(:delegates AS text[]) DESC, granted_at DESC
         LIMIT 1
     ) m ON true
+    LEFT JOIN LATERAL ({TAKEN}{BUT_FOR_THIS}) t ON true
+    LEFT JOIN LATERAL ({TAKINGS_IF_FULL}) l ON true
+    LEFT JOIN LATERAL (
+        SELECT json_agg(json_build_object('approval_id', a.approval_id, 'parameters_sha256', a.parameters_sha256,
+            'expires_at', a.expires_at, 'state', CASE WHEN a.state = 'used' AND a.purchase_id = s.purchase_id
+            THEN 'approved' ELSE a.state END) ORDER BY a.asked_at DESC) AS list
+        FROM approvals a
+        WHERE a.tenant_id = q.tenant_id AND a.checkout_id = q.checkout_id AND a.subject_id = c.subject_id
+            AND a.client_id = c.client_id
+    ) v ON true
     WHERE q.tenant_id = :tenant_id AND q.checkout_id = :checkout_id
     """  # noqa: S608 - constants only
 )

@@ -220,6 +220,8 @@ class OrderView(View, frozen=True, kw_only=True):
 class PaymentState(StrEnum):
     PAID = "paid"
     NEEDS_CARD = "needs_card"
+    NEEDS_APPROVAL = "needs_approval"
+    """The person wanted to be asked about payments of this size, and is."""
     DENIED = "denied"
     DECLINED = "declined"
     FAILED = "failed"
@@ -244,6 +246,7 @@ class PaymentView(View, frozen=True, kw_only=True):
     amount_minor: int
     currency: str
     card_url: str = ""
+    approval_url: str = ""
     reasons: list[Reason] = []
     remedies: list[RemedyView] = []
     order: OrderView | None = None

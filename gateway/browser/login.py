@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gateway.approvals import ApprovalView
 from gateway.browser import visits
 from gateway.browser.cookies import new_value
 from gateway.browser.visits import Purpose, Visit
@@ -86,6 +87,17 @@ class Logins:
         )
         return await self._begin(visit, browser)
 
+    async def begin_approval(self, asked: ApprovalView, browser: str) -> Visit:
+        visit = Visit(
+            tenant_id=asked.tenant_id,
+            visit_id=handles.new_handle(asked.tenant_id),
+            purpose=Purpose.APPROVAL,
+            brand_name=asked.brand_name,
+            brand_id=asked.brand_id,
+            approval_id=asked.approval_id,
+        )
+        return await self._begin(visit, browser)
+
     async def find(self, visit_id: str, browser: str | None) -> Visit:
         """Raises VisitOver."""
         tenant_id = handles.tenant_of(visit_id)
@@ -106,7 +118,7 @@ class Logins:
             contact_value=address,
             conversation_id=None,
             brand_name=visit.brand_name,
-            client_id=visit.client_id or visit.capture_id or visit.brand_id,
+            client_id=visit.client_id or visit.capture_id or visit.approval_id or visit.brand_id,
         )
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
             await visits.code_sent(tx, visit, sent.challenge_id, sent.sent_to or "")
@@ -136,14 +148,14 @@ class Logins:
             await visits.log_out(tx, tenant_id, login)
 
     async def _person(self, tx: AsyncConnection, visit: Visit, checked: CheckedCode) -> str:
-        """A consent may be a person's first contact; a door is for one person, and nobody is made at it."""
+        """A consent may be a person's first contact; doors and approvals are for one person, and make nobody."""
         kind, value = checked.contact_kind, checked.contact_value
         if visit.purpose is Purpose.CONSENT:
             return await self._contacts.verified_subject(tx, visit.tenant_id, kind, value)
         subject_id = await self._contacts.subject_of(tx, visit.tenant_id, kind, value)
         if visit.purpose is Purpose.PASSKEYS and subject_id is not None:
             return subject_id
-        if subject_id is None or subject_id != await visits.subject_of_capture(tx, visit):
+        if subject_id is None or subject_id != await visits.subject_expected(tx, visit):
             raise NotThisPerson
         return subject_id
 

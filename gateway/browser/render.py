@@ -3,17 +3,20 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from litestar import Response
 
+from gateway.approvals import ApprovalView
 from gateway.browser.amounts import show_amount
 from gateway.browser.consent import ConsentView
 from gateway.browser.door import Entry
 from gateway.browser.visits import Visit
 from gateway.captures import DoorView
+from gateway.facts import ApprovalState
 from gateway.oauth import redirects
 from gateway.oauth.scopes import SCOPES, in_order
 from infra.chassis import pages
@@ -128,6 +131,27 @@ def door_closed_page(door: DoorView) -> Response[str]:
         "Go back to your assistant and ask for a new one.",
     )
     return notice_page("This link no longer works", sentences, status=410)
+
+
+def approval_page(asked: ApprovalView, csrf: str) -> Response[str]:
+    """The question while it is open; afterwards how it was answered, or that it no longer can be."""
+    amount = show_amount(asked.amount_minor, asked.currency)
+    if asked.answerable:
+        until = f"{asked.expires_at.astimezone(UTC):%H:%M}"
+        return _page("approval.html", asked=asked, csrf=csrf, amount=amount, until=until)
+    to = f"{amount} to {asked.brand_name}"
+    match asked.state:
+        case ApprovalState.APPROVED | ApprovalState.USED:
+            approved = (f"You approved the payment of {to}.", "Go back to your assistant and tell it to continue.")
+            return notice_page("Approved", approved, status=200)
+        case ApprovalState.REFUSED:
+            return notice_page("Refused", (f"You refused the payment of {to}. It was not made.",), status=200)
+        case ApprovalState.OPEN:
+            over = (
+                f"The payment of {to} was not approved in time, or you ended the permission for it.",
+                "Nothing was paid. If you want it after all, ask your assistant to pay again.",
+            )
+            return notice_page("This can no longer be approved", over, status=410)
 
 
 def signed_out_page() -> Response[str]:

@@ -96,7 +96,7 @@ async def login_page(
     browser = jar.browser_of(request)
     visit = await logins.find(visit_id, browser)
     if step_of(visit) is Step.DONE:
-        return _redirect(_after_login(visit))
+        return redirect(_after_login(visit))
     csrf = form_secret(browser or "", visit_id)
     if step_of(visit) is Step.CODE and step != Step.ADDRESS:
         return render.code_page(visit, csrf)
@@ -122,7 +122,7 @@ async def send_code(
             raise
         status = TooManyCodes.status if isinstance(problem, TooManyCodes) else 422
         return render.address_page(visit, form["csrf"], flaw=flaw, status=status)
-    return _redirect(f"/login/{visit_id}")
+    return redirect(f"/login/{visit_id}")
 
 
 @post("/login/{visit_id:str}/code", status_code=200)
@@ -138,7 +138,7 @@ async def check_code(
         entered = await logins.check_code(visit, form.get("code", ""))
     except CodeRefused:
         return render.code_page(visit, form["csrf"], flaw=CODE_FLAW, status=422)
-    answer = _redirect(_after_login(visit))
+    answer = redirect(_after_login(visit))
     answer.set_cookie(jar.browser(entered.browser))
     answer.set_cookie(jar.login(visit.tenant_id, entered.login))
     return answer
@@ -193,11 +193,11 @@ async def door_page(
         await doors.check(door, jar.login_of(request, door.tenant_id))
     except LoginNeeded:
         visit = await logins.begin_door(door, browser)
-        return _with_browser(_redirect(f"/login/{visit.visit_id}"), jar, browser)
+        return with_browser(redirect(f"/login/{visit.visit_id}"), jar, browser)
     if door.state != "open":
         return render.door_closed_page(door)
     page = render.door_page(door, form_secret(browser, capture_id), doors.vault_page_url)
-    return _with_browser(page, jar, browser)
+    return with_browser(page, jar, browser)
 
 
 @post("/captures/{capture_id:str}", status_code=200)
@@ -213,7 +213,7 @@ async def enter_door(
     try:
         await doors.check(door, jar.login_of(request, door.tenant_id))
     except LoginNeeded:
-        return _redirect(f"/captures/{capture_id}")
+        return redirect(f"/captures/{capture_id}")
     return render.door_closed_page(door) if door.state != "open" else render.entry_page(door, doors.enter(door))
 
 
@@ -251,7 +251,7 @@ async def _begin(
         return render.request_refused_page(asked.body["error"] if isinstance(asked.body, dict) else "invalid_request")
     browser = jar.browser_of(request) or new_value()
     visit = await logins.begin_consent(asked, browser)
-    return _with_browser(_redirect(f"/login/{visit.visit_id}"), jar, browser)
+    return with_browser(redirect(f"/login/{visit.visit_id}"), jar, browser)
 
 
 async def _proven_visit(request: Request[Any, Any, Any], visit_id: str, logins: Logins, jar: Jar) -> Visit:
@@ -265,26 +265,28 @@ async def _proven_visit(request: Request[Any, Any, Any], visit_id: str, logins: 
 def _after_login(visit: Visit) -> str:
     if visit.purpose is Purpose.PASSKEYS:
         return f"/passkeys/{visit.brand_id}"
-    return f"/consent/{visit.visit_id}" if visit.purpose is Purpose.CONSENT else f"/captures/{visit.capture_id}"
+    if visit.purpose is Purpose.CONSENT:
+        return f"/consent/{visit.visit_id}"
+    return f"/captures/{visit.capture_id}" if visit.purpose is Purpose.DOOR else f"/approvals/{visit.approval_id}"
 
 
-def _with_browser(response: Response[Any], jar: Jar, browser: str) -> Response[Any]:
+def with_browser(response: Response[Any], jar: Jar, browser: str) -> Response[Any]:
     response.set_cookie(jar.browser(browser))
     return response
 
 
 def _back(answer: Answer) -> Response[Any]:
     """To the assistant, or, when its request is no longer sound, nowhere."""
-    return _redirect(answer.location) if answer.location is not None else render.visit_over_page()
+    return redirect(answer.location) if answer.location is not None else render.visit_over_page()
 
 
-def _redirect(location: str) -> Response[Any]:
+def redirect(location: str) -> Response[Any]:
     """303: whatever was posted here is not posted there."""
     headers = {"Location": location, "Cache-Control": "no-store", "Referrer-Policy": "same-origin"}
     return Response(b"", status_code=303, media_type=MediaType.TEXT, headers=headers)
 
 
-_REFUSALS: ExceptionHandlersMap = {
+REFUSALS: ExceptionHandlersMap = {
     VisitOver: lambda _request, _error: render.visit_over_page(),
     FormRefused: lambda _request, _error: render.form_refused_page(),
     NoSuchDoor: lambda _request, _error: render.not_found_page(),
@@ -309,4 +311,4 @@ def browser_routes() -> Router:
         log_out,
         stylesheet,
     ]
-    return Router(path="/", route_handlers=handlers, exception_handlers=_REFUSALS, include_in_schema=False)
+    return Router(path="/", route_handlers=handlers, exception_handlers=REFUSALS, include_in_schema=False)

@@ -22,6 +22,7 @@ class Purpose(StrEnum):
     CONSENT = "consent"
     DOOR = "door"
     PASSKEYS = "passkeys"
+    APPROVAL = "approval"
 
 
 class TooManyVisits(Exception):
@@ -36,6 +37,7 @@ class Visit:
     brand_name: str
     brand_id: str | None = None
     capture_id: str | None = None
+    approval_id: str | None = None
     client_id: str | None = None
     request: Mapping[str, str] | None = None
     challenge_id: str | None = None
@@ -61,6 +63,7 @@ async def begin(tx: AsyncConnection, visit: Visit, *, browser: str, now: datetim
             "brand_name": visit.brand_name,
             "brand_id": visit.brand_id,
             "capture_id": visit.capture_id,
+            "approval_id": visit.approval_id,
             "client_id": visit.client_id,
             "request": dict(visit.request) if visit.request is not None else None,
             "expires_at": now + VISIT_TTL,
@@ -92,10 +95,10 @@ async def proven(tx: AsyncConnection, visit: Visit, *, subject_id: str, browser:
     await tx.execute(_PROVEN, row)
 
 
-async def subject_of_capture(tx: AsyncConnection, visit: Visit) -> str | None:
-    """Whose card the door of this visit waits for."""
-    row = {"tenant_id": visit.tenant_id, "capture_id": visit.capture_id}
-    subject: str | None = (await tx.execute(_SUBJECT_OF_CAPTURE, row)).scalar_one_or_none()
+async def subject_expected(tx: AsyncConnection, visit: Visit) -> str | None:
+    """Whose card the door of this visit waits for, or whose answer."""
+    row = {"tenant_id": visit.tenant_id, "capture_id": visit.capture_id, "approval_id": visit.approval_id}
+    subject: str | None = (await tx.execute(_SUBJECT_EXPECTED, row)).scalar_one_or_none()
     return subject
 
 
@@ -128,8 +131,8 @@ async def log_out(tx: AsyncConnection, tenant_id: str, login: str) -> None:
 
 def _visit_of(row: Mapping[str, Any]) -> Visit:
     names = (
-        "tenant_id", "visit_id", "brand_name", "brand_id", "capture_id", "client_id", "request", "challenge_id",
-        "sent_to", "subject_id", "proven_at",
+        "tenant_id", "visit_id", "brand_name", "brand_id", "capture_id", "approval_id", "client_id", "request",
+        "challenge_id", "sent_to", "subject_id", "proven_at",
     )  # fmt: skip
     return Visit(purpose=Purpose(row["purpose"]), **{name: row[name] for name in names})
 
@@ -137,9 +140,9 @@ def _visit_of(row: Mapping[str, Any]) -> Visit:
 _FORGET_PAST = text("DELETE FROM visits WHERE tenant_id = :tenant_id AND expires_at < :now")
 _COUNT = text("SELECT count(*) FROM visits WHERE tenant_id = :tenant_id AND client_id = :client_id")
 _BEGIN = text(
-    "INSERT INTO visits (tenant_id, visit_id, purpose, browser_sha256, brand_name, brand_id, capture_id, client_id,"
-    " request, expires_at) VALUES (:tenant_id, :visit_id, :purpose, :browser, :brand_name, :brand_id, :capture_id,"
-    " :client_id, :request, :expires_at)"
+    "INSERT INTO visits (tenant_id, visit_id, purpose, browser_sha256, brand_name, brand_id, capture_id,"
+    " approval_id, client_id, request, expires_at) VALUES (:tenant_id, :visit_id, :purpose, :browser, :brand_name,"
+    " :brand_id, :capture_id, :approval_id, :client_id, :request, :expires_at)"
 ).bindparams(bindparam("request", type_=JSONB(none_as_null=True)))
 _FIND = text(
     "SELECT * FROM visits WHERE tenant_id = :tenant_id AND visit_id = :visit_id AND browser_sha256 = :browser"
@@ -153,7 +156,10 @@ _PROVEN = text(
     "UPDATE visits SET subject_id = :subject_id, proven_at = :now, browser_sha256 = :browser, challenge_id = NULL"
     " WHERE tenant_id = :tenant_id AND visit_id = :visit_id"
 )
-_SUBJECT_OF_CAPTURE = text("SELECT subject_id FROM captures WHERE tenant_id = :tenant_id AND capture_id = :capture_id")
+_SUBJECT_EXPECTED = text(
+    "SELECT subject_id FROM captures WHERE tenant_id = :tenant_id AND capture_id = :capture_id UNION ALL"
+    " SELECT subject_id FROM approvals WHERE tenant_id = :tenant_id AND approval_id = :approval_id"
+)
 _END = text("DELETE FROM visits WHERE tenant_id = :tenant_id AND visit_id = :visit_id")
 _FORGET_LOGINS = text("DELETE FROM browser_logins WHERE tenant_id = :tenant_id AND expires_at < :now")
 _LOG_IN = text(

@@ -26,6 +26,11 @@ class Reason(StrEnum):
     MANDATE_EXPIRED = "mandate_expired"
     OVER_PAYMENT_CAP = "over_payment_cap"
     OVER_DAY_CAP = "over_day_cap"
+    OVER_WINDOW_CAP = "over_window_cap"
+    OVER_WINDOW_COUNT = "over_window_count"
+    APPROVAL_NEEDED = "approval_needed"
+    APPROVAL_REFUSED = "approval_refused"
+    PURPOSE_NOT_COVERED = "purpose_not_covered"
     CURRENCY_NOT_COVERED = "currency_not_covered"
     PAYEE_NOT_COVERED = "payee_not_covered"
     CALLER_NOT_COVERED = "caller_not_covered"
@@ -42,6 +47,10 @@ class Reason(StrEnum):
 class RemedyKind(StrEnum):
     STEP_UP = "step_up"
     LOWER_AMOUNT = "lower_amount"
+    APPROVAL = "approval"
+    """The person says yes to exactly this, on the page at `url`."""
+    WAIT_UNTIL = "wait_until"
+    """There is room again at `until`; a price quoted now may have to be quoted again by then."""
     NEW_MANDATE = "new_mandate"
     NEW_QUOTE = "new_quote"
 
@@ -55,6 +64,8 @@ class Remedy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount_minor_max: int | None = None
     currency: str | None = None
     url: str | None = None
+    approval_id: str | None = None
+    until: datetime | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from gateway.contract.decisions import DecisionView
-from gateway.contract.values import AmountMinor, Currency, Identifier, Sha256
+from gateway.contract.values import AmountMinor, Currency, Identifier, Sha256, SpendingPurpose
 
 
 class QuoteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -21,6 +21,10 @@ class QuoteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     amount_minor: AmountMinor
     currency: Currency
     description: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    purposes: Annotated[tuple[SpendingPurpose, ...], msgspec.Meta(min_length=1, max_length=6)] = (
+        SpendingPurpose.GOODS,
+    )
+    """Of everything in the cart. A seller that says nothing sells goods."""
 
 
 class QuoteView(msgspec.Struct, frozen=True, kw_only=True):

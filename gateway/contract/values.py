@@ -31,6 +31,17 @@ class LevelName(StrEnum):
     CONFIRMED = "confirmed"
 
 
+class SpendingPurpose(StrEnum):
+    """What a checkout is for, as its seller says. Gift cards stand alone: they are as good as cash to a thief."""
+
+    GOODS = "goods"
+    SERVICES = "services"
+    SUBSCRIPTIONS = "subscriptions"
+    TRAVEL = "travel"
+    GIFT_CARDS = "gift_cards"
+    DONATIONS = "donations"
+
+
 class Channel(StrEnum):
     CHAT = "chat"
     EMAIL = "email"

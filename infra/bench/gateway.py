@@ -10,6 +10,7 @@ from gateway.cedar import FOLDER, Cedar
 from gateway.contract import AssuranceLevel
 from gateway.decide import decide_purchase
 from gateway.facts import ConversationFacts, MandateFacts, PurchaseFacts, QuoteFacts
+from gateway.windows import Taken, Window
 from infra.bench import decisions, growth, preparation
 from infra.bench.measuring import BenchFailed, Call, Comparison, Figure, Prepare
 from infra.bench.stage import Door, client, floors_beside, fresh_house, insertion, measured
@@ -113,16 +114,21 @@ def _facts() -> PurchaseFacts:
         cart_sha256=CART,
         amount_minor=AMOUNT_MINOR,
         currency="USD",
+        purposes=("goods",),
         expires_at=NOW + timedelta(minutes=30),
     )
     mandate = MandateFacts(
         mandate_id=new_id("mnd"),
         subject_id=subject_id,
-        brand_id=brand_id,
+        payees=(brand_id,),
+        purposes=("goods",),
         currency="USD",
         payment_cap_minor=15_000,
         day_cap_minor=30_000,
-        taken_today_minor=0,
+        window=Window(),
+        approval_above_minor=15_000,
+        taken=Taken(today_minor=0, in_window_minor=0, bought_in_window=0),
+        relief=None,
         delegates=(client_id, f"agents:{brand_id}"),
         revoked=False,
         expires_at=NOW + timedelta(days=30),

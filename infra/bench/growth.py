@@ -117,9 +117,10 @@ INSERT INTO conversations (tenant_id, conversation_id, brand_id, channel, client
     SELECT tenant, talk, brand, 'chat', 'agt_bench_' || n, subject, now() FROM made;
 INSERT INTO evidence (tenant_id, evidence_id, conversation_id, subject_id, kind, obtained_at, expires_at)
     SELECT tenant, 'evi_bench_' || n, talk, subject, 'email_code', now(), now() + interval '12 hours' FROM made;
-INSERT INTO mandates (tenant_id, mandate_id, subject_id, brand_id, currency, payment_cap_minor, day_cap_minor,
-    delegates, granted_in, granted_at, expires_at) SELECT tenant, 'mnd_bench_' || n, subject, brand, 'USD', 1, 1,
-    ARRAY['agents:' || brand], talk, now(), now() + interval '1 day' FROM made;
+INSERT INTO mandates (tenant_id, mandate_id, subject_id, brand_id, payees, purposes, currency, payment_cap_minor,
+    day_cap_minor, window_seconds, window_cap_minor, window_count_max, approval_above_minor, delegates, granted_in,
+    granted_at, expires_at) SELECT tenant, 'mnd_bench_' || n, subject, brand, ARRAY[brand], '{{goods}}', 'USD', 1, 1,
+    86400, 1, 10, 1, ARRAY['agents:' || brand], talk, now(), now() + interval '1 day' FROM made;
 INSERT INTO quotes (tenant_id, checkout_id, brand_id, subject_id, client_id, cart_sha256, amount_minor, currency,
     description, quoted_at, expires_at) SELECT tenant, 'cko_bench_' || n, brand, subject, 'mcp_bench', repeat('0', 64),
     1, 'USD', 'a lamp', now(), now() + interval '1 day' FROM made;

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from gateway.contract import SpendingPurpose
 from mcp_server.brands.invalid import BrandPackInvalid
 from mcp_server.brands.pictures import check_picture
 from mcp_server.brands.plain_text import check_all_text, check_text
@@ -49,6 +50,7 @@ class Product:
     care: str
     tags: tuple[str, ...]
     picture: str
+    purpose: SpendingPurpose
     options: Mapping[str, tuple[str, ...]]
     offers: tuple[Offer, ...]
 
@@ -205,6 +207,7 @@ def _products(catalog: Catalog) -> Iterator[Product]:
             care=entry.care,
             tags=entry.tags,
             picture=entry.picture,
+            purpose=entry.purpose,
             options=_choices(offers),
             offers=offers,
         )

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from gateway.contract import SpendingPurpose
+
 LINE_CHARACTERS_MAX = 160  # fits one line of a chat widget twice over
 PARAGRAPH_CHARACTERS_MAX = 900  # keeps a full product well under an assistant's budget for one tool result
 PRICE_MINOR_MAX = 10_000_000  # 100,000.00: a price above it is a slip of the keyboard
@@ -83,7 +85,10 @@ class VariantEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class ProductEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One `[[products]]`: either its own `price_minor` and `stock`, or `variants` that each have theirs."""
+    """One `[[products]]`: either its own `price_minor` and `stock`, or `variants` that each have theirs.
+
+    `purpose` is what buying it is for, in the gateway's words: people may limit what they allow to some of them.
+    """
 
     sku: Sku
     name: Line
@@ -96,6 +101,7 @@ class ProductEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     picture: PictureName
     price_minor: PriceMinor | None = None
     stock: Stock | None = None
+    purpose: SpendingPurpose = SpendingPurpose.GOODS
     variants: tuple[VariantEntry, ...] = ()
 
 

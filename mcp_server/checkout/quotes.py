@@ -1,7 +1,7 @@
 """A checkout as the gateway is told of it: what it costs now, and for what."""
 
 from gateway.contract import QuoteRequest
-from mcp_server.brands.pack import BrandPack
+from mcp_server.brands.pack import BrandPack, Product
 from mcp_server.checkout.cart import Cart
 
 DESCRIPTION_CHARACTERS_MAX = 200
@@ -18,4 +18,9 @@ def quote_of(pack: BrandPack, cart: Cart) -> QuoteRequest:
         amount_minor=cart.total_minor,
         currency=cart.currency,
         description=description,
+        purposes=tuple(sorted({_product(pack, line.sku).purpose for line in cart.lines})),
     )
+
+
+def _product(pack: BrandPack, sku: str) -> Product:
+    return pack.products[pack.offers[sku].product_sku]

@@ -1,8 +1,9 @@
 """pay: the gateway decides and charges; here the cart is checked, the stock held, and the order made."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
-from gateway.contract import PurchaseRequest, PurchaseState, PurchaseView, Reason
+from gateway.contract import PurchaseRequest, PurchaseState, PurchaseView, Reason, RemedyKind
 from infra.chassis.clock import Clock
 from infra.chassis.ids import new_id
 from mcp_server.carried import PAUSE_SECONDS
@@ -26,7 +27,26 @@ STATES = {
     PurchaseState.CHARGING: PaymentState.IN_PROGRESS,
     PurchaseState.UNKNOWN: PaymentState.IN_PROGRESS,
 }
+APPROVAL_PREFIX = "apr_"
+"""Ids say what they are of: which page a paused call waited for."""
 ENDED_UNPAID = frozenset({PurchaseState.DENIED, PurchaseState.DECLINED, PurchaseState.FAILED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Where the person must go before `pay` can go on, and how that is said. `page_id` names it, unguessably."""
+
+    page_id: str
+    url: str
+    state: PaymentState
+    why: str
+    as_text: str
+    unfinished: str
+
+    def view(self, checkout: Checkout, message: str) -> PaymentView:
+        if self.state is PaymentState.NEEDS_CARD:
+            return _payment(checkout, self.state, message, card_url=self.url)
+        return _payment(checkout, self.state, message, approval_url=self.url)
 
 
 class Payments:
@@ -43,8 +63,9 @@ class Payments:
                 title="Pay for a checkout",
                 description=(
                     "Pay for a checkout as it was last shown, after the person agreed to its total. If a card is "
-                    "needed, the person gets a link to the payment page; card details are typed only there. Call pay "
-                    "again when they are done. A checkout is paid at most once, however often it is asked."
+                    "needed, or the person wanted to be asked first, they get a link to a page for it; card details "
+                    "are typed only there. Call pay again when they are done. A checkout is paid at most once, "
+                    "however often it is asked."
                 ),
                 scopes=("catalog", "purchase"),
                 arguments=Pay,
@@ -64,15 +85,17 @@ class Payments:
         if not checkout.cart.payable:
             raise AddressMissing
         if call.turned_away:
-            return _payment(
-                checkout, PaymentState.NEEDS_CARD, "The person turned the card page away; nothing was charged."
-            )
+            approving = (waited_for or "").startswith(APPROVAL_PREFIX)
+            state = PaymentState.NEEDS_APPROVAL if approving else PaymentState.NEEDS_CARD
+            return _payment(checkout, state, "The person turned the page away; nothing was charged.")
         if checkout.purchase_state not in UNDER_WAY:
             await self._prepare(call, checkout)
         purchase = await self._buy(call, checkout)
         order = await self._note(call, checkout, purchase)
         if purchase.state is PurchaseState.NEEDS_CARD:
-            return await self._ask_for_card(call, checkout, purchase, waited_for)
+            return await self._ask_on_page(call, checkout, _card_page(call, checkout, purchase), waited_for)
+        if (page := _approval_page(call, checkout, purchase)) is not None:
+            return await self._ask_on_page(call, checkout, page, waited_for)
         if order is not None:
             return _paid(order)
         return _outcome(checkout, purchase)
@@ -121,29 +144,51 @@ class Payments:
                 await tx.release_stock(checkout.checkout_id)
         return None
 
-    async def _ask_for_card(
-        self, call: Call, checkout: Checkout, purchase: PurchaseView, waited_for: str | None
+    async def _ask_on_page(
+        self, call: Call, checkout: Checkout, page: Page, waited_for: str | None
     ) -> PaymentView | Pause:
         """By the client's own way of showing a link. Who was just sent to this very page is not sent there again."""
-        url, capture_id = purchase.card_url, purchase.capture_id
-        if url is None or capture_id is None:
-            raise Unavailable
-        total = written(checkout.cart.total_minor, checkout.cart.currency)
-        if waited_for == capture_id:
-            message = (
-                f"The card page was shown but is not finished. When the person has entered the card: pay again. {url}"
-            )
-            return _payment(checkout, PaymentState.NEEDS_CARD, message, card_url=url)
+        if waited_for == page.page_id:
+            return page.view(checkout, f"{page.unfinished} {page.url}")
         if call.links is Links.AS_TEXT:
-            message = f"Give the person this link to enter a card for {total}, and call pay again afterwards: {url}"
-            return _payment(checkout, PaymentState.NEEDS_CARD, message, card_url=url)
-        message = f"{call.pack.brand.name} needs a card to take {total}. Card details are entered on this page only."
+            return page.view(checkout, f"{page.as_text} {page.url}")
         paused_call_id = new_id("psd")
         if call.links is Links.AS_INPUT:
             expires_at = self._clock.now() + timedelta(seconds=PAUSE_SECONDS)
             async with self._store.transaction(call.owner.tenant_id) as tx:
-                await tx.pause_call(paused_call_id, checkout.checkout_id, capture_id, expires_at=expires_at)
-        return Pause(url=url, message=message, elicitation_id=capture_id, paused_call_id=paused_call_id)
+                await tx.pause_call(paused_call_id, checkout.checkout_id, page.page_id, expires_at=expires_at)
+        return Pause(url=page.url, message=page.why, elicitation_id=page.page_id, paused_call_id=paused_call_id)
+
+
+def _card_page(call: Call, checkout: Checkout, purchase: PurchaseView) -> Page:
+    if purchase.card_url is None or purchase.capture_id is None:
+        raise Unavailable
+    total = written(checkout.cart.total_minor, checkout.cart.currency)
+    return Page(
+        page_id=purchase.capture_id,
+        url=purchase.card_url,
+        state=PaymentState.NEEDS_CARD,
+        why=f"{call.pack.brand.name} needs a card to take {total}. Card details are entered on this page only.",
+        as_text=f"Give the person this link to enter a card for {total}, and call pay again afterwards:",
+        unfinished="The card page was shown but is not finished. When the person has entered the card: pay again.",
+    )
+
+
+def _approval_page(call: Call, checkout: Checkout, purchase: PurchaseView) -> Page | None:
+    """None unless the person's approval is what is missing, and the gateway has asked for it."""
+    remedies = purchase.decision.remedies if purchase.decision is not None else []
+    asked = next((remedy for remedy in remedies if remedy.kind is RemedyKind.APPROVAL), None)
+    if purchase.state is not PurchaseState.DENIED or asked is None or asked.url is None or asked.approval_id is None:
+        return None
+    total = written(checkout.cart.total_minor, checkout.cart.currency)
+    return Page(
+        page_id=asked.approval_id,
+        url=asked.url,
+        state=PaymentState.NEEDS_APPROVAL,
+        why=f"You wanted to be asked about payments like this: {total} to {call.pack.brand.name}.",
+        as_text=f"Give the person this link to approve {total}, and call pay again afterwards:",
+        unfinished="The person has not answered yet. When they have approved on this page: pay again.",
+    )
 
 
 def _paid(order: Order) -> PaymentView:
@@ -158,7 +203,9 @@ def _paid(order: Order) -> PaymentView:
     )
 
 
-def _payment(checkout: Checkout, state: PaymentState, message: str, *, card_url: str = "") -> PaymentView:
+def _payment(
+    checkout: Checkout, state: PaymentState, message: str, *, card_url: str = "", approval_url: str = ""
+) -> PaymentView:
     return PaymentView(
         checkout_id=checkout.checkout_id,
         state=state,
@@ -166,6 +213,7 @@ def _payment(checkout: Checkout, state: PaymentState, message: str, *, card_url:
         amount_minor=checkout.cart.total_minor,
         currency=checkout.cart.currency,
         card_url=card_url,
+        approval_url=approval_url,
     )
 
 

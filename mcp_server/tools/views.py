@@ -21,6 +21,11 @@ SENTENCES: dict[Reason, str] = {
     Reason.MANDATE_EXPIRED: "The person's consent to purchases has run out.",
     Reason.OVER_PAYMENT_CAP: "The total is over the limit the person set for one payment.",
     Reason.OVER_DAY_CAP: "The total would go over the limit the person set for a day.",
+    Reason.OVER_WINDOW_CAP: "The total would go over the limit the person set for the last hours or days together.",
+    Reason.OVER_WINDOW_COUNT: "The person's limit for how many purchases in a time is used up.",
+    Reason.APPROVAL_NEEDED: "The person wants to be asked about a payment of this size.",
+    Reason.APPROVAL_REFUSED: "The person refused exactly this payment.",
+    Reason.PURPOSE_NOT_COVERED: "The person's consent does not cover what is in this cart.",
     Reason.CURRENCY_NOT_COVERED: "The person agreed to another currency.",
     Reason.PAYEE_NOT_COVERED: "The person's consent does not cover this brand.",
     Reason.CALLER_NOT_COVERED: "The person's consent does not cover this assistant.",
@@ -93,6 +98,11 @@ def _remedy_sentence(remedy: Remedy) -> str:
     if remedy.kind is RemedyKind.LOWER_AMOUNT:
         most = written(remedy.amount_minor_max or 0, remedy.currency or "")
         return f"A total of at most {most} would be allowed."
+    if remedy.kind is RemedyKind.APPROVAL:
+        where = f" at {remedy.url}" if remedy.url else ""
+        return f"It would be allowed after the person approves it{where}."
+    if remedy.kind is RemedyKind.WAIT_UNTIL:
+        return f"It would be allowed from {remedy.until:%Y-%m-%d %H:%M} UTC on."
     if remedy.kind is RemedyKind.NEW_MANDATE:
         return "It would be allowed after the person connects this assistant again and agrees to purchases like this."
     return "It would be allowed with a fresh price: call update_checkout without changes, then pay again."

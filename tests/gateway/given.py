@@ -7,7 +7,17 @@ from typing import Any
 from gateway.assurance import Evidence, EvidenceKind
 from gateway.callers import Caller, CallerKind
 from gateway.contract import AssuranceLevel
-from gateway.facts import ConversationFacts, MandateFacts, PersonFacts, PurchaseFacts, QuoteFacts, RefundFacts
+from gateway.facts import (
+    ApprovalFacts,
+    ApprovalState,
+    ConversationFacts,
+    MandateFacts,
+    PersonFacts,
+    PurchaseFacts,
+    QuoteFacts,
+    RefundFacts,
+)
+from gateway.windows import CAP_MINOR_MAX, Taken, Window
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 BRAND = "brd_larkspur"
@@ -51,20 +61,29 @@ def quote(**changes: Any) -> QuoteFacts:
         cart_sha256=CART,
         amount_minor=4_000,
         currency="USD",
+        purposes=("goods",),
         expires_at=NOW + timedelta(minutes=30),
     )
     return replace(facts, **changes)
+
+
+def taken(today_minor: int = 0, in_window_minor: int = 0, bought_in_window: int = 0) -> Taken:
+    return Taken(today_minor=today_minor, in_window_minor=in_window_minor, bought_in_window=bought_in_window)
 
 
 def mandate(**changes: Any) -> MandateFacts:
     facts = MandateFacts(
         mandate_id="mnd_one",
         subject_id=SUBJECT,
-        brand_id=BRAND,
+        payees=(BRAND,),
+        purposes=("goods", "services"),
         currency="USD",
         payment_cap_minor=5_000,
         day_cap_minor=9_000,
-        taken_today_minor=0,
+        window=Window(),
+        approval_above_minor=CAP_MINOR_MAX,
+        taken=taken(),
+        relief=None,
         delegates=(f"agents:{BRAND}",),
         revoked=False,
         expires_at=NOW + timedelta(days=30),
@@ -82,6 +101,18 @@ def purchase(**changes: Any) -> PurchaseFacts:
         mandate=mandate(),
     )
     return replace(facts, **changes)
+
+
+def to_approve(state: ApprovalState, **changes: Any) -> PurchaseFacts:
+    """Above the threshold, with this answer to exactly this."""
+    facts = purchase(mandate=mandate(approval_above_minor=3_999))
+    approval = ApprovalFacts(
+        approval_id="apr_one",
+        state=state,
+        parameters_sha256=facts.parameters_sha256,
+        expires_at=NOW + timedelta(minutes=15),
+    )
+    return replace(facts, approval=replace(approval, **changes))
 
 
 def unknown_person(**changes: Any) -> PurchaseFacts:

@@ -12,7 +12,8 @@ from typing import Final
 
 from gateway.callers import Caller, CallerKind
 from gateway.contract import AssuranceLevel, Reason, RemedyKind
-from gateway.facts import MandateFacts, PersonFacts, PurchaseFacts, RefundFacts
+from gateway.facts import ApprovalFacts, ApprovalState, MandateFacts, PersonFacts, PurchaseFacts, RefundFacts
+from gateway.windows import Taken, Window
 
 COUNTABLE: Final = range(-(2**63), 2**63)
 """What the engine can count in: 64 bits with a sign."""
@@ -47,6 +48,7 @@ class Way:
     kind: RemedyKind
     level: AssuranceLevel | None = None
     amount_minor: int | None = None
+    until: datetime | None = None
 
 
 def purchase(facts: PurchaseFacts, now: datetime) -> Answer:
@@ -63,13 +65,16 @@ def purchase(facts: PurchaseFacts, now: datetime) -> Answer:
         Reason.QUOTE_EXPIRED: _over(quote.expires_at, now),
         Reason.CART_CHANGED: facts.cart_sha256 != quote.cart_sha256,
         Reason.PAYEE_NOT_COVERED: facts.conversation.brand_id != quote.brand_id,
+        Reason.APPROVAL_REFUSED: _answered(facts, ApprovalState.REFUSED),
+        Reason.PURPOSE_NOT_COVERED: not quote.purposes,
         Reason.NO_MANDATE: subject_id is not None and (mandate is None or mandate.subject_id != subject_id),
     }
     if mandate is None:
         return _answer(objections, otherwise=None)
     against = _objections_of_mandate(mandate, facts, now)
     together = {reason: objections.get(reason, False) or against.get(reason, False) for reason in Reason}
-    sound = quote.amount_minor > 0 and mandate.taken_today_minor >= 0
+    counts = (mandate.taken.today_minor, mandate.taken.in_window_minor, mandate.taken.bought_in_window)
+    sound = quote.amount_minor > 0 and min(counts) >= 0
     return _answer(together, otherwise=Reason.WITHIN_MANDATE if sound else None)
 
 
@@ -150,6 +155,16 @@ def purchase_after(facts: PurchaseFacts, way: Way) -> PurchaseFacts:
             return _purchase_at(facts, way.level or facts.level)
         case RemedyKind.LOWER_AMOUNT:
             return replace(facts, quote=replace(facts.quote, amount_minor=way.amount_minor or 0))
+        case RemedyKind.APPROVAL:
+            yes = ApprovalFacts(
+                approval_id="apr_reference",
+                state=ApprovalState.APPROVED,
+                parameters_sha256=facts.parameters_sha256,
+                expires_at=END_OF_TIME,
+            )
+            return replace(facts, approval=yes)
+        case RemedyKind.WAIT_UNTIL:
+            return _once_there_is_room(facts)
         case RemedyKind.NEW_MANDATE:
             return _with_covering_mandate(facts)
         case RemedyKind.NEW_QUOTE:
@@ -171,22 +186,47 @@ def _countable(facts: PurchaseFacts) -> bool:
         numbers += [
             facts.mandate.payment_cap_minor,
             facts.mandate.day_cap_minor,
-            facts.mandate.taken_today_minor,
             facts.mandate.day_cap_minor - facts.quote.amount_minor,
+            facts.mandate.window.seconds,
+            facts.mandate.window.cap_minor,
+            facts.mandate.window.cap_minor - facts.quote.amount_minor,
+            facts.mandate.window.count_max,
+            facts.mandate.approval_above_minor,
+            *_counted(facts.mandate.taken),
+            *([] if facts.mandate.relief is None else _counted(facts.mandate.relief.taken)),
         ]
     return all(number in COUNTABLE for number in numbers)
 
 
+def _counted(taken: Taken) -> list[int]:
+    return [taken.today_minor, taken.in_window_minor, taken.bought_in_window]
+
+
+def _answered(facts: PurchaseFacts, state: ApprovalState) -> bool:
+    """Whether this person said so about exactly this: nothing about it may have changed since."""
+    return (
+        facts.approval is not None
+        and facts.approval.state is state
+        and facts.approval.parameters_sha256 == facts.parameters_sha256
+    )
+
+
 def _objections_of_mandate(mandate: MandateFacts, facts: PurchaseFacts, now: datetime) -> dict[Reason, bool]:
-    quote = facts.quote
+    quote, taken = facts.quote, mandate.taken
+    approved = _answered(facts, ApprovalState.APPROVED) and facts.approval is not None
+    in_time = approved and facts.approval is not None and not _over(facts.approval.expires_at, now)
     return {
         Reason.CALLER_NOT_COVERED: not _names_of(facts.caller) & set(mandate.delegates),
-        Reason.PAYEE_NOT_COVERED: mandate.brand_id != quote.brand_id,
+        Reason.PAYEE_NOT_COVERED: quote.brand_id not in mandate.payees,
+        Reason.PURPOSE_NOT_COVERED: bool(set(quote.purposes) - set(mandate.purposes)),
         Reason.CURRENCY_NOT_COVERED: mandate.currency != quote.currency,
         Reason.MANDATE_REVOKED: mandate.revoked,
         Reason.MANDATE_EXPIRED: _over(mandate.expires_at, now),
         Reason.OVER_PAYMENT_CAP: quote.amount_minor > mandate.payment_cap_minor,
-        Reason.OVER_DAY_CAP: mandate.taken_today_minor + quote.amount_minor > mandate.day_cap_minor,
+        Reason.OVER_DAY_CAP: taken.today_minor + quote.amount_minor > mandate.day_cap_minor,
+        Reason.OVER_WINDOW_CAP: taken.in_window_minor + quote.amount_minor > mandate.window.cap_minor,
+        Reason.OVER_WINDOW_COUNT: taken.bought_in_window + 1 > mandate.window.count_max,
+        Reason.APPROVAL_NEEDED: quote.amount_minor > mandate.approval_above_minor and not in_time,
     }
 
 
@@ -227,18 +267,32 @@ def _purchase_at(facts: PurchaseFacts, level: AssuranceLevel) -> PurchaseFacts:
     return _with_covering_mandate(replace(facts, level=level, conversation=somebody))
 
 
+def _once_there_is_room(facts: PurchaseFacts) -> PurchaseFacts:
+    """Later, with today's cart at a price quoted then."""
+    if facts.mandate is None or facts.mandate.relief is None:
+        return facts
+    mandate = replace(facts.mandate, taken=facts.mandate.relief.taken, relief=None)
+    quote = replace(facts.quote, cart_sha256=facts.cart_sha256, expires_at=END_OF_TIME)
+    return replace(facts, mandate=mandate, quote=quote)
+
+
 def _with_covering_mandate(facts: PurchaseFacts) -> PurchaseFacts:
     subject_id = facts.conversation.subject_id
     if subject_id is None:
         return facts
+    amount = facts.quote.amount_minor
     covering = MandateFacts(
         mandate_id="mnd_reference",
         subject_id=subject_id,
-        brand_id=facts.quote.brand_id,
+        payees=(facts.quote.brand_id,),
+        purposes=facts.quote.purposes,
         currency=facts.quote.currency,
-        payment_cap_minor=facts.quote.amount_minor,
-        day_cap_minor=facts.quote.amount_minor,
-        taken_today_minor=0,
+        payment_cap_minor=amount,
+        day_cap_minor=amount,
+        window=Window(cap_minor=amount),
+        approval_above_minor=amount,
+        taken=Taken(today_minor=0, in_window_minor=0, bought_in_window=0),
+        relief=None,
         delegates=tuple(sorted(_names_of(facts.caller))),
         revoked=False,
         expires_at=END_OF_TIME,
@@ -249,8 +303,18 @@ def _with_covering_mandate(facts: PurchaseFacts) -> PurchaseFacts:
 def _purchase_changes(facts: PurchaseFacts, now: datetime) -> list[Way]:
     ways = [Way(RemedyKind.NEW_MANDATE), Way(RemedyKind.NEW_QUOTE)]
     if facts.mandate is not None:
-        left = min(facts.mandate.payment_cap_minor, facts.mandate.day_cap_minor - facts.mandate.taken_today_minor)
+        mandate, taken = facts.mandate, facts.mandate.taken
+        if mandate.relief is not None:
+            ways.insert(0, Way(RemedyKind.WAIT_UNTIL, until=mandate.relief.at))
+        if not _answered(facts, ApprovalState.REFUSED):
+            ways.insert(0, Way(RemedyKind.APPROVAL))
+        left = min(
+            mandate.payment_cap_minor,
+            mandate.day_cap_minor - taken.today_minor,
+            mandate.window.cap_minor - taken.in_window_minor,
+            mandate.approval_above_minor,
+        )
         lower = min(left, facts.quote.amount_minor - 1)
         if lower > 0:
             ways.insert(0, Way(RemedyKind.LOWER_AMOUNT, amount_minor=lower))
-    return [way for way in ways if purchase(purchase_after(facts, way), now).allowed]
+    return [way for way in ways if purchase(purchase_after(facts, way), way.until or now).allowed]

@@ -5,6 +5,7 @@ Numbers and times lie on and beside their boundaries.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from gateway.callers import Caller, CallerKind
 from gateway.contract import AssuranceLevel
-from gateway.facts import MandateFacts, PersonFacts, PurchaseFacts, RefundFacts
+from gateway.facts import ApprovalFacts, ApprovalState, MandateFacts, PersonFacts, PurchaseFacts, RefundFacts
+from gateway.windows import Relief, Window
 from tests.gateway import given
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
@@ -25,12 +27,15 @@ ENOUGH = (AssuranceLevel.VERIFIED, AssuranceLevel.STRONG, AssuranceLevel.CONFIRM
 Pick = Callable[..., Any]
 PURCHASE_PARTS = (
     "kind", "scopes", "brands", "conversation", "subject", "level", "cart", "quote_end", "amount", "mandate",
-    "mandate_subject", "mandate_brand", "currency", "delegates", "revoked", "mandate_end", "payment_cap", "taken",
-    "day_cap",
+    "mandate_subject", "payees", "currency", "delegates", "revoked", "mandate_end", "payment_cap", "taken",
+    "day_cap", "window_cap", "window_taken", "count", "relief", "purposes", "threshold", "approval_state",
+    "approval_for", "approval_end",
 )  # fmt: skip
 PERSON_PARTS = ("kind", "scopes", "brands", "subject", "level")
 REFUND_PARTS = ("kind", "scopes", "brands", "paid", "amount")
 WRONG_AT_ONCE_MAX = 3
+LATER = Relief(at=given.NOW + timedelta(minutes=20), taken=given.taken())
+FULL_LATER = Relief(at=given.NOW + timedelta(days=2), taken=given.taken(HIGHEST, HIGHEST, HIGHEST))
 
 
 def picking(draw: st.DrawFn, parts: tuple[str, ...]) -> Pick:
@@ -76,6 +81,7 @@ def purchases(draw: st.DrawFn) -> tuple[PurchaseFacts, datetime]:
     living, over = ends(now)
     amount = pick("amount", (1, 2, 4_000, 2**62, HIGHEST), (0, -1, -4_000, LOWEST, LOWEST + 1, HIGHEST + 1, LOWEST - 1))
     caller_id = caller(pick)
+    mandate = _mandate(pick, caller_id, amount, (living, over)) if pick("mandate", (True,), (False,)) else None
     facts = given.purchase(
         caller=caller_id,
         conversation=given.conversation(
@@ -84,28 +90,57 @@ def purchases(draw: st.DrawFn) -> tuple[PurchaseFacts, datetime]:
         ),
         level=pick("level", ENOUGH, LOW),
         cart_sha256=pick("cart", (given.CART,), ("b" * 64, "")),
-        quote=given.quote(amount_minor=amount, expires_at=pick("quote_end", living, over)),
-        mandate=_mandate(pick, caller_id, amount, (living, over)) if pick("mandate", (True,), (False,)) else None,
+        quote=given.quote(
+            amount_minor=amount,
+            expires_at=pick("quote_end", living, over),
+            purposes=pick("purposes", (("goods",), ("services", "goods")), ((), ("travel",), ("goods", "travel"))),
+        ),
+        mandate=mandate,
     )
-    return facts, now
+    return replace(facts, approval=_approval(pick, facts, (living, over))), now
+
+
+def _approval(
+    pick: Pick, facts: PurchaseFacts, end: tuple[tuple[datetime, ...], tuple[datetime, ...]]
+) -> ApprovalFacts | None:
+    """Mostly there, given, and for exactly this: a threshold is then no hindrance."""
+    state = pick("approval_state", (ApprovalState.APPROVED,), (None, *ApprovalState))
+    if state is None:
+        return None
+    return ApprovalFacts(
+        approval_id="apr_one",
+        state=state,
+        parameters_sha256=pick("approval_for", (facts.parameters_sha256,), ("c" * 64, "")),
+        expires_at=pick("approval_end", *end),
+    )
 
 
 def _mandate(
     pick: Pick, caller: Caller, amount: int, end: tuple[tuple[datetime, ...], tuple[datetime, ...]]
 ) -> MandateFacts:
     taken = pick("taken", (0, 1, 5_000), (-1, LOWEST, HIGHEST, HIGHEST + 1))
+    in_window = pick("window_taken", (0, 1, 7_000), (-1, LOWEST, HIGHEST, HIGHEST + 1))
+    count, often = pick(
+        "count", ((0, 1), (4, 5), (4, 10_000)), ((5, 5), (6, 5), (-1, 5), (LOWEST, 5), (HIGHEST + 1, 5))
+    )
+    room = in_window + amount
     is_agent = caller.kind is CallerKind.AGENT
     delegate = f"agents:{given.BRAND}" if is_agent else caller.client_id
     stranger = caller.client_id if is_agent else f"agents:{given.BRAND}"
     return given.mandate(
         subject_id=pick("mandate_subject", (given.SUBJECT,), ("sub_eve", "sub_somebody")),
-        brand_id=pick("mandate_brand", (given.BRAND,), (OTHER_BRAND,)),
+        payees=pick("payees", ((given.BRAND,), (given.BRAND, OTHER_BRAND)), ((), (OTHER_BRAND,))),
         currency=pick("currency", ("USD",), ("EUR", "usd")),
         payment_cap_minor=pick("payment_cap", (amount, amount + 1), (amount - 1, 0, LOWEST, HIGHEST, HIGHEST + 1)),
         day_cap_minor=pick(
             "day_cap", (taken + amount, taken + amount + 1), (taken + amount - 1, 0, LOWEST, HIGHEST, LOWEST - 1)
         ),
-        taken_today_minor=taken,
+        window=Window(
+            cap_minor=pick("window_cap", (room, room + 1), (room - 1, 0, LOWEST, HIGHEST, LOWEST - 1)), count_max=often
+        ),
+        approval_above_minor=pick("threshold", (amount, amount - 1), (0, amount + 1, LOWEST, HIGHEST + 1)),
+        taken=given.taken(taken, in_window, count),
+        relief=pick("relief", (None, LATER), (FULL_LATER,)),
         delegates=pick("delegates", ((delegate,), ("ast_x", delegate, delegate)), ((), (stranger,))),
         revoked=pick("revoked", (False,), (True,)),
         expires_at=pick("mandate_end", *end),

@@ -44,9 +44,9 @@ DENIED = {
     "revoked": (given.purchase(mandate=given.mandate(revoked=True)), [Reason.MANDATE_REVOKED]),
     "expired": (given.purchase(mandate=given.mandate(expires_at=NOW)), [Reason.MANDATE_EXPIRED]),
     "one cent over": (given.purchase(quote=given.quote(amount_minor=5_001)), [Reason.OVER_PAYMENT_CAP]),
-    "day is full": (given.purchase(mandate=given.mandate(taken_today_minor=5_001)), [Reason.OVER_DAY_CAP]),
+    "day is full": (given.purchase(mandate=given.mandate(taken=given.taken(5_001))), [Reason.OVER_DAY_CAP]),
     "other currency": (given.purchase(quote=given.quote(currency="EUR")), [Reason.CURRENCY_NOT_COVERED]),
-    "other payee": (given.purchase(mandate=given.mandate(brand_id="brd_other")), [Reason.PAYEE_NOT_COVERED]),
+    "other payee": (given.purchase(mandate=given.mandate(payees=("brd_other",))), [Reason.PAYEE_NOT_COVERED]),
     "not delegated": (given.purchase(mandate=given.mandate(delegates=("ast_x",))), [Reason.CALLER_NOT_COVERED]),
     "no scope": (given.purchase(caller=given.agent(scopes=frozenset())), [Reason.SCOPE_MISSING]),
     "quote ran out": (given.purchase(quote=given.quote(expires_at=NOW)), [Reason.QUOTE_EXPIRED]),
@@ -108,7 +108,7 @@ def test_over_the_cap_the_highest_amount_that_would_pass_is_found():
 
 
 def test_what_was_taken_today_lowers_the_amount_that_would_pass():
-    facts = given.purchase(mandate=given.mandate(taken_today_minor=8_999))
+    facts = given.purchase(mandate=given.mandate(taken=given.taken(8_999)))
 
     decision = decide_purchase(CEDAR, facts, NOW)
 
@@ -116,7 +116,7 @@ def test_what_was_taken_today_lowers_the_amount_that_would_pass():
 
 
 def test_a_full_day_leaves_no_lower_amount():
-    facts = given.purchase(mandate=given.mandate(taken_today_minor=9_000))
+    facts = given.purchase(mandate=given.mandate(taken=given.taken(9_000)))
 
     decision = decide_purchase(CEDAR, facts, NOW)
 

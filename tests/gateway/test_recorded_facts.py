@@ -14,9 +14,19 @@ from gateway import decide
 from gateway.assurance import Evidence
 from gateway.callers import Caller
 from gateway.cedar import Cedar
-from gateway.facts import ConversationFacts, MandateFacts, PersonFacts, PurchaseFacts, QuoteFacts, RefundFacts
+from gateway.facts import (
+    ApprovalFacts,
+    ApprovalState,
+    ConversationFacts,
+    MandateFacts,
+    PersonFacts,
+    PurchaseFacts,
+    QuoteFacts,
+    RefundFacts,
+)
 from gateway.recorded_facts import QuestionUnreadable, person_facts, purchase_facts, question_of, refund_facts
 from gateway.replay import Entry, decide_again, same_again
+from gateway.windows import Relief, Taken, Window
 from infra.chassis.canonical import canonical_json
 from tests.gateway import given
 
@@ -39,13 +49,15 @@ def any_of(kind: type[Any], **given_fields: Any) -> Any:
 
 CALLERS = any_of(Caller, tenant_id=st.just(TENANT), brand_ids=st.frozensets(ANY_OF[str]))
 CONVERSATIONS = any_of(ConversationFacts, tenant_id=st.just(TENANT), evidence=st.lists(any_of(Evidence), max_size=2))
-MANDATES = any_of(MandateFacts)
+TAKEN = any_of(Taken)
+MANDATES = any_of(MandateFacts, window=any_of(Window), taken=TAKEN, relief=st.none() | any_of(Relief, taken=TAKEN))
 PURCHASES = any_of(
     PurchaseFacts,
     caller=CALLERS,
     conversation=CONVERSATIONS,
     quote=any_of(QuoteFacts),
     mandate=st.none() | MANDATES,
+    approval=st.none() | any_of(ApprovalFacts, state=st.sampled_from(ApprovalState)),
 )
 PERSONS = any_of(PersonFacts, caller=CALLERS, conversation=CONVERSATIONS)
 REFUNDS = any_of(RefundFacts, caller=CALLERS)
@@ -58,7 +70,7 @@ def recorded(decision: decide.Decision) -> Entry:
 
 
 @pytest.mark.control("UC-D.14")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @over(facts=PURCHASES, now=MOMENTS)
 def test_a_purchase_decided_again_from_its_own_entry_is_the_same_to_the_byte(facts: PurchaseFacts, now: datetime):
     entry = recorded(decide.decide_purchase(CEDAR, facts, now))
@@ -87,7 +99,7 @@ def test_what_is_decided_about_a_person_is_the_same_again_to_the_byte(action: st
 
 
 def test_facts_that_a_question_holds_come_back_as_they_were():
-    facts = given.purchase()
+    facts = given.to_approve(ApprovalState.APPROVED)
     question = decide.decide_purchase(CEDAR, facts, given.NOW).question
 
     again = purchase_facts(question, TENANT)

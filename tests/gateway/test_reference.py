@@ -34,7 +34,7 @@ def level_of(name: LevelName | None) -> AssuranceLevel | None:
 
 
 def ways(remedies: tuple[Remedy, ...]) -> list[Way]:
-    return [Way(remedy.kind, level_of(remedy.level), remedy.amount_minor_max) for remedy in remedies]
+    return [Way(remedy.kind, level_of(remedy.level), remedy.amount_minor_max, remedy.until) for remedy in remedies]
 
 
 @cases(1_000)
@@ -57,7 +57,7 @@ def _the_remedies_mend(decision: Decision, facts: PurchaseFacts, now: datetime) 
     singles = [way for way in named if way.kind is not RemedyKind.STEP_UP]
     mended = reference.purchase_after(facts, first[0]) if first else facts
     for way in singles:
-        assert decide_purchase(CEDAR, reference.purchase_after(mended, way), now).allowed
+        assert decide_purchase(CEDAR, reference.purchase_after(mended, way), way.until or now).allowed
     if first and not singles:
         assert decide_purchase(CEDAR, mended, now).allowed
     for way in singles:

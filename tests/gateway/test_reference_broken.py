@@ -27,7 +27,7 @@ from tests.gateway.reference_cases import HIGHEST, LOWEST, people, purchases, re
 from tests.gateway.test_reference import CEDAR
 from tests.support.cases import cases
 
-CORPUS_CASES = 1_000
+CORPUS_CASES = 2_000
 WEIGHED = sorted(GROUPS) + ["purchase"] * len(GROUPS)
 """Half of the questions are about purchases: they have by far the most conditions."""
 
@@ -143,7 +143,7 @@ NEIGHBOUR = {"<=": "<", ">": ">="}
 """One step off, where that is not made up for by the other half of the rule."""
 CONDITION = re.compile(
     r"(?P<operator>[=!<>]=|(?<![<=>!])[<>](?!=))"
-    r"|(?P<negated>!?)(?P<call>(?:\[[^\]]*\]|\b[\w.]+)\.contains(?:Any)?\()"
+    r"|(?P<negated>!?)(?P<call>(?:\[[^\]]*\]|\b[\w.]+)\.(?:contains(?:Any|All)?|isEmpty)\()"
     r"|(?P<flag_negated>!?)(?P<flag>\b(?:resource\.paid|context\.mandate\.revoked)\b)"
     r"|(?P<when>\b(?:when|unless)(?= \{))"
 )
