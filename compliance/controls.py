@@ -129,14 +129,6 @@ DECISIONS = (
         not_claimed="A cap over several tenants or currencies of one person.",
     ),
     Control(
-        id="UC-D.41",
-        title="An approval is for one payment",
-        sources=("ASVS 2.3.1", "ASVS 8.2.2"),
-        claim="Above a threshold the person is asked: about exactly this cart, price, payee, mandate and caller, for a "
-        "quarter of an hour; the first answer holds, and it pays once.",
-        not_claimed="That the person reads it.",
-    ),
-    Control(
         id="UC-D.3",
         title="Nobody names a price, a person or a tier",
         sources=("ASVS 2.2.2", "ASVS 8.2.3"),

@@ -84,7 +84,7 @@ def reasons(view: dict[str, Any]) -> list[str]:
     return list(view["decision"]["reasons"])
 
 
-@pytest.mark.control("UC-D.41")
+@pytest.mark.control("UC-D.2")
 async def test_a_person_sees_exactly_what_is_asked_approves_it_and_it_is_paid(new_shop: Shop, ada: Person):
     checkout = await new_shop.checkout(4_000)
 
@@ -117,7 +117,7 @@ async def test_asking_again_while_the_question_is_open_is_the_same_question(new_
     assert len(await new_shop.rows("SELECT 1 FROM approvals")) == 1
 
 
-@pytest.mark.control("UC-D.41")
+@pytest.mark.control("UC-D.2")
 async def test_a_refusal_holds_for_exactly_this_and_is_final(new_shop: Shop, ada: Person):
     checkout = await new_shop.checkout(4_000)
     remedy = await ada.asked(checkout)
@@ -134,7 +134,7 @@ async def test_a_refusal_holds_for_exactly_this_and_is_final(new_shop: Shop, ada
     assert await new_shop.taken(ada.talk) == 0
 
 
-@pytest.mark.control("UC-D.41")
+@pytest.mark.control("UC-D.2")
 async def test_of_approve_and_refuse_at_once_one_holds_and_both_are_told_which(new_shop: Shop, ada: Person):
     page = await ada.page(await ada.asked(await new_shop.checkout(4_000)))
 
@@ -152,7 +152,7 @@ async def test_of_approve_and_refuse_at_once_one_holds_and_both_are_told_which(n
 
 
 @pytest.mark.parametrize("change", [{"amount_minor": 4_001}, {"amount_minor": 3_999}, {"cart_sha256": "cd" * 32}])
-@pytest.mark.control("UC-D.41")
+@pytest.mark.control("UC-D.2")
 async def test_a_changed_amount_or_cart_needs_another_approval(new_shop: Shop, ada: Person, change: dict[str, Any]):
     checkout = await new_shop.checkout(4_000)
     first = await ada.asked(checkout)
@@ -167,7 +167,7 @@ async def test_a_changed_amount_or_cart_needs_another_approval(new_shop: Shop, a
     assert await new_shop.taken(ada.talk) == 0
 
 
-@pytest.mark.control("UC-D.41")
+@pytest.mark.control("UC-D.2")
 async def test_an_approval_pays_for_one_checkout_only_and_one_charge(new_shop: Shop, ada: Person):
     checkout, other = await new_shop.checkout(4_000), await new_shop.checkout(4_000)
     await ada.answer(await ada.asked(checkout), "approve")
@@ -215,7 +215,7 @@ async def test_an_approval_not_used_in_time_has_run_out(new_shop: Shop, ada: Per
     assert reasons(view) == ["approval_needed"]
 
 
-@pytest.mark.control("UC-D.41")
+@pytest.mark.control("UC-D.2")
 async def test_an_approval_is_of_no_use_once_its_mandate_is_revoked_or_replaced(new_shop: Shop, ada: Person):
     checkout = await new_shop.checkout(4_000)
     (mandate,) = (await ada.talk.call("GET", "/v1/mandates", conversation_id=ada.talk.conversation_id)).json()[
@@ -245,7 +245,7 @@ async def test_what_waits_for_an_answer_cannot_be_approved_once_the_mandate_is_r
     assert await new_shop.rows("SELECT state FROM approvals") == [{"state": "open"}]
 
 
-@pytest.mark.control("UC-D.41")
+@pytest.mark.control("UC-D.2")
 async def test_another_persons_question_and_an_unknown_one_are_the_same_page(new_shop: Shop, ada: Person):
     remedy = await ada.asked(await new_shop.checkout(4_000))
     eve = await someone(new_shop)

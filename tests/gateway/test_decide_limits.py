@@ -118,7 +118,7 @@ def test_what_was_refused_is_not_offered_for_approval_again():
     ],
     ids=["one cent more", "much more", "another checkout", "another cart", "another caller", "another mandate"],
 )
-@pytest.mark.control("UC-D.41")
+@pytest.mark.control("UC-D.2")
 def test_an_approval_is_for_exactly_what_was_approved(changed: dict[str, Any]):
     approved = given.to_approve(ApprovalState.APPROVED)
 
