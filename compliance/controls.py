@@ -350,6 +350,25 @@ DATA = (
         "that is not. That mcp_server, which chooses checkouts' ids itself, cannot see that one is taken.",
     ),
     Control(
+        id="UC-7.5",
+        title="A list shows what a decision would",
+        sources=("ASVS 8.2.2", "OWASP API1:2023"),
+        claim="Which rows of a list a caller may see is written in policies, which become the condition of the query; "
+        "for random policies, rows and callers it selects what the engine allows row by row. A policy that no query "
+        "can express shows nothing. A list that goes on says so.",
+        not_claimed="That partial evaluation, which Cedar calls experimental, is right: that is why each row that was "
+        "found is decided once more, whole.",
+    ),
+    Control(
+        id="UC-7.6",
+        title="Enforcement points are trusted to enforce, not to know",
+        sources=("AuthZEN Authorization API 1.0", "ASVS 8.3.1"),
+        claim="The AuthZEN listener answers an enforcement point's own bearer and no other, about its tenant's brands "
+        "only. Ids name our objects; no property that is sent becomes a fact. What is decided there is recorded.",
+        not_claimed="Certification by the OpenID Foundation, whose scenario has decisions follow from properties that "
+        "are sent: that is what is refused here.",
+    ),
+    Control(
         id="UC-M.1",
         title="Recall never exceeds what the level permits",
         sources=("GDPR art. 5(1)(f)", "GDPR art. 25"),

@@ -49,7 +49,10 @@ async def _serve(settings: Settings, keys: Keys, *, as_worker: bool) -> None:
     background = [gateway.sweeper.run, gateway.sealer.run, gateway.published.run, gateway.limits.run]
     background += [end_when_orphaned] if as_worker else []
     try:
-        await serve([Listener(gateway.api, settings.bind)], background, shared=as_worker)
+        listeners = [Listener(gateway.api, settings.bind)]
+        if settings.authzen_bind is not None:
+            listeners.append(Listener(gateway.authzen, settings.authzen_bind))
+        await serve(listeners, background, shared=as_worker)
     finally:
         await gateway.close()
 

@@ -8,7 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway import caller_id_routes, enquiry_routes, preparing_routes, routes
 from gateway.approvals import Approvals
+from gateway.authzen.points import Points
+from gateway.authzen.routes import authzen_app
+from gateway.authzen.search import Searches
 from gateway.caller_ids import CallerIds
+from gateway.callers import Callers
 from gateway.captures import Captures
 from gateway.cedar import Cedar
 from gateway.challenges import Codes
@@ -27,7 +31,9 @@ from gateway.factors.metadata import Published
 from gateway.grants import GrantMint
 from gateway.identity import Identity, build_identity
 from gateway.limits.limiter import Limits
+from gateway.listing import Listing
 from gateway.mandates import Mandates
+from gateway.oauth.machines import Machines
 from gateway.overlays import routes as policy_routes
 from gateway.overlays.active import ActiveRules
 from gateway.overlays.versions import Policies
@@ -56,6 +62,8 @@ class Gateway:
     """A built gateway, not yet listening."""
 
     api: ASGIApp
+    authzen: ASGIApp
+    """For enforcement points, on a listener of its own."""
     sweeper: Sweeper
     sealer: Sealer
     published: Published
@@ -85,6 +93,7 @@ class Core:
     preparing: Preparing
     policies: Policies
     caller_ids: CallerIds
+    listing: Listing
 
 
 def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
@@ -118,6 +127,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         mandates=Mandates(engine, deciding, record, clock),
         enquiries=Enquiries(engine, deciding, clock),
         policies=Policies(engine, rules, record, clock),
+        listing=Listing(engine, deciding, record, clock),
         preparing=Preparing(engine, deciding, record, memory, clock),
         caller_ids=CallerIds(engine, conversations, contacts, Carriers(settings.carriers_folder), clock),
     )
@@ -138,6 +148,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     )
     factors = build_factors(settings, engine, contacts, core.conversations, Inbox(peers["inbox"]), record, clock)
     return Gateway(
+        authzen=_authzen(engine, core, identity, settings.authzen_url, clock),
         api=_api(engine, core, identity, factors, record, Witnesses.load(settings.keys_folder)),
         sweeper=Sweeper(engine=engine, charging=charging, refunding=core.refunds, record=record, clock=clock),
         sealer=Sealer(engine, record),
@@ -154,6 +165,12 @@ def _couriers(settings: Settings, peers: Mapping[str, PeerClient]) -> dict[Conta
         ContactKind.EMAIL: Inbox(peers["inbox"]),
         ContactKind.PHONE: Texts(peers["texting"], settings.texting_account, settings.texting_from),
     }
+
+
+def _authzen(engine: AsyncEngine, core: Core, identity: Identity, url: str, clock: Clock) -> ASGIApp:
+    callers: Callers = identity.dependencies["callers"]
+    points = Points(engine, core.enquiries, Machines(engine=engine, clock=clock), clock)
+    return authzen_app(callers, points, Searches(engine, points), url)
 
 
 def _peers(settings: Settings) -> dict[str, PeerClient]:
@@ -180,6 +197,7 @@ def _api(
         "disclosures": core.disclosures,
         "mandates": core.mandates,
         "enquiries": core.enquiries,
+        "listing": core.listing,
         "preparing": core.preparing,
         "caller_ids": core.caller_ids,
         "engine": engine,

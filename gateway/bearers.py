@@ -37,6 +37,8 @@ class CallerKind(StrEnum):
     AGENT = "agent"
     MCP_SERVER = "mcp_server"
     ASSISTANT = "assistant"
+    ENFORCEMENT_POINT = "enforcement_point"
+    """Asks on the AuthZEN listener about others; opens no route of the API."""
 
 
 class BearerRefused(Problem):

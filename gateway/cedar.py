@@ -30,8 +30,12 @@ GROUPS: Final = {
     "forget": "memory",
     "read_mandates": "mandate",
     "revoke_mandate": "mandate",
+    "list_purchases": "mandate",
 }
 """Action → the file in `policies/`. Evaluation is linear in the number of policies, so each group is its own set."""
+ROWS: Final = {"see_purchase": "listing", "see_mandate": "listing", "see_conversation": "listing"}
+"""Action on one row of a list → likewise. Asked with the row unknown too (`Cedar.residuals`)."""
+GROUP_OF: Final = GROUPS | ROWS
 ALLOWING: Final = frozenset({Reason.WITHIN_MANDATE, Reason.WITHIN_LEVEL, Reason.CALLER_MAY})
 log = logs.get_logger()
 ORDER: Final = {reason: place for place, reason in enumerate(Reason)}
@@ -39,6 +43,10 @@ ORDER: Final = {reason: place for place, reason in enumerate(Reason)}
 
 class PoliciesUnusable(Exception):
     """Policies do not parse, do not fit the schema, or give a reason that the contract does not know."""
+
+
+class EvaluationFailed(Exception):
+    """The engine reported an error while it evaluated with something unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,7 @@ class Cedar:
         """From `schema.cedarschema` and `policies/*.cedar` in `folder`. Raises PoliciesUnusable: do not start then."""
         try:
             schema_text = (folder / "schema.cedarschema").read_text()
-            names = sorted(set(GROUPS.values()))
+            names = sorted(set(GROUP_OF.values()))
             texts = {name: (folder / "policies" / f"{name}.cedar").read_text() for name in names}
         except (OSError, UnicodeDecodeError) as error:
             raise PoliciesUnusable(f"{folder}: {type(error).__name__}") from None
@@ -127,7 +135,7 @@ class Cedar:
         return {name: group.texts for name, group in self._groups.items()}
 
     def sha256_for(self, action: str) -> str:
-        return self._groups[GROUPS[action]].sha256
+        return self._groups[GROUP_OF[action]].sha256
 
     def answer(self, question: Question) -> Verdict:
         """Never raises: whatever goes wrong is a deny with EVALUATION_ERROR."""
@@ -136,6 +144,31 @@ class Cedar:
         except Exception as error:  # noqa: BLE001 - an exception while deciding is a deny, whatever it is
             log.warning("evaluation_failed", action=question.action, error=type(error).__name__)
             return Verdict(allowed=False, reasons=(Reason.EVALUATION_ERROR,))
+
+    def residuals(self, question: Question) -> Mapping[str, Any]:
+        """What is left of the policies while the resource is not known; the question's own resource is not looked at.
+
+        Policies in Cedar's JSON form, by their names. Raises EvaluationFailed, PoliciesUnusable. No decision: Cedar's
+        partial evaluation is a preview, so whatever is found by it must be asked about again, whole (`answer`).
+        """
+        policies = self._groups[GROUP_OF[question.action]].policies
+        if policies is None:
+            raise PoliciesUnusable(question.action)
+        result = cedarpy.is_authorized_partial(
+            {
+                "principal": _reference(question.principal),
+                "action": _reference({"type": "Action", "id": question.action}),
+                "resource": None,
+                "context": dict(question.context),
+            },
+            policies,
+            cedarpy.Entities.from_json_str(json.dumps(question.entities), self._schema),
+            self._schema,
+        )
+        if result.diagnostics.errors:
+            raise EvaluationFailed(question.action)
+        residuals: Mapping[str, Any] = result.residuals
+        return residuals
 
     def deciding_policies(self, question: Question) -> frozenset[str]:
         """Which policies gave the answer, as `policy<place in the group's text>`; for tests of the policies."""
@@ -152,7 +185,7 @@ class Cedar:
 
     def _asked(self, question: Question) -> cedarpy.AuthzResult:
         """Raises PoliciesUnusable, and whatever the engine raises."""
-        policies = self._groups[GROUPS[question.action]].policies
+        policies = self._groups[GROUP_OF[question.action]].policies
         if policies is None:
             raise PoliciesUnusable(question.action)
         return cedarpy.is_authorized(
@@ -170,6 +203,11 @@ class Cedar:
     def _laid_over(self, name: str, overlay: str) -> Texts:
         ours = self._groups[name].texts
         return Texts(ours.schema, ours.policies, overlay)
+
+
+def _reference(uid: Mapping[str, str]) -> str:
+    """As Cedar writes it; the partial evaluator takes no other form. The escapes of JSON are Cedar's too."""
+    return f"{uid['type']}::{json.dumps(uid['id'], ensure_ascii=False)}"
 
 
 def syntax_of(name: str, text: str) -> list[dict[str, Any]]:
@@ -209,7 +247,7 @@ def require_restriction(name: str, overlay: str) -> list[dict[str, Any]]:
     those of its group: a rule about another group's would never be asked.
     """
     policies = syntax_of(name, overlay)
-    actions = {action for action, group in GROUPS.items() if group == name}
+    actions = {action for action, group in GROUP_OF.items() if group == name}
     for place, policy in enumerate(policies, 1):
         reason = policy.get("annotations", {}).get("id")
         if policy["effect"] != "forbid":

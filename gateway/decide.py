@@ -244,7 +244,7 @@ def _purchase_question(facts: PurchaseFacts, now: datetime) -> Question:
 def _person_question(action: str, facts: PersonFacts, now: datetime, *, tier: int) -> Question:
     subject_id = facts.conversation.subject_id
     entities = [caller_entity(facts.caller), facts.conversation.entity()]
-    if action in {"read_mandates", "revoke_mandate"}:
+    if action in {"read_mandates", "revoke_mandate", "list_purchases"}:
         resource = {"type": "Subject", "id": subject_id or SOMEBODY}
     else:
         resource = {"type": "Memories", "id": f"{subject_id or 'nobody'}:{tier}"}

@@ -32,6 +32,10 @@ class Deciding:
         self._rules = rules
         self._record = record
 
+    async def standing(self, tx: AsyncConnection, tenant_id: str) -> Cedar:
+        """The tenant's rules, for what is more than one decision: a list's condition, and each of its rows."""
+        return (await self._rules.of_tenant(tx, tenant_id)).active
+
     async def decide(self, tx: AsyncConnection, tenant_id: str, make: Make) -> Decided:
         """Decide by the tenant's rules and write it down. Nothing is decided without an entry in the record.
 

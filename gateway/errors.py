@@ -18,6 +18,7 @@ Problem
 ├── TooManyPolicies        409  a tenant keeps a bounded number of versions
 ├── RequestKeyReused       409  the same request key with another amount
 ├── MemoryRefused          422  the memory does not keep such text
+├── ListNotDecided         503  the policies for a list cannot be carried out
 └── CosignatureRefused     422  no valid cosignature of a trusted witness on a checkpoint of this record
 """
 
@@ -159,3 +160,11 @@ class CosignatureRefused(Problem):
     status = 422
     code = "cosignature_refused"
     detail = "This is not a checkpoint of this record with a valid cosignature of a witness trusted here."
+
+
+class ListNotDecided(Problem):
+    """A policy that no query can express, or one that the query and the engine understand differently."""
+
+    status = 503
+    code = "list_not_decided"
+    detail = "What may be seen in this list cannot be decided at this moment; nothing is shown."

@@ -22,6 +22,7 @@ from gateway.decide import Decision, decide_about_person
 from gateway.deciding import Deciding
 from gateway.disclosures import person_facts
 from gateway.facts import PersonFacts
+from gateway.listing import MANDATE_TABLE, Page, question_in, seen
 from gateway.record.entries import Record
 from gateway.spending import TAKEN
 from gateway.store import note_use
@@ -40,11 +41,18 @@ class Mandates:
         self._record = record
         self._clock = clock
 
-    async def read(self, conversation_id: str | None, caller: Caller) -> MandateList:
+    async def read(self, conversation_id: str | None, page: Page, caller: Caller) -> MandateList:
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             facts, decision, view = await self._decide(tx, "read_mandates", conversation_id, caller)
-            found = await mandates_of(tx, facts, self._clock.now()) if decision.allowed else []
-        return MandateList(decision=view, mandates=found)
+            if not decision.allowed:
+                return MandateList(decision=view, mandates=[])
+            now = self._clock.now()
+            question = question_in("see_mandate", facts, now)
+            cedar = await self._deciding.standing(tx, caller.tenant_id)
+            found = await seen(tx, cedar, MANDATE_TABLE, question, page, tenant_id=caller.tenant_id)
+            views = {mandate.mandate_id: mandate for mandate in await mandates_of(tx, facts, now)}
+        shown = [views[row["row_id"]] for row in found.rows]
+        return MandateList(decision=view, mandates=shown, next_after=found.next_after)
 
     async def revoke(self, mandate_id: str, request: RevocationRequest, caller: Caller) -> RevocationView:
         """Raises NotFound for a mandate that is not this person's with this brand."""

@@ -22,6 +22,7 @@ from infra.chassis.engine import create_engine
 from infra.chassis.secret import Secret
 
 AGENT_SCOPES: Final = frozenset({"conversation", "purchase", "memory", "refund", "record", "policy"})
+ENFORCEMENT_POINT_SCOPES: Final = ("access",)
 MCP_SERVER_SCOPES: Final = ("exchange", "purchase.read", "quote")
 JWK_MEMBERS: Final = frozenset({"kty", "crv", "x", "y", "kid", "use", "alg"})
 
@@ -73,6 +74,10 @@ class LimitEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     burst: Annotated[int, msgspec.Meta(ge=1, le=BURST_MAX)]
 
 
+class EnforcementPointEntry(McpServerEntry, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Asks on the AuthZEN listener about everything of these brands: trusted to enforce what it is answered."""
+
+
 class TenantEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tenant_id: Identifier
     name: Name
@@ -81,6 +86,7 @@ class TenantEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     mcp_servers: list[McpServerEntry] = []
     limits: list[LimitEntry] | None = None
     """In place of those the tenant has; an empty list leaves it the defaults."""
+    enforcement_points: list[EnforcementPointEntry] = []
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -111,7 +117,7 @@ async def provision(owner_url: Secret[str], content: bytes, clock: Clock) -> Pro
                 await _write_client(tx, server, CallerKind.MCP_SERVER, MCP_SERVER_SCOPES, None, clock)
     finally:
         await engine.dispose()
-    agents = sum(len(tenant.agents) for tenant in manifest.tenants)
+    agents = sum(len(tenant.agents) + len(tenant.enforcement_points) for tenant in manifest.tenants)
     return Provisioned(len(manifest.tenants), sum(len(t.brands) for t in manifest.tenants), agents + len(servers))
 
 
@@ -126,6 +132,8 @@ def read_manifest(content: bytes) -> Manifest:
             _check_key(agent.client_id, agent.public_jwk)
             if not AGENT_SCOPES.issuperset(agent.scopes):
                 raise ManifestRefused(f"{agent.client_id}: scopes are {', '.join(sorted(AGENT_SCOPES))}")
+        for point in tenant.enforcement_points:
+            _check_key(point.client_id, point.public_jwk)
     for server in _servers(manifest):
         _check_key(server.client_id, server.public_jwk)
     return manifest
@@ -168,6 +176,9 @@ async def _write_limits(tx: AsyncConnection, tenant: TenantEntry) -> None:
 async def _write_agents(tx: AsyncConnection, tenant: TenantEntry, clock: Clock) -> None:
     for agent in tenant.agents:
         await _write_client(tx, agent, CallerKind.AGENT, agent.scopes, tenant.tenant_id, clock)
+    for point in tenant.enforcement_points:
+        kind, scopes = CallerKind.ENFORCEMENT_POINT, ENFORCEMENT_POINT_SCOPES
+        await _write_client(tx, point, kind, scopes, tenant.tenant_id, clock)
 
 
 async def _write_client(

@@ -13,16 +13,18 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from gateway.callers import Caller, Callers, authenticate
+from gateway.callers import Caller, CallerKind, Callers, authenticate
 from gateway.contract import (
     AnswerRequest,
     ChallengeRequest,
     ChallengeView,
+    ConversationList,
     ConversationRequest,
     ConversationView,
     ForgetRequest,
     ForgetView,
     MandateList,
+    PurchaseList,
     PurchasePage,
     PurchaseRequest,
     PurchaseView,
@@ -40,6 +42,7 @@ from gateway.contract import (
 from gateway.conversations import Conversations
 from gateway.disclosures import Disclosures
 from gateway.factors.asking import ELSEWHERE, Asking
+from gateway.listing import LIMIT_MAX, Listing, Page
 from gateway.mandates import Mandates
 from gateway.purchases import Purchases
 from gateway.quotes import Quotes
@@ -65,6 +68,17 @@ async def open_conversation(
 ) -> ConversationView:
     """Begin a dialogue with nobody in particular."""
     return await conversations.open(data, caller)
+
+
+@get("/conversations")
+async def list_conversations(
+    caller: NamedDependency[Caller],
+    listing: NamedDependency[Listing],
+    after: FromQuery[str | None] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)] = 50,
+) -> ConversationList:
+    """The open conversations that this agent holds, newest first."""
+    return await listing.conversations(Page(limit, after), caller)
 
 
 @get("/conversations/{conversation_id:str}")
@@ -142,14 +156,21 @@ async def create_purchase(
 
 @get("/purchases")
 async def list_purchases(
-    paid_state: Annotated[str, QueryParameter(name="state")],
-    brand_id: FromQuery[str],
     caller: NamedDependency[Caller],
     purchases: NamedDependency[Purchases],
-    after: FromQuery[str] = "0",
-) -> PurchasePage:
-    """Paid purchases of one brand, in the order they were paid."""
-    return await purchases.paid(caller, state=paid_state, brand_id=brand_id, after=after)
+    listing: NamedDependency[Listing],
+    paid_state: Annotated[str | None, QueryParameter(name="state")] = None,
+    brand_id: FromQuery[str | None] = None,
+    conversation_id: FromQuery[str | None] = None,
+    after: FromQuery[str | None] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)] = 50,
+) -> PurchasePage | PurchaseList:
+    """For mcp_server: the paid purchases of one brand, in the order they were paid. For others: the person's own."""
+    if caller.kind is CallerKind.MCP_SERVER:
+        return await purchases.paid(caller, state=paid_state or "", brand_id=brand_id or "", after=after or "0")
+    if paid_state is not None or brand_id is not None:
+        raise FieldsInvalid(fields=["state" if paid_state is not None else "brand_id"])
+    return await listing.purchases(conversation_id, Page(limit, after), caller)
 
 
 @post("/purchases/{purchase_id:str}/refunds", status_code=200)
@@ -192,9 +213,11 @@ async def list_mandates(
     caller: NamedDependency[Caller],
     mandates: NamedDependency[Mandates],
     conversation_id: FromQuery[str | None] = None,
+    after: FromQuery[str | None] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)] = LIMIT_MAX,
 ) -> MandateList:
     """What the person consented to with this brand."""
-    return await mandates.read(conversation_id, caller)
+    return await mandates.read(conversation_id, Page(limit, after), caller)
 
 
 @post("/mandates/{mandate_id:str}/revocations", status_code=200)
@@ -210,6 +233,7 @@ async def revoke_mandate(
 
 HANDLERS = (
     open_conversation,
+    list_conversations,
     read_conversation,
     close_conversation,
     send_challenge,

@@ -45,6 +45,9 @@ class Settings:
     sandbox: bool = False
     workers: int = 1
     """Processes that answer on `bind`; from two on, one more watches them."""
+    authzen_bind: Bind | None = None
+    """Where enforcement points are listened to; without it there is no such listener."""
+    authzen_url: str = ""
     limit_tenant_per_minute: int = 30_000
     limit_tenant_burst: int = 3_000
     """Half a thousand requests a second: about what one process on two cores decides (infra/bench/README.md)."""
@@ -84,6 +87,8 @@ class Settings:
     def refuse_plain_http(self) -> None:
         """People's browsers meet us over plain HTTP in the sandbox only. Raises SettingsIncomplete."""
         addresses = {"PUBLIC_URL": self.public_url, "VAULT_PAGE_URL": self.vault_page_url}
+        if self.authzen_bind is not None:
+            addresses["AUTHZEN_URL"] = self.authzen_url
         plain = [name for name, url in addresses.items() if not url.startswith("https://")]
         if plain and not self.sandbox:
             raise SettingsIncomplete("; ".join(f"UNDERCROFT_GATEWAY_{name} must be https" for name in plain))

@@ -39,6 +39,8 @@ class MandateList(msgspec.Struct, frozen=True, kw_only=True):
 
     decision: DecisionView
     mandates: list[MandateView]
+    next_after: str | None = None
+    """There is more: hand it back as `after`."""
 
 
 class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

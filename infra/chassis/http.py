@@ -27,6 +27,8 @@ from infra.chassis.workers import shared_metrics
 
 BODY_BYTES_MAX = 64 * 1024
 """The largest body of ours is a text of 2,000 characters; 64 KiB leaves room and refuses floods."""
+REQUEST_ID_BYTES_MAX = 200
+"""Of a caller's own; a UUID has 36."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """A method may be any text a caller likes; only these become a metric's label."""
 
@@ -62,13 +64,15 @@ def build_app(
     docs: bool = False,
     refusals: Refusals | None = None,
     operations: bool = True,
+    echo_request_id: bool = False,
 ) -> ASGIApp:
     """A Litestar app with our edges on: limits, strict JSON, problems, trace, health, readiness, metrics.
 
     `dependencies` maps names to ready-made objects, or to a `Provide` that makes one for each request; handlers take
     them as `NamedDependency[T]`. `ready` maps the name of something needed (e.g. `database`) to a check. With `docs`,
     OpenAPI is served at `/schema`; `refusals` says what operations below a path are refused with. Without
-    `operations`, for a listener strangers reach, there is no `/health`, `/ready` and `/metrics`.
+    `operations`, for a listener strangers reach, there is no `/health`, `/ready` and `/metrics`. With
+    `echo_request_id` a caller's own `X-Request-ID` comes back to it.
     """
     measured = metrics or Metrics()
     app = Litestar(
@@ -82,7 +86,7 @@ def build_app(
     )
     if docs:
         openapi.publish(app, refusals or {})
-    return _Edge(app, measured, body_bytes_max)
+    return _Edge(app, measured, body_bytes_max, echo_request_id=echo_request_id)
 
 
 def _provide(value: Any) -> Provide:
@@ -151,7 +155,8 @@ _MISSING = re.compile(r"missing required field `([a-z_][a-z_0-9]*)`")
 class _Edge:
     """Outermost: begins the trace, bounds and reads the body, counts, answers what Litestar never sees."""
 
-    def __init__(self, app: Litestar, metrics: Metrics, body_bytes_max: int) -> None:
+    def __init__(self, app: Litestar, metrics: Metrics, body_bytes_max: int, *, echo_request_id: bool) -> None:
+        self._echo_request_id = echo_request_id
         self._app = app
         self._metrics = metrics
         self._body_bytes_max = body_bytes_max
@@ -172,7 +177,8 @@ class _Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = {b"x-request-id": here.request_id.encode(), b"x-content-type-options": b"nosniff"}
+                request_id = self._own_id(headers) or here.request_id.encode()
+                extra = {b"x-request-id": request_id, b"x-content-type-options": b"nosniff"}
                 given = [(name, value) for name, value in message["headers"] if name.lower() not in extra]
                 message["headers"] = [*given, *extra.items()]
             await send(message)
@@ -186,6 +192,11 @@ class _Edge:
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._metrics.requests.labels(route, method, str(status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+
+    def _own_id(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """The caller's, where it is promised to come back and is short enough to; ours stays in the log."""
+        own = headers.get(b"x-request-id", b"") if self._echo_request_id else b""
+        return own if len(own) <= REQUEST_ID_BYTES_MAX else b""
 
     async def _bounded(self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:
         if int(headers.get(b"content-length", b"0") or 0) > self._body_bytes_max:

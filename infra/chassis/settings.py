@@ -1,6 +1,7 @@
 """Settings are one frozen object, read once from the environment; incomplete means the process does not start."""
 
 import dataclasses
+import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,8 @@ def load(cls: type[S], prefix: str, environ: Mapping[str, str]) -> S:
 
 
 def _parse(hint: Any, text: str) -> Any:
+    if isinstance(hint, types.UnionType):  # `Bind | None`: absent is None, and what is there is the other one
+        (hint,) = (one for one in typing.get_args(hint) if one is not type(None))
     if typing.get_origin(hint) is Secret:
         (kind,) = typing.get_args(hint)
         content = Path(text).read_bytes()

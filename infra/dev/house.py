@@ -33,7 +33,7 @@ LISTENERS = {
     "sandbox": ("processor", "inbox"),
     "vault": ("vault", "vault_page", "vault_webhooks"),
     "memory": ("memory",),
-    "gateway": ("gateway",),
+    "gateway": ("gateway", "authzen"),
     "mcp_server": ("mcp_server",),
 }
 DATABASE_CLUSTER = {"vault": "vault", "memory": "house", "gateway": "house", "mcp_server": "house"}
@@ -67,7 +67,7 @@ def quiet(_what: str, _seconds: float) -> None:
 class House:
     """Use it as a context manager, or call `start` and `stop`. All methods block; `restart` may run in a worker thread.
 
-    `urls` by listener: gateway, vault, vault_page, vault_webhooks, memory, mcp_server, processor, inbox.
+    `urls` by listener: gateway, authzen, vault, vault_page, vault_webhooks, memory, mcp_server, processor, inbox.
     `brands`: tenant id → its brands, as the gateway knows them; `agent_key` signs for a brand's own chat agent.
     """
 

@@ -28,6 +28,7 @@ class PortTaken(RuntimeError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     gateway: int
+    authzen: int
     vault: int
     vault_page: int
     vault_webhooks: int
@@ -39,7 +40,7 @@ class Ports:
     @classmethod
     def usual(cls, base: int = BASE, overrides: Mapping[str, int] | None = None) -> Self:
         """Return the documented ports, or the same pattern from another base, each replaceable by name."""
-        pattern = {"gateway": 0, "vault": 100, "vault_page": 101, "vault_webhooks": 102}
+        pattern = {"gateway": 0, "authzen": 1, "vault": 100, "vault_page": 101, "vault_webhooks": 102}
         pattern |= {"memory": 200, "mcp_server": 300, "processor": 400, "inbox": 401}
         return cls(**({name: base + offset for name, offset in pattern.items()} | dict(overrides or {})))
 

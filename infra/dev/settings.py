@@ -77,6 +77,8 @@ class Environment:
         return {
             "BIND": self.addresses["gateway"].bind,
             "PUBLIC_URL": self.addresses["gateway"].url,
+            "AUTHZEN_BIND": self.addresses["authzen"].bind,
+            "AUTHZEN_URL": self.addresses["authzen"].url,
             "VAULT_URL": self.addresses["vault"].url,
             "VAULT_PAGE_URL": self.addresses["vault_page"].url,
             "MEMORY_URL": self.addresses["memory"].url,

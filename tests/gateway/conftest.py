@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import httpx2
 import pytest
 
 from infra.dev.house import House
 from infra.dev.postgres import Cluster
-from tests.gateway.shop import NORTH, Ground, Shop, open_shop, prepare
+from tests.gateway.points import Point
+from tests.gateway.shop import AUTHZEN_URL, NORTH, POINT, Ground, Shop, open_shop, prepare
 from tests.support.database import DatabaseMaker
 
 
@@ -39,3 +41,15 @@ def as_owner(clusters: dict[str, Cluster]) -> Callable[[Shop, str], Awaitable[st
         return await asyncio.to_thread(clusters["house"].sql, entered, database=database)
 
     return run
+
+
+@pytest.fixture
+async def authzen(shop: Shop) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app=shop.gateway.authzen)  # type: ignore[arg-type]  # two spellings of ASGI
+    async with httpx2.AsyncClient(transport=transport, base_url=AUTHZEN_URL) as client:
+        yield client
+
+
+@pytest.fixture
+async def point(shop: Shop, authzen: httpx2.AsyncClient) -> Point:
+    return Point(authzen, await shop.bearer(POINT))

@@ -28,6 +28,7 @@ NEEDED_SCOPE: Final = {
     "forget": "memory",
     "read_mandates": "purchase",
     "revoke_mandate": "purchase",
+    "list_purchases": "purchase",
 }
 
 
@@ -39,6 +40,26 @@ class Answer:
 
 BROKEN: Final = Answer(allowed=False, reasons=frozenset({Reason.EVALUATION_ERROR}))
 """Whatever cannot be evaluated, or is denied without anybody objecting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A purchase, mandate or conversation in a list; `over` is revoked or closed."""
+
+    brand_id: str = "brd_larkspur"
+    subject_id: str = "sub_ada"
+    client_id: str = "agt_larkspur"
+    over: bool = False
+
+
+ROWS_TO_SEE: Final = (
+    Row(),
+    Row(),
+    Row(brand_id="brd_other"),
+    Row(subject_id="sub_eve"),
+    Row(client_id="agt_other"),
+    Row(over=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +114,7 @@ def refund(facts: RefundFacts) -> Answer:
 
 
 def about_person(action: str, facts: PersonFacts) -> Answer:
-    """Remember, forget, read or revoke mandates: of the person who is verified in this conversation."""
+    """Remember, forget, read or revoke mandates, list purchases: of the person who is verified in this conversation."""
     objections = _objections_about_person(action, facts)
     objections[Reason.ASSURANCE_TOO_LOW] = facts.level < AssuranceLevel.VERIFIED
     return _answer(objections, otherwise=Reason.CALLER_MAY)
@@ -104,6 +125,19 @@ def recall(facts: PersonFacts, tier: int) -> Answer:
     objections = _objections_about_person("recall", facts)
     objections[Reason.ASSURANCE_TOO_LOW] = tier not in TIERS or facts.level < tier
     return _answer(objections, otherwise=Reason.WITHIN_LEVEL)
+
+
+def row(action: str, facts: PersonFacts, row: Row) -> Answer:
+    """What is in a list: an agent's own open conversations; the verified person's own things with the brand."""
+    caller, talk = facts.caller, facts.conversation
+    if action == "see_conversation":
+        may = caller.kind is CallerKind.AGENT and "conversation" in caller.scopes
+        seen = may and row.brand_id in caller.brand_ids and row.client_id == caller.client_id and not row.over
+    else:
+        may = "purchase" in caller.scopes and _speaks_for(caller, talk.brand_id)
+        known = talk.subject_id is not None and facts.level >= AssuranceLevel.VERIFIED
+        seen = may and known and (row.brand_id, row.subject_id) == (talk.brand_id, talk.subject_id)
+    return Answer(allowed=True, reasons=frozenset({Reason.CALLER_MAY})) if seen else BROKEN
 
 
 def highest_tier(facts: PersonFacts) -> int | None:

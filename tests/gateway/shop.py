@@ -45,6 +45,8 @@ AGENT, OTHER_AGENT, SOUTH_AGENT = "agt_larkspur", "agt_tsubaki", "agt_southern"
 DESK, SOUTH_DESK = "agt_desk", "agt_south_desk"
 """Agents of the tenants that may change its rules."""
 MCP = "mcp_north"
+AUTHZEN_URL = "http://authzen.test"
+POINT, SOUTH_POINT = "pep_larkspur", "pep_southern"
 ASSISTANT = "ast_claude"
 TSUBAKI_NUMBER = "+15557770100"
 CART = "ab" * 32
@@ -318,6 +320,7 @@ def manifest(keys: dict[str, Ed25519PrivateKey], limits: list[dict[str, Any]] | 
         ],
         "mcp_servers": [client(MCP, LARKSPUR, TSUBAKI)],
         "limits": limits,
+        "enforcement_points": [client(POINT, LARKSPUR)],
     }
     south = {
         "tenant_id": SOUTH,
@@ -327,6 +330,7 @@ def manifest(keys: dict[str, Ed25519PrivateKey], limits: list[dict[str, Any]] | 
             client(SOUTH_AGENT, SOUTHERN, scopes=AGENT_SCOPES),
             client(SOUTH_DESK, SOUTHERN, scopes=["policy", "record"]),
         ],
+        "enforcement_points": [client(SOUTH_POINT, SOUTHERN)],
     }
     return json.dumps({"tenants": [north, south]}).encode()
 
@@ -346,7 +350,8 @@ class Ground:
 async def prepare(house: House, database: DatabaseMaker) -> Ground:
     made, clock = database("gateway"), MovedClock()
     client_keys = {
-        name: Ed25519PrivateKey.generate() for name in (AGENT, OTHER_AGENT, SOUTH_AGENT, DESK, SOUTH_DESK, MCP)
+        name: Ed25519PrivateKey.generate()
+        for name in (AGENT, OTHER_AGENT, SOUTH_AGENT, DESK, SOUTH_DESK, MCP, POINT, SOUTH_POINT)
     }
     await provision(Secret(made.owner_dsn), manifest(client_keys), clock)
     keys = load_keys(house.keyring.path("gateway/keys"))
@@ -376,6 +381,7 @@ async def open_shop(ground: Ground, **changes: Any) -> AsyncIterator[Shop]:
         keys_folder=house.folder,
         carriers_folder=house.keyring.path("gateway/carriers"),
         sandbox=True,
+        authzen_url=AUTHZEN_URL,
         **OUT_OF_THE_WAY,
     )
     gateway = build_gateway(replace(settings, **changes), keys, clock)

@@ -36,7 +36,9 @@ MISSING = {
     "decision": "dec_nothing",
     "mandate": "mnd_nothing",
     "memory": "mem_nothing",
+    "preparation": "prp_nothing",
     "purchase": "pur_nothing",
+    "tenant": "tnt_nothing",
 }
 VALUES: dict[str, Any] = {
     "amount_minor": 100,
@@ -45,16 +47,20 @@ VALUES: dict[str, Any] = {
     "code": "000000",
     "currency": "USD",
     "description": "One lamp",
+    "identity": "no.passport.at-all",
     "method": "email_code",
     "request_key": "a-key-of-ours",
     "state": "paid",
     "text": "Prefers brass lamps.",
+    "tile_path": "0/000",
 }
 """What stands in the fields that are required and take no id."""
 CHOSEN_BY_THE_CALLER = {("put", "/v1/quotes/{checkout_id}", "checkout")}
 """Whoever makes an id up there makes the thing: mcp_server, which is trusted with that."""
 ANSWERED_ALIKE = [
+    "get /v1/challenges/{challenge_id} challenge_id",  # how one by link or phone stands; this one is by e-mail
     "post /v1/erasures memory_id",  # afterwards it is not there, whether or not it was before
+    "post /v1/recalls preparation_id",  # a preparation makes an answer sooner and never another one
     "get /v1/purchases brand_id",
     "put /v1/quotes/{checkout_id} checkout_id",  # these three are mcp_server's
     "put /v1/quotes/{checkout_id} brand_id",
@@ -87,16 +93,15 @@ def places_in(document: dict[str, Any]) -> Iterator[Place]:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             if path.startswith("/v1/"):
-                parameters = [
-                    (given["in"], given["name"], None)
-                    for given in operation.get("parameters", ())
-                    if given["required"] or given["name"].endswith("_id")
-                ]
+                given = [(one["in"], one["name"], None, one["required"]) for one in operation.get("parameters", ())]
+                always = [one[:3] for one in given if one[3] or one[1] == "conversation_id"]
                 for body in _bodies(document, operation):
-                    fields = (*parameters, *body)
-                    for where, name, _ in fields:
+                    for where, name, _ in (*always, *body):
                         if name.endswith("_id"):
-                            yield Place(method, path, where, name, fields)
+                            yield Place(method, path, where, name, (*always, *body))
+                    for one in (each[:3] for each in given if each[1].endswith("_id")):
+                        if one not in always:
+                            yield Place(method, path, one[0], one[1], (one, *always, *body))
 
 
 def _bodies(document: dict[str, Any], operation: dict[str, Any]) -> Iterator[list[tuple[str, str, Any]]]:
@@ -140,7 +145,8 @@ async def worlds(shop: Shop) -> dict[str, World]:
         "person": {kind: hers[kind] for kind in ("checkout", "purchase", "mandate", "memory")},
         "closed": {"conversation": closed.conversation_id, "challenge": await _challenge(closed)},
     }
-    del others["brand"]["decision"]  # the record is a tenant's: its readers see all brands' decisions
+    for of_the_tenant in ("decision", "tenant"):  # the record is a tenant's: its readers see all brands' decisions
+        del others["brand"][of_the_tenant]
     assert (await closed.call("DELETE", f"/v1/conversations/{closed.conversation_id}")).status_code == 204
     for_agent = others | {"caller": {"conversation": adas.conversation_id, "challenge": await _challenge(adas)}}
     his = {**own, "conversation": adas.conversation_id, "challenge": await _challenge(adas)}
@@ -160,12 +166,14 @@ async def _things(shop: Shop, talk: Talk, brand_id: str) -> dict[str, str]:
     kept = (await talk.post("/v1/memories", text="Prefers brass lamps.")).json()
     return {
         "brand": brand_id,
+        "tenant": talk.tenant_id,
         "challenge": await _challenge(talk),
         "checkout": await shop.checkout(brand_id=brand_id),
         "conversation": talk.conversation_id,
         "decision": kept["decision"]["receipt"]["decision_id"],
         "mandate": await shop.mandate(talk, payment_cap=9_000, day_cap=9_000, **mandate),
         "memory": kept["memory_id"],
+        "preparation": (await talk.post("/v1/recalls/preparations")).json()["preparation_id"],
         "purchase": (await talk.buy(bought))["purchase_id"],
     }
 
@@ -192,12 +200,14 @@ async def _southern(shop: Shop, talk: Talk) -> dict[str, str]:
     kept = (await talk.post("/v1/memories", text="Prefers brass lamps.")).json()
     return {
         "brand": SOUTHERN,
+        "tenant": talk.tenant_id,
         "challenge": await _challenge(talk),
         "checkout": f"cko_{suffix}",
         "conversation": talk.conversation_id,
         "decision": kept["decision"]["receipt"]["decision_id"],
         "mandate": await shop.mandate(talk, payment_cap=9_000, day_cap=9_000, **mandate),
         "memory": kept["memory_id"],
+        "preparation": (await talk.post("/v1/recalls/preparations")).json()["preparation_id"],
         "purchase": f"pur_{suffix}",
     }
 

@@ -32,12 +32,11 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 10
-"""Of each operation, for each caller: some 600 requests, 8 s."""
+EXAMPLES = 6
+"""Of each operation, for each caller: some 500 requests, 8 s."""
 LAST = ("erasures", "revocations")
 """What ends the things that the other operations ask about comes after them, and closing the conversation last."""
 SETTINGS = settings(
-    max_examples=EXAMPLES,
     derandomize=True,
     database=None,
     deadline=None,
@@ -123,12 +122,14 @@ def _body_fields(document: dict[str, Any], operation: Described) -> frozenset[st
     return fields[0].intersection(*fields)
 
 
-def _hold_to_the_document(operation: Described, asked: Asked, fields: frozenset[str], send: Send) -> list[int]:
+def _hold_to_the_document(
+    operation: Described, asked: Asked, fields: frozenset[str], send: Send, examples: int = EXAMPLES
+) -> list[int]:
     cases = st.one_of([operation.as_strategy(generation_mode=mode) for mode in GenerationMode])
     everything = 2 ** len(asked.known) - 1
     statuses = []
 
-    @SETTINGS
+    @settings(SETTINGS, max_examples=examples)
     @given(case=cases, taken=st.just(everything) | st.integers(0, everything))
     def ask(case: AnyCase, taken: int) -> None:
         case = _with(case, asked.known, taken, fields)
@@ -156,7 +157,7 @@ async def send(shop: Shop) -> Send:
     return ask
 
 
-@pytest.mark.parametrize(("who", "answered_min"), [(_agent, 12), (_assistant, 9), (_mcp_server, 2)])
+@pytest.mark.parametrize(("who", "answered_min"), [(_agent, 12), (_assistant, 9), (_mcp_server, 1)])
 async def test_every_operation_answers_as_the_document_says_and_never_with_an_error_of_ours(
     shop: Shop, send: Send, who: Callable[[Shop], Any], answered_min: int
 ):
@@ -185,7 +186,7 @@ async def test_a_document_that_says_something_else_is_found_out(shop: Shop, send
     for lie in lies:
         (operation,) = [one for one in _operations(lie) if one.label == f"GET {path}"]
         with pytest.raises(FailureGroup):
-            await asyncio.to_thread(_hold_to_the_document, operation, asked, frozenset(), send)
+            await asyncio.to_thread(_hold_to_the_document, operation, asked, frozenset(), send, 30)
 
 
 async def test_every_operation_of_the_api_says_that_it_needs_a_bearer_and_how_it_refuses(shop: Shop):

@@ -6,8 +6,8 @@ than the reference somewhere in a fixed set of cases; a mutant that passes would
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from hypothesis import Phase, settings
 from hypothesis import given as over
 from hypothesis import strategies as st
 
-from gateway.cedar import FOLDER, GROUPS, Cedar, PoliciesUnusable, Question
+from gateway.cedar import FOLDER, GROUP_OF, GROUPS, ROWS, Cedar, PoliciesUnusable, Question
 from gateway.contract import Reason
 from gateway.decide import decide_about_person, decide_purchase, decide_recall, decide_refund
-from gateway.facts import PersonFacts, ref
+from gateway.facts import PersonFacts, entity, ref, seconds
+from gateway.listing import question_in, question_of
 from tests.gateway import reference
 from tests.gateway.reference import Answer
 from tests.gateway.reference_cases import HIGHEST, LOWEST, people, purchases, refunds
@@ -28,7 +29,7 @@ from tests.gateway.test_reference import CEDAR
 from tests.support.cases import cases
 
 CORPUS_CASES = 2_000
-WEIGHED = sorted(GROUPS) + ["purchase"] * len(GROUPS)
+WEIGHED = sorted(GROUP_OF) + ["purchase"] * len(GROUPS)
 """Half of the questions are about purchases: they have by far the most conditions."""
 
 
@@ -50,7 +51,32 @@ def questions(draw: st.DrawFn) -> Asked:
     if action == "refund":
         refunded, now = draw(refunds())
         return Asked(decide_refund(CEDAR, refunded, now).question, reference.refund(refunded))
+    if action in ROWS:
+        return _about_row(action, *draw(people()), draw(st.sampled_from(reference.ROWS_TO_SEE)))
     return _about_person(action, *draw(people()))
+
+
+def _about_row(action: str, facts: PersonFacts, now: datetime, row: reference.Row) -> Asked:
+    question = question_in(action, facts, now)
+    if action == "see_conversation":
+        question = question_of(action, facts.caller, {"now": seconds(now)}, ())
+    attrs = {"brand": ref("Brand", row.brand_id), **ROW_PARTS[action](row)}
+    named = entity(f"{action.removeprefix('see_').title()}Row", "x", attrs)
+    whole = replace(question, resource=named["uid"], entities=(*question.entities, named))
+    return Asked(whole, reference.row(action, facts, row))
+
+
+ROW_PARTS: dict[str, Callable[[reference.Row], dict[str, Any]]] = {
+    "see_purchase": lambda row: {
+        "subject": ref("Subject", row.subject_id),
+        "client_id": row.client_id,
+        "state": "paid",
+        "amount_minor": 1,
+        "currency": "USD",
+    },
+    "see_mandate": lambda row: {"subject": ref("Subject", row.subject_id), "currency": "USD", "revoked": row.over},
+    "see_conversation": lambda row: {"client_id": row.client_id, "channel": "chat", "closed": row.over},
+}
 
 
 def _about_person(action: str, facts: PersonFacts, now: datetime) -> Asked:
@@ -144,7 +170,7 @@ NEIGHBOUR = {"<=": "<", ">": ">="}
 CONDITION = re.compile(
     r"(?P<operator>[=!<>]=|(?<![<=>!])[<>](?!=))"
     r"|(?P<negated>!?)(?P<call>(?:\[[^\]]*\]|\b[\w.]+)\.(?:contains(?:Any|All)?|isEmpty)\()"
-    r"|(?P<flag_negated>!?)(?P<flag>\b(?:resource\.paid|context\.mandate\.revoked)\b)"
+    r"|(?P<flag_negated>!?)(?P<flag>\b(?:resource\.(?:paid|closed)|context\.mandate\.revoked)\b)"
     r"|(?P<when>\b(?:when|unless)(?= \{))"
 )
 
@@ -220,4 +246,4 @@ def test_a_condition_turned_round_is_noticed(tmp_path: Path, corpus: list[Asked]
         return
 
     group = file.removesuffix(".cedar")
-    assert not all(agrees(changed, asked) for asked in corpus if GROUPS[asked.question.action] == group)
+    assert not all(agrees(changed, asked) for asked in corpus if GROUP_OF[asked.question.action] == group)
