@@ -78,9 +78,9 @@ async def test_a_killed_worker_is_replaced_and_the_other_goes_on_answering(crew:
     killed, other = sorted(workers(crew))
 
     os.kill(killed, signal.SIGKILL)
-    await wait_until(lambda: killed not in listeners(crew))
+    await wait_until(lambda: killed not in listeners(crew), seconds=UP_SECONDS)
     answers = [await asked(crew) for _ in range(5)]
-    await wait_until(lambda: len(listeners(crew)) == 2, seconds=20)
+    await wait_until(lambda: len(listeners(crew)) == 2, seconds=UP_SECONDS)
 
     assert {answer.status_code for answer in answers} == {200}
     assert other in workers(crew)
