@@ -2,8 +2,8 @@
 
 from infra.chassis.migrate import run_script, wall_by_tenant
 
-revision = "0013"
-down_revision = "0012"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
