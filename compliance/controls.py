@@ -220,8 +220,18 @@ DECISIONS = (
         sources=("PCI DSS 10.2.2", "PCI DSS 10.3.2", "PCI DSS 10.3.4", "ASVS 16.3.2"),
         claim="Every allow and deny is written in the decision's own transaction, with what it takes to decide again, "
         "and sealed into a Merkle tree whose signed checkpoints find edits, gaps, reordering and truncation.",
-        not_claimed="Against who holds database and signing key at once: only checkpoints kept elsewhere show that, "
-        "and no outside witness cosigns yet. The newest second is not sealed.",
+        not_claimed="Against who holds database and signing key at once: only checkpoints kept elsewhere show that. "
+        "The newest second is not sealed.",
+    ),
+    Control(
+        id="UC-10.4",
+        title="Others can check the record",
+        sources=("PCI DSS 10.3.3", "PCI DSS 10.3.4", "ASVS 16.4.2"),
+        claim="The tree is served in published forms (RFC 9162 proofs, C2SP tiles, checkpoints and cosignatures); an "
+        "export is checked offline with nothing but keys, and every edit, gap, addition, repetition and move in it is "
+        "named by its place.",
+        not_claimed="That anybody does: no outside witness is configured, and a record cut off at its end shows only "
+        "against a checkpoint that was kept elsewhere.",
     ),
 )
 

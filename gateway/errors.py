@@ -19,6 +19,7 @@ Problem
 ├── RequestKeyReused       409  the same request key with another amount
 ├── MemoryRefused          422  the memory does not keep such text
 ├── ListNotDecided         503  the policies for a list cannot be carried out
+├── RecordUnavailable      503  what cannot be recorded is not decided
 └── CosignatureRefused     422  no valid cosignature of a trusted witness on a checkpoint of this record
 """
 
@@ -168,3 +169,14 @@ class ListNotDecided(Problem):
     status = 503
     code = "list_not_decided"
     detail = "What may be seen in this list cannot be decided at this moment; nothing is shown."
+
+
+class RecordUnavailable(Problem):
+    """No record, no allow: the transaction of the decision ends with this, and nothing of it happened."""
+
+    status = 503
+    code = "record_unavailable"
+    detail = "This could not be recorded, so nothing was decided; try again."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "2"})

@@ -18,17 +18,21 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.bearers import public_jwk, thumbprint
 from gateway.contract import Receipt
+from gateway.errors import RecordUnavailable
 from gateway.record.merkle import leaf_hash
 from gateway.record.notes import Checkpoint, NoteRefused, checkpoint_of, open_note, sign_note
 from gateway.record.tiles import ENTRY_BYTES_MAX
+from infra.chassis import logs
 from infra.chassis.canonical import canonical_json
 from infra.chassis.clock import Clock
 
 VERSION = 1
+log = logs.get_logger()
 
 
 class EntryTooLarge(Exception):
@@ -58,23 +62,27 @@ class Record:
         """Write one entry in the caller's transaction: if that is rolled back, so is this, and the receipt is void.
 
         `decision_id` names the entry; the same one twice is an IntegrityError. Raises `rfc8785.CanonicalizationError`
-        for a body that JSON cannot say exactly, and EntryTooLarge.
+        for a body that JSON cannot say exactly, EntryTooLarge, and RecordUnavailable when it could not be written.
         """
         now = self.now()
         canonical = entry_bytes(tenant_id=tenant_id, decision_id=decision_id, recorded_at=now, body=body)
         if len(canonical) > ENTRY_BYTES_MAX:
             raise EntryTooLarge
         leaf = leaf_hash(canonical)
-        await tx.execute(
-            _INSERT_ENTRY,
-            {
-                "tenant_id": tenant_id,
-                "decision_id": decision_id,
-                "canonical": canonical,
-                "leaf_sha256": leaf,
-                "recorded_at": now,
-            },
-        )
+        key = {
+            "tenant_id": tenant_id,
+            "decision_id": decision_id,
+            "canonical": canonical,
+            "leaf_sha256": leaf,
+            "recorded_at": now,
+        }
+        try:
+            await tx.execute(_INSERT_ENTRY, key)
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            log.critical("record_unavailable", error=type(error).__name__)
+            raise RecordUnavailable from error
         self.touched[tenant_id] = now
         return self._receipt(tenant_id=tenant_id, decision_id=decision_id, leaf=leaf, now=now)
 

@@ -39,7 +39,7 @@ def test_a_whole_file_is_intact_by_its_own_key_and_says_so(desk: Desk):
 
 
 @pytest.mark.parametrize("place", FIRST_MIDDLE_LAST)
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_an_edited_entry_is_named_by_its_place(desk: Desk, place: int):
     desk.lines[LINE_OF[place]] = changed(desk.lines[LINE_OF[place]])
 
@@ -47,7 +47,7 @@ def test_an_edited_entry_is_named_by_its_place(desk: Desk, place: int):
 
 
 @pytest.mark.parametrize("place", FIRST_MIDDLE_LAST)
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_an_entry_edited_together_with_its_hash_is_narrowed_to_its_batch(desk: Desk, place: int):
     first = {0: 0, 5: 4, 11: 7}[place]
     line = desk.lines[LINE_OF[place]] = changed(desk.lines[LINE_OF[place]])
@@ -60,7 +60,7 @@ def test_an_entry_edited_together_with_its_hash_is_narrowed_to_its_batch(desk: D
 
 @pytest.mark.parametrize("place", FIRST_MIDDLE_LAST)
 @pytest.mark.parametrize("renumbered", [False, True])
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_a_deleted_entry_is_named_by_its_place(desk: Desk, place: int, *, renumbered: bool):
     del desk.lines[LINE_OF[place]]
     if renumbered:
@@ -71,7 +71,7 @@ def test_a_deleted_entry_is_named_by_its_place(desk: Desk, place: int, *, renumb
 
 
 @pytest.mark.parametrize("place", FIRST_MIDDLE_LAST)
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_an_inserted_entry_is_named_by_what_it_stands_after(desk: Desk, place: int):
     desk.lines.insert(LINE_OF[place] + 1, changed(desk.lines[LINE_OF[place]]))
 
@@ -104,7 +104,7 @@ def test_an_entry_written_twice_is_named(desk: Desk, place: int):
         (5, 9, "Place 5 was moved: it stands after place 9."),
     ],
 )
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_a_moved_entry_is_named_within_its_batch_and_beyond(desk: Desk, place: int, to: int, finding: str):
     line = desk.lines.pop(LINE_OF[place])
     desk.lines.insert(LINE_OF[to], line)
@@ -130,7 +130,7 @@ def test_entries_cut_off_within_a_batch_are_named(desk: Desk, count: int, findin
 
 
 @pytest.mark.parametrize(("lines", "finding"), [(10, "Places 7 to 11 are"), (6, "Places 4 to 11 are"), (1, "Places 0")])
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_a_file_cut_off_is_found_against_its_head_and_against_a_checkpoint_kept_elsewhere(
     desk: Desk, lines: int, finding: str
 ):
@@ -183,7 +183,7 @@ def test_what_is_damaged_beside_intact_entries_does_not_make_them_damaged(desk: 
     assert desk.findings() == ["The head of the batch of Places 4 to 6 are damaged."]
 
 
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_several_damages_at_once_are_all_named(desk: Desk):
     for place in (11, 6):
         desk.lines[LINE_OF[place]] = changed(desk.lines[LINE_OF[place]])
@@ -202,7 +202,7 @@ def test_several_damages_at_once_are_all_named(desk: Desk):
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_no_byte_of_the_file_can_be_changed_unseen(desk: Desk, data: st.DataObject):
     """But for the time of the export, which nobody signs."""
     content = b"".join(json.dumps(line).encode() + b"\n" for line in desk.exported.lines)

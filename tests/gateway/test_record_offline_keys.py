@@ -55,7 +55,7 @@ def test_a_checkpoint_of_another_key_vouches_for_nothing(desk: Desk, head: int):
     assert desk.findings() == [f"Places {first} to {size - 1} are under a forged or damaged checkpoint."]
 
 
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_a_history_signed_by_somebody_else_is_intact_only_by_its_own_key(desk: Desk):
     stranger = Ed25519PrivateKey.generate()
     desk.lines[LINE_OF[5]] = changed(desk.lines[LINE_OF[5]])
@@ -71,7 +71,7 @@ def test_a_history_signed_by_somebody_else_is_intact_only_by_its_own_key(desk: D
     ]
 
 
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_a_history_rewritten_with_the_key_in_hand_needs_a_checkpoint_kept_elsewhere(desk: Desk):
     desk.lines[LINE_OF[5]] = changed(desk.lines[LINE_OF[5]])
     signed_anew(desk, desk.exported.house.key)
@@ -118,7 +118,7 @@ def receipt_file(desk: Desk, receipt: Receipt, name: str = "receipt") -> str:
     return desk.kept(name, msgspec.json.encode(receipt).decode())
 
 
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_a_receipt_is_a_promise_that_the_file_keeps_or_breaks(desk: Desk):
     kept, broken = desk.exported.receipts[5], desk.exported.unsealed
     both = ("--receipt", receipt_file(desk, kept), "--receipt", receipt_file(desk, broken, "broken"))
@@ -150,7 +150,7 @@ def cosigned(note: str, key: Ed25519PrivateKey = WITNESS) -> str:
     return f"{note}\u2014 {WITNESS_NAME} {base64.b64encode(whole).decode()}\n"
 
 
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 def test_a_witness_that_has_to_cosign_is_asked_for(desk: Desk):
     without = desk.findings("--witness", WITNESS_KEY)
     desk.lines[6]["note"] = cosigned(desk.lines[6]["note"])

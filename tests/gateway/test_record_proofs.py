@@ -84,7 +84,7 @@ def hashes(answer: httpx2.Response) -> list[bytes]:
     return [bytes.fromhex(beside) for beside in answer.json()["path_sha256"]]
 
 
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 async def test_each_checkpoint_is_proven_to_begin_each_later_one(hall: Hall):
     roots = {}
     for batch in (3, 1, 252, 60):
@@ -102,7 +102,7 @@ async def test_each_checkpoint_is_proven_to_begin_each_later_one(hall: Hall):
             assert begins_with(first, second, older, newer, hashes(answer))
 
 
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 async def test_an_entry_is_proven_in_the_tree_as_it_was(hall: Hall):
     await hall.house.sealed(5)
     kept = hall.house.record.open_checkpoint(hall.house.north, await hall.house.note())
@@ -243,7 +243,7 @@ async def test_an_entry_missing_below_the_checkpoint_is_an_error_and_no_shorter_
     assert {answer.status_code for answer in answers} == {500}
 
 
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 async def test_a_witnesss_cosignature_is_kept_and_served_with_the_checkpoint(hall: Hall):
     await hall.house.sealed(7)
     note = (await hall.tree("checkpoint")).text
@@ -278,7 +278,7 @@ async def test_two_witnesses_and_a_stranger_below_one_checkpoint(hall: Hall):
     assert (await hall.tree("checkpoint")).text == note + lines[2] + lines[1]
 
 
-@pytest.mark.control("UC-10.3")
+@pytest.mark.control("UC-10.4")
 async def test_what_is_no_cosignature_of_a_trusted_witness_on_our_checkpoint_is_refused(hall: Hall):
     await hall.house.sealed(7)
     await hall.house.sealed(7, tenant_id=hall.house.south)
