@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cedarpy
+import msgspec
 
 from gateway.contract import Reason
 from gateway.facts import Entity
@@ -196,7 +197,7 @@ class Cedar:
                 "context": dict(question.context),
             },
             policies,
-            cedarpy.Entities.from_json_str(json.dumps(question.entities), self._schema),
+            cedarpy.Entities.from_json_str(msgspec.json.encode(question.entities).decode(), self._schema),
             self._schema,
         )
 

@@ -17,6 +17,7 @@ POOL_SIZE = 10
 """Connections of one process; four services of two workers stay far below PostgreSQL's default of 100."""
 AWAY_CLASSES: Final = frozenset({"08", "53", "57"})
 """Of SQLSTATE: connection lost, no room or too many connections, shut down or starting up."""
+_SET_TENANT = text("SELECT set_config('undercroft.tenant', :tenant, true)")
 log = logs.get_logger()
 
 
@@ -52,7 +53,7 @@ async def tenant_transaction(engine: AsyncEngine, tenant_id: str) -> AsyncIterat
     """
     with reaching_database():
         async with engine.begin() as tx:
-            await tx.execute(text("SELECT set_config('undercroft.tenant', :tenant, true)"), {"tenant": tenant_id})
+            await tx.execute(_SET_TENANT, {"tenant": tenant_id})
             yield tx
 
 
