@@ -66,8 +66,11 @@ ANSWERED_ALIKE = [
     "put /v1/quotes/{checkout_id} brand_id",
 ]
 UNLIKE_EACH_TIME = {"request_id", "decision_id", "leaf_sha256", "signed_at", "signature"}
-DIRECTORY = re.compile(r"client_directory|set_config")
-"""Who calls is remembered for ten seconds, and then looked up again: whatever is asked for."""
+DIRECTORY = re.compile(
+    r"client_directory|set_config|rate_buckets|synchronous_commit|^SELECT subject_id FROM conversations"
+)
+"""Before anything is looked at. Who calls is remembered for ten seconds and then looked up again; limits lease a share
+when theirs is used up, and remember the person of a caller's own conversation (limits/subjects.py)."""
 
 
 @dataclass(frozen=True, slots=True)

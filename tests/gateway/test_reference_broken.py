@@ -17,7 +17,7 @@ from hypothesis import Phase, settings
 from hypothesis import given as over
 from hypothesis import strategies as st
 
-from gateway.cedar import FOLDER, GROUP_OF, GROUPS, ROWS, Cedar, PoliciesUnusable, Question
+from gateway.cedar import FOLDER, GROUP_OF, ROWS, Cedar, PoliciesUnusable, Question
 from gateway.contract import Reason
 from gateway.decide import decide_about_person, decide_purchase, decide_recall, decide_refund
 from gateway.facts import PersonFacts, entity, ref, seconds
@@ -29,7 +29,7 @@ from tests.gateway.test_reference import CEDAR
 from tests.support.cases import cases
 
 CORPUS_CASES = 2_000
-WEIGHED = sorted(GROUP_OF) + ["purchase"] * len(GROUPS)
+WEIGHED = sorted(GROUP_OF) + ["purchase"] * len(GROUP_OF)
 """Half of the questions are about purchases: they have by far the most conditions."""
 
 
