@@ -6,7 +6,6 @@ Agreeing is one transaction: conversation, evidence, mandate, consent and code s
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -14,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway import mandates
 from gateway.assurance import EvidenceKind
 from gateway.browser import visits
-from gateway.browser.amounts import decimals_of, read_amount, write_amount
 from gateway.browser.login import VisitOver
+from gateway.browser.spending_limits import Limits, Typed, limits_of, suggested
 from gateway.browser.visits import Visit
 from gateway.conversations import Conversations
 from gateway.oauth.authorize import Asked, answered, checked
@@ -25,41 +24,16 @@ from gateway.record.entries import Record
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 
-PAYMENT_CAP_WHOLE: Final = 150
-DAY_CAP_WHOLE: Final = 300
-"""Suggested caps in whole units of the brand's currency; for currencies without decimals, times a hundred."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """What the person typed. `spending` off: the assistant may look, and may not pay."""
-
-    spending: bool
-    payment_cap: str
-    day_cap: str
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    payment_cap_minor: int
-    day_cap_minor: int
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentView:
     asked: Asked
     sent_to: str
     currency: str
-    caps: Caps
+    typed: Typed
     expires_at: datetime
     flaws: Mapping[str, str]
     """Field name → sentence."""
-
-
-class CapsRefused(Exception):
-    def __init__(self, flaws: Mapping[str, str]) -> None:
-        self.flaws = flaws
-        super().__init__("the caps cannot be used")
 
 
 class Consenting:
@@ -69,7 +43,9 @@ class Consenting:
         self._conversations = conversations
         self._record = record
 
-    async def view(self, visit: Visit, caps: Caps | None = None, flaws: Mapping[str, str] | None = None) -> ConsentView:
+    async def view(
+        self, visit: Visit, typed: Typed | None = None, flaws: Mapping[str, str] | None = None
+    ) -> ConsentView:
         """Raises VisitOver when the request is no longer sound (its client was forgotten, its brand is gone)."""
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
             asked = await tx.run_sync(checked, self._parts, visit.request or {})
@@ -80,7 +56,7 @@ class Consenting:
             asked=asked,
             sent_to=visit.sent_to or "",
             currency=currency,
-            caps=caps or _suggested(currency),
+            typed=typed or suggested(currency),
             expires_at=self._parts.clock.now() + CONSENT_TTL,
             flaws=flaws or {},
         )
@@ -91,15 +67,15 @@ class Consenting:
             await visits.end(tx, visit)
         return answer
 
-    async def agree(self, visit: Visit, browser: str, caps: Caps) -> Answer:
-        """Raises CapsRefused (nothing happened), VisitOver (also for the second of two clicks)."""
+    async def agree(self, visit: Visit, browser: str, typed: Typed) -> Answer:
+        """Raises LimitsRefused (nothing happened), VisitOver (also for the second of two clicks)."""
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
             now = self._parts.clock.now()
             held = await visits.find(tx, visit.tenant_id, visit.visit_id, browser=browser, now=now)
             asked = await tx.run_sync(checked, self._parts, visit.request or {})
             if held is None or held.subject_id is None or held.proven_at is None or isinstance(asked, Answer):
                 raise VisitOver
-            limits = _limits(caps, await _currency(tx, asked)) if "purchase" in asked.scopes else None
+            limits = limits_of(typed, await _currency(tx, asked)) if "purchase" in asked.scopes else None
             consent = await self._consented(tx, asked, held.subject_id, held.proven_at)
             mandate_id = await self._mandate(tx, consent, limits)
             await _save(tx, consent, mandate_id, now)
@@ -155,6 +131,7 @@ class Consenting:
             granted_at=self._parts.clock.now(),
             expires_at=consent.expires_at,
             granted_in=consent.conversation_id,
+            more=limits.more,
         )
 
     async def _no_mandate(self, tx: AsyncConnection, consent: Consent) -> None:
@@ -183,38 +160,15 @@ class Consenting:
             "scopes": sorted(consent.scopes),
             "expires_at": consent.expires_at.isoformat(),
             "mandate_id": mandate_id,
-            "payment_cap_minor": limits.payment_cap_minor if limits else None,
-            "day_cap_minor": limits.day_cap_minor if limits else None,
+            "payment_cap_minor": None,
+            "day_cap_minor": None,
+            **(limits.on_record() if limits else {}),
         }
         await self._record.append(tx, tenant_id=consent.tenant_id, decision_id=new_id("evt"), body=body)
 
 
 def _delegates(consent: Consent) -> list[str]:
     return [consent.client_id, f"agents:{consent.brand_id}"]
-
-
-def _suggested(currency: str) -> Caps:
-    scale = 10 ** (decimals_of(currency) or 2)
-    payment, day = (write_amount(whole * scale, currency) for whole in (PAYMENT_CAP_WHOLE, DAY_CAP_WHOLE))
-    return Caps(spending=True, payment_cap=payment, day_cap=day)
-
-
-def _limits(caps: Caps, currency: str) -> Limits | None:
-    """None when spending is switched off. Raises CapsRefused with a sentence for each field."""
-    if not caps.spending:
-        return None
-    example = write_amount(PAYMENT_CAP_WHOLE * 10 ** (decimals_of(currency) or 2), currency)
-    payment, day = read_amount(caps.payment_cap, currency), read_amount(caps.day_cap, currency)
-    flaws = {
-        name: f"Write an amount in {currency}, such as {example}."
-        for name, amount in (("payment_cap", payment), ("day_cap", day))
-        if amount is None
-    }
-    if payment is not None and day is not None and day < payment:
-        flaws["day_cap"] = "The limit for a day cannot be lower than the limit for one payment."
-    if flaws or payment is None or day is None:
-        raise CapsRefused(flaws)
-    return Limits(payment, day)
 
 
 async def _currency(tx: AsyncConnection, of: Asked | Consent) -> str:

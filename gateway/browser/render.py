@@ -14,6 +14,7 @@ from gateway.approvals import ApprovalView
 from gateway.browser.amounts import show_amount
 from gateway.browser.consent import ConsentView
 from gateway.browser.door import Entry
+from gateway.browser.spending_limits import MORE_FIELDS
 from gateway.browser.visits import Visit
 from gateway.captures import DoorView
 from gateway.facts import ApprovalState
@@ -45,7 +46,7 @@ def code_page(visit: Visit, csrf: str, *, flaw: str = "", status: int = 200) -> 
 
 
 def consent_page(visit: Visit, view: ConsentView, csrf: str, *, status: int = 200) -> Response[str]:
-    caps = view.caps
+    typed = view.typed
     return _page(
         "consent.html",
         status=status,
@@ -57,9 +58,10 @@ def consent_page(visit: Visit, view: ConsentView, csrf: str, *, status: int = 20
         host=redirects.shown_host(view.asked.redirect_uri),
         scopes=[SCOPES[scope] for scope in in_order(view.asked.scopes)],
         amounts=[
-            ("payment_cap", "For one payment", caps.payment_cap),
-            ("day_cap", "For one day", caps.day_cap),
+            ("payment_cap", "For one payment", typed.payment_cap),
+            ("day_cap", "For one day", typed.day_cap),
         ],
+        more_open=typed.has_more or not MORE_FIELDS.isdisjoint(view.flaws),
         until=f"{view.expires_at:%-d %B %Y}",
     )
 

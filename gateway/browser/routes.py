@@ -11,10 +11,11 @@ from litestar.params import FromPath, FromQuery
 from litestar.types import ExceptionHandlersMap
 
 from gateway.browser import render
-from gateway.browser.consent import Caps, CapsRefused, Consenting
+from gateway.browser.consent import Consenting
 from gateway.browser.cookies import Jar, form_secret, new_value
 from gateway.browser.door import Doors, LoginNeeded, NoSuchDoor
 from gateway.browser.login import Logins, NotThisPerson, Step, VisitOver, step_of
+from gateway.browser.spending_limits import FIELDS, LimitsRefused, typed_in
 from gateway.browser.visits import Purpose, TooManyVisits, Visit
 from gateway.errors import CodeRefused, TooManyCodes
 from gateway.oauth import authorize
@@ -166,16 +167,15 @@ async def answer_consent(
     jar: NamedDependency[Jar],
 ) -> Response[Any]:
     """Only `answer=agree` agrees; the browser goes back to the assistant either way."""
-    fields = frozenset({"answer", "spending", "payment_cap", "day_cap"})
-    form = await read_form(request, jar, visit_id, fields)
+    form = await read_form(request, jar, visit_id, FIELDS | {"answer"})
     visit = await _proven_visit(request, visit_id, logins, jar)
     if form.get("answer") != "agree":
         return _back(await consenting.refuse(visit))
-    caps = Caps(form.get("spending") == "on", form.get("payment_cap", ""), form.get("day_cap", ""))
+    typed = typed_in(form)
     try:
-        return _back(await consenting.agree(visit, jar.browser_of(request) or "", caps))
-    except CapsRefused as refused:
-        view = await consenting.view(visit, caps, refused.flaws)
+        return _back(await consenting.agree(visit, jar.browser_of(request) or "", typed))
+    except LimitsRefused as refused:
+        view = await consenting.view(visit, typed, refused.flaws)
         return render.consent_page(visit, view, form["csrf"], status=422)
 
 

@@ -101,14 +101,14 @@ class Payments:
         return _outcome(checkout, purchase)
 
     async def _resume(self, call: Call, checkout_id: str) -> str | None:
-        """Use up the pause this call comes back from: the capture it waited for. Raises PauseSpent the second time."""
+        """Use up the pause this call comes back from: the page it waited for. Raises PauseSpent the second time."""
         if call.paused_call_id is None:
             return None
         async with self._store.transaction(call.owner.tenant_id) as tx:
-            capture_id = await tx.resume_call(call.paused_call_id, checkout_id, now=self._clock.now())
-        if capture_id is None:
+            page_id = await tx.resume_call(call.paused_call_id, checkout_id, now=self._clock.now())
+        if page_id is None:
             raise PauseSpent
-        return capture_id
+        return page_id
 
     async def _find(self, call: Call, checkout_id: str) -> tuple[Checkout, Order | None]:
         async with self._store.transaction(call.owner.tenant_id) as tx:

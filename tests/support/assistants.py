@@ -25,15 +25,21 @@ class Person:
         await self.hands.type_card(url)
         return "accept"
 
+    async def approve(self, url: str) -> str:
+        self.links.append(url)
+        await self.hands.answer_approval(url, "approve")
+        return "accept"
+
 
 @asynccontextmanager
-async def new_person(house: House, endpoint: str) -> AsyncIterator[Person]:
+async def new_person(house: House, endpoint: str, **limits: str) -> AsyncIterator[Person]:
+    """`limits` are typed on the consent page; without them the person agrees to what it proposes."""
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
         hands, keeper = FormSender(http, Inbox(house.urls["inbox"], http)), Keeper()
         address = f"ada.{secrets.token_hex(6)}@example.com"
 
         async def authorize(url: str) -> None:
-            await hands.agree(url, address)
+            await hands.agree(url, address, **limits)
 
         async def show(_url: str) -> None:
             return

@@ -132,12 +132,13 @@ class FormSender:
         self._url = ""
         self._html = ""
 
-    async def agree(self, authorize_url: str, address: str) -> Limits:
+    async def agree(self, authorize_url: str, address: str, **limits: str) -> Limits:
+        """`limits` are fields of the consent page that are filled in otherwise than it proposes."""
         await self._get(authorize_url)
         await self._submit({"email": address})
         await self._submit({"code": await self._inbox.code_for(address)})
         payment, day = (_Form(self._html).fields[name] for name in LIMIT_FIELDS)
-        await self._submit({"answer": "agree"})
+        await self._submit({**limits, "answer": "agree"})
         return Limits(payment, day)
 
     async def type_card(self, card_url: str) -> str:
@@ -145,6 +146,12 @@ class FormSender:
         await self._submit({})
         await self._submit({})
         await self._submit(CARD_FIELDS)
+        return re.sub(r"<[^>]+>", " ", self._html)
+
+    async def answer_approval(self, approval_url: str, answer: str) -> str:
+        """In the browser that signed in to consent: `approve` or `refuse`. The text of the page that follows."""
+        await self._get(approval_url)
+        await self._submit({"answer": answer})
         return re.sub(r"<[^>]+>", " ", self._html)
 
     async def _get(self, url: str) -> None:
