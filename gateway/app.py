@@ -112,16 +112,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     core = Core(
         conversations=conversations,
         quotes=Quotes(engine, clock),
-        purchases=Purchases(
-            engine=engine,
-            deciding=deciding,
-            record=record,
-            vault=vault,
-            captures=captures,
-            charging=charging,
-            approvals=Approvals(engine=engine, record=record, clock=clock, public_url=settings.public_url),
-            clock=clock,
-        ),
+        purchases=_purchases(settings.public_url, engine, deciding, record, vault, captures, charging, clock),
         refunds=Refunds(engine=engine, deciding=deciding, record=record, vault=vault, clock=clock),
         disclosures=Disclosures(engine, deciding, memory, clock),
         mandates=Mandates(engine, deciding, record, clock),
@@ -157,6 +148,28 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         engine=engine,
         peers=(*peers.values(), factors.client),
         preparing=core.preparing,
+    )
+
+
+def _purchases(
+    public_url: str,
+    engine: AsyncEngine,
+    deciding: Deciding,
+    record: Record,
+    vault: Vault,
+    captures: Captures,
+    charging: Charging,
+    clock: Clock,
+) -> Purchases:
+    return Purchases(
+        engine=engine,
+        deciding=deciding,
+        record=record,
+        vault=vault,
+        captures=captures,
+        charging=charging,
+        approvals=Approvals(engine=engine, record=record, clock=clock, public_url=public_url),
+        clock=clock,
     )
 
 

@@ -36,6 +36,7 @@ from infra.chassis.settings import Bind
 from infra.dev.house import House
 from infra.dev.settings import TEXTING_FROM
 from tests.gateway.moved_clock import MovedClock
+from tests.support.card_typing import enter_and_type
 from tests.support.database import DatabaseMaker
 from tests.support.limits import OUT_OF_THE_WAY
 
@@ -235,18 +236,8 @@ class Shop:
         """What the person's browser does after the door let it in."""
         door = await self.captures.door(capture_id)
         assert door is not None
-        page_url = self.house.urls["vault_page"]
-        async with httpx2.AsyncClient(base_url=page_url, headers={"Origin": self.issuer}) as browser:
-            grant = self.captures.entry_grant(door, "browser")
-            entered = await browser.post(f"/captures/{capture_id}/open", data={"grant": grant})
-            assert entered.status_code == 303, entered.text
-            browser.headers["Origin"] = page_url
-            page = await browser.get(f"/captures/{capture_id}")
-            csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)
-            assert csrf is not None, page.text
-            card = {"number": number, "expiry": "12/34", "code": "123", "holder": "Ada Byron"}
-            typed = await browser.post(f"/captures/{capture_id}", data={"csrf": csrf.group(1), **card})
-            assert typed.status_code == 303, typed.text
+        grant = self.captures.entry_grant(door, "browser")
+        await enter_and_type(self.house.urls["vault_page"], self.issuer, capture_id, grant, number)
 
     async def paid(self, talk: Talk, checkout_id: str, number: str = GOOD_CARD) -> dict[str, Any]:
         """Buy, type the card that is asked for, buy again; the last answer."""

@@ -1,0 +1,1 @@
+"""The controls themselves, a module for each part of the house."""

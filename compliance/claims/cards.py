@@ -1,0 +1,64 @@
+"""What happens to card numbers, codes and money at the vault."""
+
+from compliance.claims.control import Control
+
+CARDS = (
+    Control(
+        id="UC-3.3.1",
+        title="The verification code is never stored",
+        sources=("PCI DSS 3.3.1.2", "PCI DSS 3.3.2"),
+        claim="A verification code lives sealed in the vault process's memory for ten minutes at most, is taken once "
+        "by the first charge, and dies with the process. No table has a column for it.",
+        not_claimed="That the operating system never swaps that memory out: locking it is issue 4.",
+    ),
+    Control(
+        id="UC-3.4",
+        title="Nobody is shown a card number",
+        sources=("PCI DSS 3.4.1",),
+        claim="Answers, pages, errors and events name a card by its brand and last four digits; no route, tool or "
+        "role gives more.",
+        not_claimed="That the person at the keyboard cannot see what they type.",
+    ),
+    Control(
+        id="UC-3.5",
+        title="Stored cards are sealed where they lie",
+        sources=("PCI DSS 3.5.1", "PCI DSS 3.6.1"),
+        claim="Each card is sealed under its own key, that under the tenant's, that under the root; tenant, token, "
+        "field and key version are bound in, so a row moved elsewhere does not open; changing any byte is noticed.",
+        not_claimed="Protection from who has the root key file and the database: at first light the key service is "
+        "software and its root lies beside the vault. A key service of its own is issue 4.",
+    ),
+    Control(
+        id="UC-3.5.1.1",
+        title="The fingerprint is keyed",
+        sources=("PCI DSS 3.5.1.1",),
+        claim="The same card of one tenant has one fingerprint: HMAC-SHA-256 under a key of its own, different for "
+        "every tenant, so a dump of fingerprints is not a list of card numbers.",
+        not_claimed="Anything once the fingerprint key is stolen too: card numbers are few enough to try them all.",
+    ),
+    Control(
+        id="UC-3.6",
+        title="Secrets refuse careless use",
+        sources=("PCI DSS 3.6.1", "ASVS 13.3.2"),
+        claim="A key, password or card number does not print, log, serialise, copy or compare; one method gives it "
+        "out, and every function that calls it is on a reviewed list. Keys come from files only their owner may read, "
+        "never from an environment or a command line.",
+        not_claimed="Split knowledge, dual control, rotation or a hardware module (PCI DSS 3.6.1.2 to 3.7): issue 4.",
+    ),
+    Control(
+        id="UC-4.2",
+        title="Sealed in the browser",
+        sources=("PCI DSS 4.2.1", "RFC 9180"),
+        claim="Where scripts run, the card leaves the browser only as HPKE ciphertext for one capture and one short- "
+        "lived key; without scripts the same form posts over the connection's own protection.",
+        not_claimed="Protection from who can change the page itself; and the sandbox runs on loopback without TLS.",
+    ),
+    Control(
+        id="UC-6.4.3",
+        title="The card page runs one script, ours",
+        sources=("PCI DSS 6.4.3", "ASVS 3.4.3"),
+        claim="The page's only script is built reproducibly from committed source, carries its hash, and the policy "
+        "allows no other, nothing inline and no other origin.",
+        not_claimed="Detection of a page changed on its way to the browser (PCI DSS 11.6.1).",
+    ),
+)
