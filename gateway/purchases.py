@@ -1,10 +1,13 @@
 """Paying for a checkout: decide, reserve and record in one transaction; then card, charge and outcome."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from msgspec.structs import replace as replace_struct
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway import approvals as asking
@@ -50,6 +53,8 @@ from vault.contract import CaptureOrder, CaptureState, CaptureView, ChargeReason
 PAGE: Final = 100
 CURSOR_DIGITS_MAX: Final = 18
 """Of a position, which is a 64-bit integer."""
+LOCK_NOT_AVAILABLE: Final = "55P03"
+"""SQLSTATE, PostgreSQL 18 appendix A: `lock_timeout` was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,10 @@ class Purchases:
 
     async def _decide(self, request: PurchaseRequest, caller: Caller) -> Step:
         conversation_id = conversation_of(caller, request.conversation_id)
+        with _waiting_too_long_is_under_way():
+            return await self._decide_in_turn(request, caller, conversation_id)
+
+    async def _decide_in_turn(self, request: PurchaseRequest, caller: Caller, conversation_id: str) -> Step:
         async with tenant_transaction(self._engine, caller.tenant_id) as tx:
             await require_payable(tx, caller, request.checkout_id, conversation_id)
             locked = await lock_money(
@@ -350,3 +359,14 @@ def only_mine(purchase: Purchase | None, lookup: PurchaseLookup) -> Purchase | N
     if purchase.subject_id != subject_id:
         raise NotFound
     return purchase
+
+
+@contextmanager
+def _waiting_too_long_is_under_way() -> Iterator[None]:
+    """Hundreds who pay from one person's mandates at once: the last in the queue are told to ask again."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        raise PurchaseUnderWay from error

@@ -15,6 +15,10 @@ from gateway.spending import BUT_FOR_THIS, TAKEN, TAKINGS_IF_FULL, relief_of, ta
 from gateway.windows import day_of
 from infra.chassis.problems import NotFound
 
+LOCK_WAIT_MS = 5_000
+"""For others who pay from the same person's mandates. Well below what any statement may take (`engine.py`), which would
+say that the database is away when it is only one person's money that is busy."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
@@ -90,8 +94,11 @@ async def lock_money(tx: AsyncConnection, *, tenant_id: str, checkout_id: str, c
     The purchase itself too: a charge begun meanwhile must be seen, or this request would begin another one. A statement
     of its own: what is read next must see what those others committed while this one waited. Answers the mandates that
     are locked: one that was granted, or whose person became known, while this waited is not among them.
+
+    For LOCK_WAIT_MS at most, here and for the rest of the transaction: a DBAPIError of SQLSTATE 55P03 then says so.
     """
     key = {"tenant_id": tenant_id, "checkout_id": checkout_id, "conversation_id": conversation_id}
+    await tx.execute(_WAIT_AT_MOST, {"wait": f"{LOCK_WAIT_MS}ms"})
     return frozenset((await tx.execute(_LOCK_MONEY, key)).scalar_one())
 
 
@@ -265,6 +272,7 @@ _NOTE_USE = text(
     "UPDATE evidence SET used_at = :now WHERE tenant_id = :tenant_id AND evidence_id = ANY(:used)"
     " AND coalesce(used_at, obtained_at) < :now"
 )
+_WAIT_AT_MOST = text("SELECT set_config('lock_timeout', :wait, true)")
 _LOCK_MONEY = text(
     "WITH q AS (SELECT 1 FROM quotes WHERE tenant_id = :tenant_id AND checkout_id = :checkout_id FOR NO KEY UPDATE),"
     " m AS (SELECT mandate_id FROM mandates WHERE tenant_id = :tenant_id AND subject_id = (SELECT subject_id"

@@ -4,9 +4,10 @@ Facts drawn without that bias would be denied for five reasons at once nearly al
 Numbers and times lie on and beside their boundaries.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
 from hypothesis import strategies as st
@@ -34,6 +35,8 @@ PURCHASE_PARTS = (
 PERSON_PARTS = ("kind", "scopes", "brands", "subject", "level")
 REFUND_PARTS = ("kind", "scopes", "brands", "paid", "amount")
 WRONG_AT_ONCE_MAX = 3
+WAYS_MAX = 7
+"""No part here can be wrong in more ways."""
 LATER = Relief(at=given.NOW + timedelta(minutes=20), taken=given.taken())
 FULL_LATER = Relief(at=given.NOW + timedelta(days=2), taken=given.taken(HIGHEST, HIGHEST, HIGHEST))
 
@@ -46,6 +49,21 @@ def picking(draw: st.DrawFn, parts: tuple[str, ...]) -> Pick:
         return draw(st.sampled_from(wrong if part in spoiled else right))
 
     return pick
+
+
+def picking_each(parts: tuple[str, ...]) -> Iterator[Pick]:
+    """One part spoiled at a time, in each of up to WAYS_MAX ways; the others have their first or second right value."""
+    for spoiled, way, rightly in product(parts, range(WAYS_MAX), (0, 1)):
+
+        def pick(
+            part: str,
+            right: tuple[Any, ...],
+            wrong: tuple[Any, ...],
+            chosen: tuple[str, int, int] = (spoiled, way, rightly),
+        ) -> Any:
+            return wrong[chosen[1] % len(wrong)] if part == chosen[0] else right[chosen[2] % len(right)]
+
+        yield pick
 
 
 def caller(pick: Pick) -> Caller:
@@ -77,7 +95,16 @@ def moments(draw: st.DrawFn) -> datetime:
 @st.composite
 def purchases(draw: st.DrawFn) -> tuple[PurchaseFacts, datetime]:
     now = draw(moments())
-    pick = picking(draw, PURCHASE_PARTS)
+    return _purchase(picking(draw, PURCHASE_PARTS), now), now
+
+
+def spoiled_purchases() -> Iterator[tuple[PurchaseFacts, datetime]]:
+    """Every part wrong on its own in each of its ways, beside each right value of the others: no luck in it."""
+    for pick in picking_each(PURCHASE_PARTS):
+        yield _purchase(pick, given.NOW), given.NOW
+
+
+def _purchase(pick: Pick, now: datetime) -> PurchaseFacts:
     living, over = ends(now)
     amount = pick("amount", (1, 2, 4_000, 2**62, HIGHEST), (0, -1, -4_000, LOWEST, LOWEST + 1, HIGHEST + 1, LOWEST - 1))
     caller_id = caller(pick)
@@ -97,7 +124,7 @@ def purchases(draw: st.DrawFn) -> tuple[PurchaseFacts, datetime]:
         ),
         mandate=mandate,
     )
-    return replace(facts, approval=_approval(pick, facts, (living, over))), now
+    return replace(facts, approval=_approval(pick, facts, (living, over)))
 
 
 def _approval(
@@ -149,15 +176,22 @@ def _mandate(
 
 @st.composite
 def refunds(draw: st.DrawFn) -> tuple[RefundFacts, datetime]:
-    pick = picking(draw, REFUND_PARTS)
     left = draw(st.sampled_from((1, 4_000, HIGHEST, 0, -1, LOWEST, HIGHEST + 1)))
-    facts = given.refund(
+    return _refund(picking(draw, REFUND_PARTS), left), draw(moments())
+
+
+def spoiled_refunds() -> Iterator[tuple[RefundFacts, datetime]]:
+    for pick in picking_each(REFUND_PARTS):
+        yield _refund(pick, 4_000), given.NOW
+
+
+def _refund(pick: Pick, left: int) -> RefundFacts:
+    return given.refund(
         caller=caller(pick),
         paid=pick("paid", (True,), (False,)),
         refundable_minor=left,
         amount_minor=pick("amount", (left, left - 1, 1), (left + 1, 0, -1, LOWEST, HIGHEST)),
     )
-    return facts, draw(moments())
 
 
 @st.composite

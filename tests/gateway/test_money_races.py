@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
+from gateway import store
 from infra.chassis.engine import tenant_transaction
 from tests.gateway.shop import CART, NORTH, Shop, Talk
 from tests.support.waiting import wait_until
@@ -70,3 +72,17 @@ async def test_a_purchase_that_waits_over_midnight_counts_against_the_new_day(ne
 async def _two_wait(shop: Shop) -> bool:
     query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     return len(await shop.rows(query)) >= 2
+
+
+async def test_who_waits_too_long_for_a_persons_money_is_told_to_ask_again(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    """And not that the database is away: hundreds may queue for one person's mandates."""
+    talk = await shop.buyer()
+    checkout = await shop.checkout(4_000)
+    monkeypatch.setattr(store, "LOCK_WAIT_MS", 50)
+    async with tenant_transaction(shop.gateway.engine, NORTH) as tx:
+        await tx.execute(text("SELECT 1 FROM mandates WHERE subject_id = :s FOR UPDATE"), {"s": talk.subject_id})
+        waited = await talk.post("/v1/purchases", checkout_id=checkout, cart_sha256=CART)
+
+    assert (waited.status_code, waited.json()["code"]) == (409, "purchase_under_way")
+    assert await shop.taken(talk) == 0
+    assert (await talk.buy(checkout))["state"] == "needs_card"

@@ -20,11 +20,19 @@ from hypothesis import strategies as st
 from gateway.cedar import FOLDER, GROUP_OF, ROWS, Cedar, PoliciesUnusable, Question
 from gateway.contract import Reason
 from gateway.decide import decide_about_person, decide_purchase, decide_recall, decide_refund
-from gateway.facts import PersonFacts, entity, ref, seconds
+from gateway.facts import PersonFacts, PurchaseFacts, RefundFacts, entity, ref, seconds
 from gateway.listing import question_in, question_of
 from tests.gateway import reference
 from tests.gateway.reference import Answer
-from tests.gateway.reference_cases import HIGHEST, LOWEST, people, purchases, refunds
+from tests.gateway.reference_cases import (
+    HIGHEST,
+    LOWEST,
+    people,
+    purchases,
+    refunds,
+    spoiled_purchases,
+    spoiled_refunds,
+)
 from tests.gateway.test_reference import CEDAR
 from tests.support.cases import cases
 
@@ -46,14 +54,20 @@ def questions(draw: st.DrawFn) -> Asked:
     """Of any action."""
     action = draw(st.sampled_from(WEIGHED))
     if action == "purchase":
-        facts, now = draw(purchases())
-        return Asked(decide_purchase(CEDAR, facts, now).question, reference.purchase(facts, now))
+        return _about_purchase(*draw(purchases()))
     if action == "refund":
-        refunded, now = draw(refunds())
-        return Asked(decide_refund(CEDAR, refunded, now).question, reference.refund(refunded))
+        return _about_refund(*draw(refunds()))
     if action in ROWS:
         return _about_row(action, *draw(people()), draw(st.sampled_from(reference.ROWS_TO_SEE)))
     return _about_person(action, *draw(people()))
+
+
+def _about_purchase(facts: PurchaseFacts, now: datetime) -> Asked:
+    return Asked(decide_purchase(CEDAR, facts, now).question, reference.purchase(facts, now))
+
+
+def _about_refund(facts: RefundFacts, now: datetime) -> Asked:
+    return Asked(decide_refund(CEDAR, facts, now).question, reference.refund(facts))
 
 
 def _about_row(action: str, facts: PersonFacts, now: datetime, row: reference.Row) -> Asked:
@@ -135,13 +149,19 @@ def without_entity(question: Question, place: int) -> Question:
     return Question(question.action, question.principal, question.resource, question.context, entities)
 
 
+def needless(question: Question, hole: Hole) -> bool:
+    """An approval of what needs none: without it the answer is the same."""
+    numbers = {name: value for entity in question.entities for name, value in entity["attrs"].items()}
+    return hole == Hole(None, "approval") and numbers["amount_minor"] <= numbers.get("approval_above_minor", LOWEST)
+
+
 @cases(200)
 @over(questions(), st.data())
 @pytest.mark.control("UC-D.1")
 def test_a_question_with_anything_missing_is_never_allowed(asked: Asked, data: st.DataObject):
     question = asked.question
     missing_entity = [without_entity(question, place) for place in range(len(question.entities))]
-    missing_part = [with_part(question, hole, ...) for hole in holes(question)]
+    missing_part = [with_part(question, hole, ...) for hole in holes(question) if not needless(question, hole)]
 
     verdict = CEDAR.answer(data.draw(st.sampled_from([*missing_entity, *missing_part])))
 
@@ -209,8 +229,9 @@ MUTANTS = {
 
 @pytest.fixture(scope="module")
 def corpus() -> list[Asked]:
-    """The same in every run."""
-    kept: list[Asked] = []
+    """Random ones, which are others whenever `questions` is changed, after those in which nothing is left to luck."""
+    kept = [_about_purchase(*case) for case in spoiled_purchases()]
+    kept += [_about_refund(*case) for case in spoiled_refunds()]
 
     @settings(max_examples=CORPUS_CASES, derandomize=True, database=None, deadline=None, phases=(Phase.generate,))
     @over(questions())
