@@ -364,13 +364,14 @@ async def test_the_paid_list_gives_each_purchase_once_in_order(new_shop: Shop):
 async def test_the_paid_list_is_for_the_brands_own_mcp_server(shop: Shop):
     agent = await shop.bearer("agt_larkspur")
 
-    answers = [
-        await shop.call("GET", "/v1/purchases", agent, state="paid", brand_id=LARKSPUR),
-        await shop.call("GET", "/v1/purchases", await shop.bearer(MCP), state="paid", brand_id=SOUTHERN),
-        await shop.call("GET", "/v1/purchases", await shop.bearer(MCP), state="paid", brand_id="brd_missing"),
+    by_agent = await shop.call("GET", "/v1/purchases", agent, state="paid", brand_id=LARKSPUR)
+    foreign = [
+        await shop.call("GET", "/v1/purchases", await shop.bearer(MCP), state="paid", brand_id=brand_id)
+        for brand_id in (SOUTHERN, "brd_missing")
     ]
 
-    assert {answer.status_code for answer in answers} == {404}
+    assert (by_agent.status_code, by_agent.json()["fields"]) == (422, ["state"])
+    assert {answer.status_code for answer in foreign} == {404}
 
 
 @pytest.mark.control("UC-10.3")
