@@ -1,5 +1,6 @@
 """Rolling windows: split as one likes, what is taken within the window stays within it, by the store's count too."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.support.cases import cases
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+AsOwner = Callable[[Shop, str], Awaitable[str]]
 AN_HOUR = Window(seconds=3_600, cap_minor=5_000)
 CARD = Card(token_id="tok_made_up", card_brand="visa", last4="4242")
 
@@ -49,6 +51,35 @@ async def test_splitting_a_purchase_under_the_cap_for_one_payment_is_caught_by_t
     assert reasons(views[2]) == ["over_window_cap"]
     assert remedies(views[2])["lower_amount"]["amount_minor_max"] == 1_000
     assert await shop.taken(talk) == 4_000
+
+
+async def test_the_window_slides_and_the_answer_says_when_there_is_room_again(shop: Shop, as_owner: AsOwner):
+    """What was bought is made older: the clock stays with the vault's, and the person stays verified."""
+    talk = await buyer(shop, AN_HOUR)
+    began = shop.now
+    assert (await talk.buy(await shop.checkout(2_000)))["state"] == "needs_card"
+    await make_older(shop, as_owner, talk, minutes=40)
+    assert (await talk.buy(await shop.checkout(2_000)))["state"] == "needs_card"
+
+    full = await talk.buy(await shop.checkout(2_000))
+    until = datetime.fromisoformat(remedies(full)["wait_until"]["until"])
+    await make_older(shop, as_owner, talk, minutes=15)
+    early = await talk.buy(await shop.checkout(2_000))
+    await make_older(shop, as_owner, talk, minutes=5)
+    in_time = await talk.buy(await shop.checkout(2_000))
+
+    assert reasons(full) == reasons(early) == ["over_window_cap"]
+    assert timedelta(minutes=20) <= until - began < timedelta(minutes=24)
+    assert in_time["state"] == "needs_card"
+
+
+async def make_older(shop: Shop, as_owner: AsOwner, talk: Talk, *, minutes: int) -> None:
+    at = f"reserved_at - interval '{minutes} minutes'"
+    await as_owner(
+        shop,
+        f"UPDATE reservations SET reserved_at = {at}, day = (({at}) AT TIME ZONE 'UTC')::date"  # noqa: S608 - own words
+        f" WHERE subject_id = '{talk.subject_id}'",
+    )
 
 
 async def test_a_window_may_count_purchases(shop: Shop):
