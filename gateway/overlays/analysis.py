@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from gateway.cedar import GROUPS, Cedar, PoliciesUnusable, named_actions, require_restriction
+from gateway.cedar import GROUP_OF, GROUPS, Cedar, PoliciesUnusable, named_actions, require_restriction
 from gateway.contract import PolicyFinding, PolicyGroup
 from gateway.errors import PolicyRefused
 from gateway.overlays.cases import Case, shipped_cases
@@ -63,7 +63,7 @@ def _by_cases(group: PolicyGroup, ours: Cedar, laid: Cedar) -> Iterator[PolicyFi
     """An action of which every case that we allow is denied, however the rules are written."""
     allowed: dict[str, list[Case]] = {}
     for case in shipped_cases():
-        if case.allow and GROUPS[case.question.action] == group and ours.answer(case.question).allowed:
+        if case.allow and GROUP_OF[case.question.action] == group and ours.answer(case.question).allowed:
             allowed.setdefault(case.question.action, []).append(case)
     for action, cases in sorted(allowed.items()):
         if not any(laid.answer(case.question).allowed for case in cases):

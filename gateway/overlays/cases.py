@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.cedar import FOLDER, GROUPS, Cedar, Question, Verdict
+from gateway.cedar import FOLDER, GROUP_OF, Cedar, Question, Verdict
 from gateway.contract import Reason
 from gateway.overlays.strict_yaml import Item, YamlRefused, read
 
@@ -37,6 +37,10 @@ RESOURCES: Final = {
     "forget": "Memories",
     "read_mandates": "Subject",
     "revoke_mandate": "Subject",
+    "list_purchases": "Subject",
+    "see_purchase": "PurchaseRow",
+    "see_mandate": "MandateRow",
+    "see_conversation": "ConversationRow",
 }
 _REFERENCE: Final = re.compile(r"([A-Z][A-Za-z]*)::(\S+)")
 
@@ -102,8 +106,8 @@ def shipped_cases() -> tuple[Case, ...]:
 def _cases(document: Item, file: str) -> Iterator[Case]:
     parts = _only(document, required={"action", "facts", "cases"})
     action = parts["action"].text()
-    if action not in GROUPS:
-        raise YamlRefused(parts["action"].line, f"there is no action {action}; there are {', '.join(sorted(GROUPS))}")
+    if action not in GROUP_OF:
+        raise YamlRefused(parts["action"].line, f"there is no action {action}; there are {', '.join(sorted(GROUP_OF))}")
     facts = _facts(parts["facts"])
     names: set[str] = set()
     for item in parts["cases"].items():

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.cedar import GROUPS, Cedar, PoliciesUnusable, syntax_of
+from gateway.cedar import GROUP_OF, GROUPS, Cedar, PoliciesUnusable, syntax_of
 from gateway.contract import PolicyReplay
 from gateway.overlays import store
 from gateway.overlays.active import version_sha256
@@ -50,7 +50,7 @@ def without_case(cedar: Cedar, cases: Iterable[Case]) -> list[str]:
     """Policies that no case is decided by, as `group, policy place`."""
     seen: set[tuple[str, str]] = set()
     for case in cases:
-        group = GROUPS[case.question.action]
+        group = GROUP_OF[case.question.action]
         seen |= {(group, policy) for policy in cedar.deciding_policies(case.question)}
     return [
         f"{group}.cedar, policy {place + 1}"

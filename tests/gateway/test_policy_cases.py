@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.__main__ import main
-from gateway.cedar import FOLDER, GROUPS, Cedar
+from gateway.cedar import FOLDER, GROUP_OF, Cedar
 from gateway.overlays.cases import CASES, Case, CasesRefused, cases_in, run, shipped_cases
 from gateway.overlays.commands import without_case
 from gateway.overlays.strict_yaml import NODES_MAX
@@ -21,7 +21,7 @@ def test_a_case_is_answered_as_it_says(case: Case):
 
 def test_every_policy_is_the_reason_of_a_case_and_every_action_is_allowed_in_one():
     assert without_case(CEDAR, shipped_cases()) == []
-    assert {case.question.action for case in shipped_cases() if case.allow} == set(GROUPS)
+    assert {case.question.action for case in shipped_cases() if case.allow} == set(GROUP_OF)
 
 
 def test_a_policy_without_a_case_is_named():
