@@ -116,13 +116,17 @@ def write_carrier(gateway_folder: Path, key_file: Path, now: datetime) -> None:
     key = new_key()
     leaf = certificate(issuer, _named("SHAKEN 1234"), key, now)
     gateway_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (gateway_folder / "roots.pem").write_bytes(root.public_bytes(Encoding.PEM))
-    (gateway_folder / "carrier.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
-    (gateway_folder / "certificates.json").write_text(json.dumps({CERTIFICATE_URL: "carrier.pem"}))
+    _write(gateway_folder / "roots.pem", root.public_bytes(Encoding.PEM))
+    _write(gateway_folder / "carrier.pem", leaf.public_bytes(Encoding.PEM))
+    _write(gateway_folder / "certificates.json", json.dumps({CERTIFICATE_URL: "carrier.pem"}).encode())
     key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    _write(key_file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Only the owner may read it, from its first byte."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
 
 
 def read_signer(text: str) -> Signer:
