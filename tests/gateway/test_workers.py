@@ -139,7 +139,7 @@ def test_an_odd_number_of_workers_is_refused_at_start(tmp_path: Path, workers_sa
     secret.write_text("postgresql+asyncpg://nobody@localhost/nothing")
     named = dict.fromkeys(("PUBLIC_URL", "VAULT_URL", "VAULT_PAGE_URL", "MEMORY_URL", "INBOX_URL"), "http://x")
     named |= {"BIND": "127.0.0.1:0", "TEXTING_URL": "http://x", "TEXTING_FROM": "+15550100", "SANDBOX": "true"}
-    named |= {"KEYS_FOLDER": str(tmp_path), "WORKERS": workers_said}
+    named |= {"KEYS_FOLDER": str(tmp_path), "CARRIERS_FOLDER": str(tmp_path), "WORKERS": workers_said}
     named |= {"DATABASE_URL_FILE": str(secret), "TEXTING_ACCOUNT_FILE": str(secret)}
 
     ended = run_gateway(**{f"UNDERCROFT_GATEWAY_{name}": value for name, value in named.items()})
