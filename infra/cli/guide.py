@@ -8,6 +8,7 @@ from infra.dev.house import House
 
 WHAT = {
     "gateway": "decides; OAuth, callers, purchases, the record",
+    "authzen": "AuthZEN 1.0, for enforcement points",
     "mcp_server": "MCP for assistants",
     "memory": "remembers (the gateway only)",
     "vault": "cards in, tokens out (the gateway only)",
