@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.chassis import logs
+from infra.chassis import crashpoints, logs
 from infra.chassis.clock import SystemClock
 from infra.chassis.http import Listener, serve
 from infra.chassis.migrate import upgrade
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         settings = load(Settings, PREFIX, os.environ)
         settings.refuse_plain_http()
+        crashpoints.arm(settings.crash_at, sandbox=settings.sandbox)
     except SettingsIncomplete as incomplete:
         sys.stderr.write(f"vault: {incomplete}\n")
         return SETTINGS_EXIT

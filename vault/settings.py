@@ -14,7 +14,10 @@ PROCESSOR_TIMEOUT_SECONDS = 6
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`door_origin` is the gateway's public origin: only its door page may open a capture."""
+    """`door_origin` is the gateway's public origin: only its door page may open a capture.
+
+    `crash_at` is for tests: infra.chassis.crashpoints.
+    """
 
     bind: Bind
     page_bind: Bind
@@ -32,6 +35,7 @@ class Settings:
     processor_timeout_seconds: int = PROCESSOR_TIMEOUT_SECONDS
     log_level: str = "INFO"
     sandbox: bool = False
+    crash_at: str = ""
 
     @property
     def page_origin(self) -> str:

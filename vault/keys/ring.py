@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Final
 
+from infra.chassis import crashpoints
 from infra.chassis.clock import Clock
 from infra.chassis.keys import KeyService, new_key
 from infra.chassis.secret import Secret
@@ -46,6 +47,7 @@ class KeyRing:
         if exists:
             return
         wrapped = await self._keys.wrap(new_key(), _context(tenant_id, FIRST_VERSION))
+        crashpoints.reach("tenant_key_wrapped")
         async with self._store.transaction(tenant_id) as tx:
             await tx.insert_tenant_key(FIRST_VERSION, wrapped, now)
 
