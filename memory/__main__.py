@@ -11,7 +11,7 @@ from infra.chassis.engine import create_engine
 from infra.chassis.grants import GrantVerifier
 from infra.chassis.http import Listener, serve
 from infra.chassis.jwk import JwksFile
-from infra.chassis.keys import SoftwareKeyService
+from infra.chassis.keys.settings import open_key_service
 from infra.chassis.settings import SettingsIncomplete, load
 from memory.app import build
 from memory.forget import purge_redeemed_grants
@@ -31,7 +31,7 @@ async def run(settings: Settings) -> None:
         keys=JwksFile(settings.grant_jwks_file, clock),
         clock=clock,
     )
-    keys = SubjectKeys(SoftwareKeyService(settings.root_key))
+    keys = SubjectKeys(open_key_service(settings.keys, clock))
     prepared = Preparations(clock)
     app = build(engine=engine, verifier=verifier, keys=keys, clock=clock, prepared=prepared)
     background = [lambda stop: purge_redeemed_grants(engine, clock, stop), prepared.sweep]

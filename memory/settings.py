@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.chassis.keys.settings import KeySettings
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind
 
@@ -13,7 +14,7 @@ class Settings:
     database_url: Secret[str]
     grant_jwks_file: Path
     grant_issuer: str
-    root_key: Secret[bytes]
+    keys: KeySettings
     log_level: str = "INFO"
     sandbox: bool = False
 

@@ -15,7 +15,7 @@ from infra.chassis.engine import create_engine
 from infra.chassis.grants import GrantVerifier, presented
 from infra.chassis.http import Metrics, build_app
 from infra.chassis.jwk import JwksFile
-from infra.chassis.keys import SoftwareKeyService
+from infra.chassis.keys.settings import open_key_service
 from vault import pages, routes, webhooks
 from vault.admission import Admission
 from vault.captures import Captures
@@ -81,7 +81,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     )
     cards = Cards(
         store=store,
-        ring=KeyRing(store, SoftwareKeyService(settings.root_key), clock),
+        ring=KeyRing(store, open_key_service(settings.keys, clock), clock),
         fingerprints=Fingerprints(settings.fingerprint_key),
         codes=codes,
         processor=processor,

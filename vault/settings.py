@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from infra.chassis.keys.settings import KeySettings
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete
 
@@ -27,11 +28,11 @@ class Settings:
     grant_jwks_file: Path
     grant_issuer: str
     door_origin: str
-    root_key: Secret[bytes]
     fingerprint_key: Secret[bytes]
     processor_url: str
     processor_key: Secret[str]
     webhook_secret: Secret[str]
+    keys: KeySettings
     processor_timeout_seconds: int = PROCESSOR_TIMEOUT_SECONDS
     log_level: str = "INFO"
     sandbox: bool = False

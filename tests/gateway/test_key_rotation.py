@@ -24,7 +24,7 @@ from infra.chassis.clock import FixedClock
 from infra.chassis.engine import create_engine
 from infra.chassis.grants import GrantVerifier
 from infra.chassis.jwk import JwksFile
-from infra.chassis.keys import SoftwareKeyService, new_key
+from infra.chassis.keys import RingFile, SoftwareKeyService
 from infra.chassis.ring import KeyFiles, SigningRing
 from infra.chassis.secret import Secret
 from memory.app import build
@@ -32,6 +32,7 @@ from memory.prepared import Preparations
 from memory.seal import SubjectKeys
 from tests.gateway.shop import AGENT, Ground, Shop, Talk, open_shop
 from tests.support.database import DatabaseMaker
+from tests.support.keys import root_file
 from tests.support.serving import free_port, served
 from tests.support.waiting import wait_until
 
@@ -83,7 +84,7 @@ async def own_memory(ground: Ground, database: DatabaseMaker, trusted: Path) -> 
     app = build(
         engine=engine,
         verifier=verifier,
-        keys=SubjectKeys(SoftwareKeyService(new_key())),
+        keys=SubjectKeys(SoftwareKeyService(RingFile(root_file(trusted.parent)), ground.clock)),
         clock=ground.clock,
         prepared=Preparations(ground.clock),
     )

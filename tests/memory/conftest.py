@@ -1,3 +1,4 @@
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from infra.chassis.engine import create_engine
 from infra.chassis.grants import GrantVerifier
 from infra.chassis.ids import new_id
 from infra.chassis.jwk import JwksFile
-from infra.chassis.keys import SoftwareKeyService, new_key
+from infra.chassis.keys import RingFile, SoftwareKeyService
 from infra.chassis.secret import Secret
 from infra.dev.postgres import ServiceDatabase
 from memory.app import build
@@ -24,9 +25,10 @@ from memory.prepared import Preparations
 from memory.seal import SubjectKeys
 from tests.support.database import DatabaseMaker
 from tests.support.grants import TestMint
+from tests.support.keys import root_file
 
 ISSUER = "http://gateway.test"
-ROOT = new_key()
+ROOT = secrets.token_bytes(32)
 """Of the key service, the same in all memories of a test."""
 PATHS = {
     "remember": "/v1/memories",
@@ -132,7 +134,7 @@ async def open_bench(
     engine = create_engine(Secret(databases.app_dsn))
     trusted = JwksFile(mint.write_jwks(folder / "grant.jwks"), clock)
     verifier = GrantVerifier(audience="memory", issuer=mint.issuer, keys=trusted, clock=clock)
-    keys, prepared = CountedKeys(ROOT), Preparations(clock)
+    keys, prepared = CountedKeys(RingFile(root_file(folder, ROOT)), clock), Preparations(clock)
     app = build(engine=engine, verifier=verifier, keys=SubjectKeys(keys), clock=clock, prepared=prepared)
     transport = httpx2.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar's and httpx2's scope types differ
     async with httpx2.AsyncClient(transport=transport, base_url="http://memory") as client:

@@ -28,8 +28,10 @@ CARD_WORDS_IN = ("vault/", "infra/sandbox/", "infra/dev/demo/", "infra/chassis/s
 REVEALS = {
     # who opens the database, wraps keys, signs
     ("infra/chassis/engine.py", "create_engine"),
-    ("infra/chassis/keys.py", "SoftwareKeyService.__init__"),
-    ("infra/chassis/keys.py", "SoftwareKeyService.wrap"),
+    ("infra/chassis/sealing.py", "_derive"),
+    ("infra/chassis/keys/frame.py", "key_to_wrap"),
+    ("infra/chassis/keys/ringfile.py", "encode"),
+    ("infra/chassis/keys/software.py", "_open_before_versions"),
     ("infra/chassis/jwk.py", "signing_key"),
     # who keys an HMAC or derives a key
     ("gateway/challenges.py", "Codes._hmac"),
@@ -50,7 +52,6 @@ REVEALS = {
     # who seals and opens cards
     ("vault/cleartext/tokenise.py", "Cards._sealed"),
     ("vault/cleartext/tokenise.py", "Cards.tokenise"),
-    ("vault/envelope.py", "_derive"),
     ("vault/fingerprint.py", "Fingerprints.__init__"),
     ("vault/fingerprint.py", "Fingerprints.of"),
     # who hands a card to the processor, and reads what it signed

@@ -16,11 +16,13 @@ from sqlalchemy.pool import NullPool
 
 from infra.chassis.clock import FixedClock
 from infra.chassis.ids import new_id
+from infra.chassis.keys.settings import KeySettings
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind
 from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import API_KEY, APPROVES, WEBHOOK_SECRET, Sandbox
 from tests.support.grants import ISSUER, TestMint, body_of
+from tests.support.keys import root_file
 from vault.app import Vault, build_vault
 from vault.contract import CaptureOrder, ChargeOrder, RefundOrder
 from vault.settings import Settings
@@ -169,7 +171,7 @@ def settings_for(folder: Path, databases: ServiceDatabase, processor: Sandbox, m
         grant_jwks_file=mint.write_jwks(folder / "grant.jwks"),
         grant_issuer=mint.issuer,
         door_origin=DOOR_ORIGIN,
-        root_key=Secret(secrets.token_bytes(32)),
+        keys=KeySettings(root_key_file=root_file(folder)),
         fingerprint_key=Secret(secrets.token_bytes(32)),
         processor_url=processor.url,
         processor_key=Secret(API_KEY),

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from infra.chassis.keys import KeyUnusable, SoftwareKeyService, new_key
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete, load
 
@@ -47,21 +46,3 @@ def test_incomplete_settings_name_every_missing_variable_and_no_value(tmp_path: 
     assert "UNDERCROFT_X_BIND cannot be used" in text
     assert "UNDERCROFT_X_KEY_FILE cannot be used" in text
     assert "hunter2" not in text
-
-
-@pytest.mark.control("UC-3.5")
-async def test_a_wrapped_key_opens_only_under_its_root_and_context():
-    service, other = SoftwareKeyService(new_key()), SoftwareKeyService(new_key())
-    key = new_key()
-    wrapped = await service.wrap(key, b"tenant a")
-
-    assert (await service.unwrap(wrapped, b"tenant a")).reveal() == key.reveal()
-    damaged = wrapped[:-1] + bytes([wrapped[-1] ^ 1])
-    for attempt in (
-        service.unwrap(wrapped, b"tenant b"),
-        other.unwrap(wrapped, b"tenant a"),
-        service.unwrap(damaged, b"tenant a"),
-        service.unwrap(b"\x02" + wrapped[1:], b"tenant a"),
-    ):
-        with pytest.raises(KeyUnusable):
-            await attempt

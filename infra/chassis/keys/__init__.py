@@ -1,0 +1,37 @@
+"""The key service: wraps and unwraps keys under a root that callers never hold.
+
+`protocol` says what every provider answers, `frame` what every wrapped key begins with. The providers: `software` (a
+file, for one machine).
+"""
+
+from infra.chassis.keys.protocol import (
+    KEY_BYTES,
+    NONCE_BYTES,
+    CannotDestroy,
+    Description,
+    KeyService,
+    KeyServiceUnfit,
+    KeyServiceUnreachable,
+    KeyUnusable,
+    RootVersion,
+    VersionState,
+    new_key,
+)
+from infra.chassis.keys.ringfile import RingFile
+from infra.chassis.keys.software import SoftwareKeyService
+
+__all__ = [
+    "KEY_BYTES",
+    "NONCE_BYTES",
+    "CannotDestroy",
+    "Description",
+    "KeyService",
+    "KeyServiceUnfit",
+    "KeyServiceUnreachable",
+    "KeyUnusable",
+    "RingFile",
+    "RootVersion",
+    "SoftwareKeyService",
+    "VersionState",
+    "new_key",
+]
