@@ -51,10 +51,11 @@ from gateway.refunds import Refunds
 from gateway.refusals import API_REFUSALS
 from gateway.settings import Keys, Settings
 from gateway.sweeper import Sweeper
+from gateway.undecided import Undecided
 from infra.chassis.client import PeerClient
 from infra.chassis.clock import Clock
 from infra.chassis.engine import answers, create_engine
-from infra.chassis.http import build_app
+from infra.chassis.http import Metrics, build_app
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     peers = _peers(settings)
     mint = GrantMint(keys.grant, settings.public_url, clock, keys.sender)
     record, rules = Record(keys.record, clock), ActiveRules(Cedar.load())
-    deciding = Deciding(rules, record)
+    metrics = Metrics()
+    deciding = Deciding(rules, record, Undecided(engine, record, metrics.registry))
     vault, memory = Vault(peers["vault"], mint), Memory(peers["memory"], mint)
     charging = Charging(engine, vault, record, clock)
     contacts = Contacts(keys.contact, clock)
@@ -114,12 +116,12 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         quotes=Quotes(engine, clock),
         purchases=_purchases(settings.public_url, engine, deciding, record, vault, captures, charging, clock),
         refunds=Refunds(engine=engine, deciding=deciding, record=record, vault=vault, clock=clock),
-        disclosures=Disclosures(engine, deciding, memory, clock),
-        mandates=Mandates(engine, deciding, record, clock),
-        enquiries=Enquiries(engine, deciding, clock),
+        disclosures=Disclosures(deciding, memory, clock),
+        mandates=Mandates(deciding, record, clock),
+        enquiries=Enquiries(deciding, clock),
         policies=Policies(engine, rules, record, clock),
-        listing=Listing(engine, deciding, record, clock),
-        preparing=Preparing(engine, deciding, record, memory, clock),
+        listing=Listing(deciding, record, clock),
+        preparing=Preparing(deciding, record, memory, clock),
         caller_ids=CallerIds(engine, conversations, contacts, Carriers(settings.carriers_folder), clock),
     )
     limits = Limits(engine, clock, settings.limits)
@@ -140,7 +142,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     factors = build_factors(settings, engine, contacts, core.conversations, Inbox(peers["inbox"]), record, clock)
     return Gateway(
         authzen=_authzen(engine, core, identity, settings.authzen_url, clock),
-        api=_api(engine, core, identity, factors, record, Witnesses.load(settings.keys_folder)),
+        api=_api(engine, core, identity, factors, record, Witnesses.load(settings.keys_folder), metrics),
         sweeper=Sweeper(engine=engine, charging=charging, refunding=core.refunds, record=record, clock=clock),
         sealer=Sealer(engine, record),
         published=factors.published,
@@ -197,7 +199,13 @@ def _peers(settings: Settings) -> dict[str, PeerClient]:
 
 
 def _api(
-    engine: AsyncEngine, core: Core, identity: Identity, factors: Factors, record: Record, witnesses: Witnesses
+    engine: AsyncEngine,
+    core: Core,
+    identity: Identity,
+    factors: Factors,
+    record: Record,
+    witnesses: Witnesses,
+    metrics: Metrics,
 ) -> ASGIApp:
     async def database() -> bool:
         return await answers(engine)
@@ -237,6 +245,7 @@ def _api(
         ],
         ready={"database": database},
         dependencies=dependencies,
+        metrics=metrics,
         docs=True,
         refusals={"/v1": API_REFUSALS},
     )

@@ -1,6 +1,7 @@
 """One decision in its caller's transaction: under the rules that stand for the tenant, recorded, shadowed."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError
@@ -12,6 +13,7 @@ from gateway.decide import Decision
 from gateway.overlays import store
 from gateway.overlays.active import ActiveRules, Shadow
 from gateway.record.entries import Record
+from gateway.undecided import Asked, Undecided
 from infra.chassis import logs
 from infra.chassis.ids import new_id
 
@@ -28,9 +30,14 @@ class Decided:
 
 
 class Deciding:
-    def __init__(self, rules: ActiveRules, record: Record) -> None:
+    def __init__(self, rules: ActiveRules, record: Record, undecided: Undecided) -> None:
         self._rules = rules
         self._record = record
+        self._undecided = undecided
+
+    def transaction(self, asked: Asked) -> AbstractAsyncContextManager[AsyncConnection]:
+        """For gathering facts, deciding, and all that is written with it. What fails in it is a recorded deny."""
+        return self._undecided.transaction(asked)
 
     async def standing(self, tx: AsyncConnection, tenant_id: str) -> Cedar:
         """The tenant's rules, for what is more than one decision: a list's condition, and each of its rows."""

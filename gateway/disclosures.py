@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 import memory.contract
 from gateway.assurance import name_of
@@ -31,9 +31,9 @@ from gateway.facts import ConversationFacts, PersonFacts
 from gateway.peers import Behalf, Memory
 from gateway.preparations import take_preparation
 from gateway.store import note_use
+from gateway.undecided import asked
 from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
-from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.problems import CardNumberRefused, PeerUnreachable
 from infra.chassis.screen import find_card_number
@@ -75,8 +75,7 @@ class Told:
 
 
 class Disclosures:
-    def __init__(self, engine: AsyncEngine, deciding: Deciding, memory: Memory, clock: Clock) -> None:
-        self._engine = engine
+    def __init__(self, deciding: Deciding, memory: Memory, clock: Clock) -> None:
         self._deciding = deciding
         self._memory = memory
         self._clock = clock
@@ -143,7 +142,7 @@ class Disclosures:
 
     async def _decide(self, action: str, request: Asked, caller: Caller) -> Told:
         now = self._clock.now()
-        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+        async with self._deciding.transaction(asked(action, caller, request)) as tx:
             facts = await person_facts(tx, caller, request.conversation_id, self._clock)
             level = await level_for(tx, facts.conversation, now, action, _parameters(request))
             facts, preparation_id = replace(facts, level=level), None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import owners
 from gateway.callers import Caller, CallerKind
@@ -33,10 +33,12 @@ from gateway.facts import delegate_names
 from gateway.purchases import only_mine, purchase_facts, require_payable
 from gateway.refunds import refund_facts, require_refundable
 from gateway.store import purchase_lookup, purchase_of
+from gateway.undecided import asked
 from infra.chassis.clock import Clock
-from infra.chassis.engine import tenant_transaction
 
 ACTION_OF: Final[Mapping[type[Enquiry], str]] = {
+    PurchaseEnquiry: "purchase",
+    RefundEnquiry: "refund",
     RecallEnquiry: "recall",
     RememberEnquiry: "remember",
     ForgetEnquiry: "forget",
@@ -46,8 +48,7 @@ ACTION_OF: Final[Mapping[type[Enquiry], str]] = {
 
 
 class Enquiries:
-    def __init__(self, engine: AsyncEngine, deciding: Deciding, clock: Clock) -> None:
-        self._engine = engine
+    def __init__(self, deciding: Deciding, clock: Clock) -> None:
         self._deciding = deciding
         self._clock = clock
 
@@ -55,7 +56,7 @@ class Enquiries:
         """The decision, recorded. Raises NotFound, for foreign and unknown ids alike, and ConversationMissing."""
         caller.require_kind(CallerKind.AGENT, CallerKind.ASSISTANT)
         now = self._clock.now()
-        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+        async with self._deciding.transaction(asked(ACTION_OF[type(enquiry)], caller, enquiry)) as tx:
             make = await self._asked(tx, enquiry, caller, now)
             decided = await self._deciding.decide(
                 tx, caller.tenant_id, lambda cedar: replace(make(cedar), enquiry=True)

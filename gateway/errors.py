@@ -19,6 +19,7 @@ Problem
 ├── RequestKeyReused       409  the same request key with another amount
 ├── MemoryRefused          422  the memory does not keep such text
 ├── ListNotDecided         503  the policies for a list cannot be carried out
+├── ErrorWhileDeciding     500  what could not be decided is denied, on record
 ├── RecordUnavailable      503  what cannot be recorded is not decided
 └── CosignatureRefused     422  no valid cosignature of a trusted witness on a checkpoint of this record
 """
@@ -169,6 +170,14 @@ class ListNotDecided(Problem):
     status = 503
     code = "list_not_decided"
     detail = "What may be seen in this list cannot be decided at this moment; nothing is shown."
+
+
+class ErrorWhileDeciding(Problem):
+    """The deny that is on record stands in the member `decision`: its id and receipt say where to look."""
+
+    status = 500
+    code = "error_while_deciding"
+    detail = "This could not be decided, so the answer is no; what went wrong is ours and on record."
 
 
 class RecordUnavailable(Problem):

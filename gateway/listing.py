@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.callers import Caller, CallerKind
 from gateway.cedar import Cedar, Question
@@ -34,9 +34,9 @@ from gateway.facts import PersonFacts, caller_entity, ref, seconds
 from gateway.record.entries import Record
 from gateway.residuals import Condition, RowType, Untranslatable, condition_of
 from gateway.rows import CONVERSATIONS, MANDATES, PURCHASES, columns_of, entity_of
+from gateway.undecided import asked
 from infra.chassis import logs
 from infra.chassis.clock import Clock
-from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.problems import FieldsInvalid
 
@@ -85,8 +85,7 @@ class Found:
 
 
 class Listing:
-    def __init__(self, engine: AsyncEngine, deciding: Deciding, record: Record, clock: Clock) -> None:
-        self._engine = engine
+    def __init__(self, deciding: Deciding, record: Record, clock: Clock) -> None:
         self._deciding = deciding
         self._record = record
         self._clock = clock
@@ -94,7 +93,8 @@ class Listing:
     async def purchases(self, conversation_id: str | None, page: Page, caller: Caller) -> PurchaseList:
         """Of the conversation's person from its brand. Raises NotFound, ConversationMissing, ListNotDecided."""
         now = self._clock.now()
-        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+        about = asked("list_purchases", caller, conversation_id=conversation_id)
+        async with self._deciding.transaction(about) as tx:
             facts = await person_facts(tx, caller, conversation_id, self._clock)
             decided = await self._deciding.decide(
                 tx, caller.tenant_id, lambda cedar: decide_about_person(cedar, "list_purchases", facts, now)
@@ -111,7 +111,7 @@ class Listing:
         caller.require_kind(CallerKind.AGENT)
         caller.require_scope("conversation")
         now = self._clock.now()
-        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+        async with self._deciding.transaction(asked("see_conversation", caller)) as tx:
             question = question_of("see_conversation", caller, {"now": seconds(now)}, ())
             found = await self._shown(tx, caller, CONVERSATION_TABLE, question, page)
         return ConversationList(

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import owners
 from gateway.callers import Caller
@@ -26,23 +26,23 @@ from gateway.listing import MANDATE_TABLE, Page, question_in, seen
 from gateway.record.entries import Record
 from gateway.spending import TAKEN
 from gateway.store import note_use
+from gateway.undecided import asked
 from gateway.windows import CAP_MINOR_MAX, Window, day_of
 from infra.chassis.clock import Clock
-from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 
 
 class Mandates:
     """What a person consented to, as callers of the brand may see and end it."""
 
-    def __init__(self, engine: AsyncEngine, deciding: Deciding, record: Record, clock: Clock) -> None:
-        self._engine = engine
+    def __init__(self, deciding: Deciding, record: Record, clock: Clock) -> None:
         self._deciding = deciding
         self._record = record
         self._clock = clock
 
     async def read(self, conversation_id: str | None, page: Page, caller: Caller) -> MandateList:
-        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+        about = asked("read_mandates", caller, conversation_id=conversation_id)
+        async with self._deciding.transaction(about) as tx:
             facts, decision, view = await self._decide(tx, "read_mandates", conversation_id, caller)
             if not decision.allowed:
                 return MandateList(decision=view, mandates=[])
@@ -56,7 +56,8 @@ class Mandates:
 
     async def revoke(self, mandate_id: str, request: RevocationRequest, caller: Caller) -> RevocationView:
         """Raises NotFound for a mandate that is not this person's with this brand."""
-        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+        about = asked("revoke_mandate", caller, request, mandate_id=mandate_id)
+        async with self._deciding.transaction(about) as tx:
             facts, decision, view = await self._decide(tx, "revoke_mandate", request.conversation_id, caller)
             if decision.allowed:
                 await self._revoke(tx, facts, mandate_id)

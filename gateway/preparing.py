@@ -7,8 +7,6 @@ no allow to see: that is decided anew, at the level of that moment, when the rec
 import asyncio
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from gateway.callers import Caller
 from gateway.contract import PreparationRequest, PreparationView
 from gateway.decide import decide_recall
@@ -17,10 +15,10 @@ from gateway.disclosures import person_facts, screen
 from gateway.peers import Behalf, Memory
 from gateway.preparations import note_preparation
 from gateway.record.entries import Record
+from gateway.undecided import asked
 from infra.chassis import logs
 from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
-from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.problems import Problem
 from memory.contract import PrepareOrder, Tier
@@ -31,8 +29,7 @@ log = logs.get_logger()
 
 
 class Preparing:
-    def __init__(self, engine: AsyncEngine, deciding: Deciding, record: Record, memory: Memory, clock: Clock) -> None:
-        self._engine = engine
+    def __init__(self, deciding: Deciding, record: Record, memory: Memory, clock: Clock) -> None:
         self._deciding = deciding
         self._record = record
         self._memory = memory
@@ -44,7 +41,7 @@ class Preparing:
         screen(request.query)
         now = self._clock.now()
         preparation_id = new_id("prp")
-        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+        async with self._deciding.transaction(asked("recall", caller, request)) as tx:
             facts = await person_facts(tx, caller, request.conversation_id, self._clock)
             decided = await self._deciding.decide(
                 tx, caller.tenant_id, lambda cedar: decide_recall(cedar, facts, now)[0]

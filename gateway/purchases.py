@@ -44,6 +44,7 @@ from gateway.store import (
     purchase_lookup,
     tenant_of_brand,
 )
+from gateway.undecided import asked
 from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
 from infra.chassis.engine import directory_transaction, tenant_transaction
@@ -123,32 +124,35 @@ class Purchases:
 
     async def _decide(self, request: PurchaseRequest, caller: Caller) -> Step:
         conversation_id = conversation_of(caller, request.conversation_id)
-        with _waiting_too_long_is_under_way():
-            return await self._decide_in_turn(request, caller, conversation_id)
+        about = asked("purchase", caller, request, conversation_id=conversation_id)
+        async with self._deciding.transaction(about) as tx:
+            with _waiting_too_long_is_under_way():
+                return await self._decide_in_turn(tx, request, caller, conversation_id)
 
-    async def _decide_in_turn(self, request: PurchaseRequest, caller: Caller, conversation_id: str) -> Step:
-        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
-            await require_payable(tx, caller, request.checkout_id, conversation_id)
-            locked = await lock_money(
-                tx, tenant_id=caller.tenant_id, checkout_id=request.checkout_id, conversation_id=conversation_id
-            )
-            now = self._clock.now()  # after the wait: what is counted and what is written down are of one day
-            lookup, purchase = await purchase_lookup(
-                tx,
-                tenant_id=caller.tenant_id,
-                checkout_id=request.checkout_id,
-                conversation_id=conversation_id,
-                delegates=delegate_names(caller),
-                now=now,
-            )
-            require_own(caller, lookup.conversation)
-            mine = only_mine(purchase, lookup)
-            may_know = "purchase" in caller.scopes
-            if may_know and mine is not None and mine.state in ledger.UNDER_WAY | {PurchaseState.PAID}:
-                return Step(mine.amount_minor, mine.currency, mine, None, denied=False)
-            if lookup.mandate is not None and lookup.mandate.mandate_id not in locked:
-                raise PurchaseUnderWay
-            return await self._decided(tx, request, caller, lookup, mine, now)
+    async def _decide_in_turn(
+        self, tx: AsyncConnection, request: PurchaseRequest, caller: Caller, conversation_id: str
+    ) -> Step:
+        await require_payable(tx, caller, request.checkout_id, conversation_id)
+        locked = await lock_money(
+            tx, tenant_id=caller.tenant_id, checkout_id=request.checkout_id, conversation_id=conversation_id
+        )
+        now = self._clock.now()  # after the wait: what is counted and what is written down are of one day
+        lookup, purchase = await purchase_lookup(
+            tx,
+            tenant_id=caller.tenant_id,
+            checkout_id=request.checkout_id,
+            conversation_id=conversation_id,
+            delegates=delegate_names(caller),
+            now=now,
+        )
+        require_own(caller, lookup.conversation)
+        mine = only_mine(purchase, lookup)
+        may_know = "purchase" in caller.scopes
+        if may_know and mine is not None and mine.state in ledger.UNDER_WAY | {PurchaseState.PAID}:
+            return Step(mine.amount_minor, mine.currency, mine, None, denied=False)
+        if lookup.mandate is not None and lookup.mandate.mandate_id not in locked:
+            raise PurchaseUnderWay
+        return await self._decided(tx, request, caller, lookup, mine, now)
 
     async def _decided(
         self,

@@ -18,6 +18,7 @@ from gateway.facts import RefundFacts
 from gateway.peers import Behalf, Vault
 from gateway.record.entries import Record
 from gateway.store import Purchase, purchase_for_update
+from gateway.undecided import asked
 from infra.chassis import logs
 from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
@@ -55,7 +56,8 @@ class Refunds:
         caller.require_kind(CallerKind.AGENT)
         if find_card_number(request.request_key) is not None:
             raise CardNumberRefused
-        async with tenant_transaction(self._engine, caller.tenant_id) as tx:
+        about = asked("refund", caller, purchase_id=purchase_id, conversation_id=request.conversation_id)
+        async with self._deciding.transaction(about) as tx:
             await require_refundable(tx, caller, request.conversation_id, purchase_id)
             purchase = await purchase_for_update(tx, caller.tenant_id, purchase_id)
             may_know = "refund" in caller.scopes

@@ -8,7 +8,7 @@ DECISIONS = (
         title="Deciding fails closed",
         sources=("ASVS 8.3.1", "ASVS 16.5.3"),
         claim="Allowed means that the policy engine said so and reported no error. A missing fact, an overflow, an "
-        "unusable policy or any exception is a deny; the same facts give the same answer.",
+        "unusable policy or any exception is a deny, on record as one; the same facts give the same answer.",
         not_claimed="That the policies are the right ones for a brand; they are ten readable lines each for that "
         "reason.",
     ),

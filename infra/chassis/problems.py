@@ -139,12 +139,12 @@ def _on_http(_request: Request[Any, Any, Any], error: HTTPException) -> Response
 
 def _on_anything(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     log.error(
-        "unexpected_error", error=type(error).__name__, where=_where(error), path=request.scope.get("path_template")
+        "unexpected_error", error=type(error).__name__, where=where(error), path=request.scope.get("path_template")
     )
     return _respond(InternalError())
 
 
-def _where(error: BaseException) -> list[str]:
+def where(error: BaseException) -> list[str]:
     """File, line and function of each frame of ours; no values, no messages."""
     frames = []
     step = error.__traceback__
