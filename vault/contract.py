@@ -36,6 +36,20 @@ and all it opens is the form in which a card can be typed for that purchase.
 """
 
 
+class PageLanguage(StrEnum):
+    """The languages of the card page, by their BCP 47 primary subtag."""
+
+    ENGLISH = "en"
+    SPANISH = "es"
+    FRENCH = "fr"
+    GERMAN = "de"
+    ITALIAN = "it"
+    PORTUGUESE = "pt"
+    DUTCH = "nl"
+    JAPANESE = "ja"
+    ARABIC = "ar"
+
+
 class CaptureState(StrEnum):
     OPEN = "open"
     COMPLETED = "completed"
@@ -83,13 +97,17 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/captures`: let one person type one card. Repeating it answers the same capture."""
+    """`POST /v1/captures`: let one person type one card. Repeating it answers the same capture.
+
+    `language` is that of the conversation, if it is known; without it the person's browser says.
+    """
 
     capture_id: Identifier
     purchase_id: Identifier
     brand_name: Label
     amount_minor: AmountMinor
     currency: Currency
+    language: PageLanguage | None = None
 
 
 class CaptureView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -26,6 +26,7 @@ from vault.cleartext.hpke import PageKeys
 from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
 from vault.cleartext.issuers import CardBrand
 from vault.cleartext.page.assets import STATIC
+from vault.cleartext.page.language import ASKED_BY, Reader
 from vault.cleartext.page.render import (
     PAGE_HEADERS,
     CardPageView,
@@ -33,6 +34,7 @@ from vault.cleartext.page.render import (
     render_card_page,
     render_done_page,
     render_gone_page,
+    render_moment_page,
     render_unavailable_page,
 )
 from vault.cleartext.tokenise import Cards
@@ -42,7 +44,6 @@ from vault.tables import CaptureRow
 
 Page = Response[str]
 AnyRequest = Request[Any, Any, Any]
-COME_AGAIN: Final = '<!doctype html><html lang="en"><title>One moment</title><p>One moment.</p></html>'
 _CAPTURE_ID: Final = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")
 """As in the contract. The id goes into headers (Location, Refresh, Set-Cookie), where nothing else may."""
 
@@ -75,55 +76,58 @@ class CardPages:
 
     async def enter(self, capture_id: str, request: AnyRequest) -> Page:
         """Only the gateway's door may send a browser here, or anybody could send people to captures of his own."""
+        reader = _reader(request)
         if request.headers.get("origin") != self._door_origin:
-            return _gone(HTTPStatus.FORBIDDEN)
+            return _gone(HTTPStatus.FORBIDDEN, reader)
         compact = _entry_grant(await request.body())
         parameters = {"capture_id": capture_id, "subject_id": _claimed_subject(compact)}
         try:
             grant = await self._admission.admit_browser(compact, Action.OPEN_CAPTURE, parameters)
             cookie = await self._captures.enter(capture_id, grant)
         except NotFound:
-            return _gone(HTTPStatus.GONE)
+            return _gone(HTTPStatus.GONE, reader)
         except DatabaseUnreachable:
             raise
         except Problem as refused:
-            return _gone(HTTPStatus(refused.status))
+            return _gone(HTTPStatus(refused.status), reader)
         attributes = f"Path=/captures/{capture_id}; Max-Age={int(LIFE.total_seconds())}; HttpOnly; SameSite=Strict"
-        return _see(capture_id, f"{self._cookie}={cookie}; {attributes}" + ("; Secure" if self._secure else ""))
+        return _see(capture_id, reader, f"{self._cookie}={cookie}; {attributes}" + ("; Secure" if self._secure else ""))
 
     async def show(self, capture_id: str, request: AnyRequest) -> Page:
-        cookie = request.cookies.get(self._cookie, "")
+        cookie, reader = request.cookies.get(self._cookie, ""), _reader(request)
         if not cookie and request.headers.get("sec-fetch-site") == "cross-site":
-            return _page(COME_AGAIN, HTTPStatus.OK, {"Refresh": f"0; url=/captures/{capture_id}"})
+            again = {"Refresh": f"0; url=/captures/{capture_id}{reader.query}"}
+            return _page(render_moment_page(reader), HTTPStatus.OK, again)
         row = await self._captures.of_browser(capture_id, cookie)
         if row is None:
-            return _gone(HTTPStatus.GONE)
+            return _gone(HTTPStatus.GONE, reader)
         state = self._captures.state_of(row)
         if state is CaptureState.COMPLETED:
-            return _page(render_done_page(_done(row)), HTTPStatus.OK)
+            return _page(render_done_page(_done(row), reader), HTTPStatus.OK)
         if state is CaptureState.EXPIRED:
-            return _gone(HTTPStatus.GONE)
-        return _page(self._form(row, cookie, None), HTTPStatus.OK)
+            return _gone(HTTPStatus.GONE, reader)
+        return _page(self._form(row, cookie, reader, None), HTTPStatus.OK)
 
     async def submit(self, capture_id: str, request: AnyRequest) -> Page:
+        reader = _reader(request)
         if not self._from_this_page(request):
-            return _gone(HTTPStatus.FORBIDDEN)
+            return _gone(HTTPStatus.FORBIDDEN, reader)
         cookie = request.cookies.get(self._cookie, "")
         row = await self._captures.of_browser(capture_id, cookie)
         if row is not None and row.token_id is not None:
-            return _see(capture_id)
+            return _see(capture_id, reader)
         if row is None or not await self._captures.count_attempt(row):
-            return _gone(HTTPStatus.GONE)
+            return _gone(HTTPStatus.GONE, reader)
         try:
             intake = self._read(capture_id, cookie, await request.body())
         except FormMalformed:
-            return _gone(HTTPStatus.BAD_REQUEST)
+            return _gone(HTTPStatus.BAD_REQUEST, reader)
         except CardFormRefused as refused:
             self._counters.forms_refused.inc()
-            return _page(self._form(row, cookie, refused), HTTPStatus.UNPROCESSABLE_ENTITY)
+            return _page(self._form(row, cookie, reader, refused), HTTPStatus.UNPROCESSABLE_ENTITY)
         if await self._cards.tokenise(row, intake):
             log.info("card_taken", capture_id=capture_id, sealed=intake.sealed)
-        return _see(capture_id)
+        return _see(capture_id, reader)
 
     def _read(self, capture_id: str, cookie: str, body: bytes) -> CardIntake:
         fields = read_form(body)
@@ -132,7 +136,7 @@ class CardPages:
             raise FormMalformed("the form is not this browser's")
         return take_card(fields, capture_id=capture_id, keys=self._keys, now=self._clock.now())
 
-    def _form(self, row: CaptureRow, cookie: str, refused: CardFormRefused | None) -> str:
+    def _form(self, row: CaptureRow, cookie: str, reader: Reader, refused: CardFormRefused | None) -> str:
         return render_card_page(
             CardPageView(
                 capture_id=row.capture_id,
@@ -141,8 +145,10 @@ class CardPages:
                 currency=row.currency,
                 csrf=form_secret(cookie, row.capture_id),
                 key=self._keys.current(self._clock.now()),
+                language=row.language,
                 refused=refused,
-            )
+            ),
+            reader,
         )
 
     def _from_this_page(self, request: AnyRequest) -> bool:
@@ -157,6 +163,12 @@ async def enter_capture(
 ) -> Response[str]:
     """The door's form: one field, `grant`."""
     return await _answer(capture_id, request, card_pages.enter)
+
+
+@get("/captures/{capture_id:str}/open")
+async def enter_by_link(capture_id: FromPath[str], request: AnyRequest) -> Response[str]:  # noqa: ARG001 - of the path
+    """Nobody gets in by a link; a person who reloads the door's answer, or changes its language, is told so."""
+    return _gone(HTTPStatus.GONE, _reader(request))
 
 
 @get("/captures/{capture_id:str}")
@@ -181,18 +193,18 @@ async def static_file(name: FromPath[str]) -> Response[bytes]:
     return Response(asset.content, headers=asset.headers, media_type=asset.content_type)
 
 
-ROUTES = (enter_capture, show_capture, submit_card, static_file)
+ROUTES = (enter_capture, enter_by_link, show_capture, submit_card, static_file)
 
 
 async def _answer(capture_id: str, request: AnyRequest, handle: Callable[[str, AnyRequest], Awaitable[Page]]) -> Page:
     """A person gets a page, whatever happens; the log gets the kind of error and nothing of its text."""
     if not _CAPTURE_ID.fullmatch(capture_id):
-        return _gone(HTTPStatus.GONE)
+        return _gone(HTTPStatus.GONE, _reader(request))
     try:
         return await handle(capture_id, request)
     except Exception as error:  # noqa: BLE001 - see above
         log.warning("card_page_failed", error=type(error).__name__)
-        return _page(render_unavailable_page(), HTTPStatus.SERVICE_UNAVAILABLE)
+        return _page(render_unavailable_page(_reader(request)), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _entry_grant(body: bytes) -> str:
@@ -219,16 +231,21 @@ def _done(row: CaptureRow) -> DonePageView:
         currency=row.currency,
         card_brand=CardBrand(row.card_brand or ""),
         last4=row.last4 or "",
+        language=row.language,
     )
 
 
-def _see(capture_id: str, cookie: str | None = None) -> Page:
-    headers = {"Location": f"/captures/{capture_id}"} | ({"Set-Cookie": cookie} if cookie else {})
+def _reader(request: AnyRequest) -> Reader:
+    return Reader(request.query_params.get(ASKED_BY, ""), request.headers.get("accept-language", ""))
+
+
+def _see(capture_id: str, reader: Reader, cookie: str | None = None) -> Page:
+    headers = {"Location": f"/captures/{capture_id}{reader.query}"} | ({"Set-Cookie": cookie} if cookie else {})
     return _page("", HTTPStatus.SEE_OTHER, headers)
 
 
-def _gone(status: HTTPStatus) -> Page:
-    return _page(render_gone_page(), status)
+def _gone(status: HTTPStatus, reader: Reader) -> Page:
+    return _page(render_gone_page(reader), status)
 
 
 def _page(html: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> Page:

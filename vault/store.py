@@ -98,9 +98,9 @@ class Tx:
     async def insert_capture(self, order: CaptureOrder, now: datetime, expires_at: datetime) -> bool:
         """False when the id is taken."""
         sql = """INSERT INTO captures (tenant_id, capture_id, brand_id, subject_id, purchase_id, brand_name,
-                amount_minor, currency, created_at, expires_at)
+                amount_minor, currency, language, created_at, expires_at)
             VALUES (:tenant_id, :capture_id, :brand_id, :subject_id, :purchase_id, :brand_name, :amount_minor,
-                :currency, :now, :expires_at)
+                :currency, :language, :now, :expires_at)
             ON CONFLICT DO NOTHING RETURNING capture_id"""
         return (await self._run(sql, _fields(order) | {"now": now, "expires_at": expires_at})).first() is not None
 

@@ -24,6 +24,7 @@ class CaptureRow:
     attempts: int
     browser_hash: bytes | None
     token_id: str | None
+    language: str | None
     card_brand: str | None
     last4: str | None
 

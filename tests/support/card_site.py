@@ -11,6 +11,7 @@ from infra.chassis.clock import Clock
 from vault.cleartext.hpke import PageKeys
 from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
 from vault.cleartext.page.assets import STATIC
+from vault.cleartext.page.language import ASKED_BY, Reader
 from vault.cleartext.page.render import (
     PAGE_HEADERS,
     CardPageView,
@@ -34,7 +35,7 @@ class CardSite:
     taken: list[CardIntake] = field(default_factory=list)
     url: str = ""
 
-    def card_page(self, refused: CardFormRefused | None = None) -> str:
+    def card_page(self, reader: Reader, refused: CardFormRefused | None = None) -> str:
         return render_card_page(
             CardPageView(
                 capture_id=CAPTURE_ID,
@@ -44,12 +45,13 @@ class CardSite:
                 csrf=CSRF,
                 key=self.keys.current(self.clock.now()),
                 refused=refused,
-            )
+            ),
+            reader,
         )
 
-    async def show(self, _request: web.Request) -> web.Response:
+    async def show(self, request: web.Request) -> web.Response:
         if not self.taken:
-            return _page(self.card_page())
+            return _page(self.card_page(_reader(request)))
         number = self.taken[-1].details.number
         return _page(
             render_done_page(
@@ -59,23 +61,24 @@ class CardSite:
                     currency="USD",
                     card_brand=number.brand,
                     last4=number.last4,
-                )
+                ),
+                _reader(request),
             )
         )
 
     async def receive(self, request: web.Request) -> web.Response:
-        body = await request.read()
+        body, reader = await request.read(), _reader(request)
         self.bodies.append(body)
         try:
             fields = read_form(body)
             if not hmac.compare_digest(fields.get("csrf", ""), CSRF):
-                return _page(render_gone_page(), 403)
+                return _page(render_gone_page(reader), 403)
             self.taken.append(take_card(fields, capture_id=CAPTURE_ID, keys=self.keys, now=self.clock.now()))
         except CardFormRefused as refused:
-            return _page(self.card_page(refused), 422)
+            return _page(self.card_page(reader, refused), 422)
         except FormMalformed:
-            return _page(render_gone_page(), 400)
-        return web.Response(status=303, headers={"Location": f"/captures/{CAPTURE_ID}"})
+            return _page(render_gone_page(reader), 400)
+        return web.Response(status=303, headers={"Location": f"/captures/{CAPTURE_ID}{reader.query}"})
 
 
 @asynccontextmanager
@@ -94,6 +97,10 @@ async def serve_card_site(clock: Clock) -> AsyncIterator[CardSite]:
         yield site
     finally:
         await runner.cleanup()
+
+
+def _reader(request: web.Request) -> Reader:
+    return Reader(request.query.get(ASKED_BY, ""), request.headers.get("Accept-Language", ""))
 
 
 def _page(html: str, status: int = 200) -> web.Response:

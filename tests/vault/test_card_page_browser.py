@@ -126,7 +126,7 @@ async def test_without_scripts_the_server_names_every_error_and_echoes_no_digit(
     await picture(page, "errors-no-script")
     assert page.status == 422
     assert len(await errors(page)) == 3
-    assert await page.evaluate("document.activeElement.id") == "summary"
+    assert await page.evaluate("document.activeElement.id") == "number"
     assert "4242" not in str(await page.evaluate("document.documentElement.outerHTML"))
     assert await page.evaluate("document.querySelector('#expiry').value") == EXPIRY
     assert site.taken == []
@@ -147,7 +147,7 @@ async def test_with_scripts_errors_show_at_once_and_nothing_is_sent(browser: Bro
     await picture(page, "errors-wrong")
 
     assert len(all_missing) == 4
-    assert focused == "summary"
+    assert focused == "number"
     assert wrong == [
         "The card number does not check out. Compare it with your card.",
         "This card has expired. Use another card.",
@@ -256,12 +256,12 @@ async def test_the_page_is_used_by_keyboard_alone(browser: Browser, site: CardSi
     await page.goto(site.url)
     visited = []
 
-    for _ in range(5):
+    for _ in range(6):
         await page.press("Tab")
         visited.append(await page.evaluate("document.activeElement.id"))
         assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
-    assert visited == ["number", "expiry", "code", "holder", "send"]
+    assert visited == ["language", "number", "expiry", "code", "holder", "send"]
 
 
 async def test_every_field_is_named_described_and_filled_by_the_browser(browser: Browser, site: CardSite):

@@ -27,18 +27,6 @@ class CardBrand(StrEnum):
     MAESTRO = "maestro"
 
 
-BRAND_NAMES: Final = {
-    CardBrand.VISA: "Visa",
-    CardBrand.MASTERCARD: "Mastercard",
-    CardBrand.AMEX: "American Express",
-    CardBrand.DISCOVER: "Discover",
-    CardBrand.DINERS: "Diners Club",
-    CardBrand.JCB: "JCB",
-    CardBrand.UNIONPAY: "UnionPay",
-    CardBrand.MAESTRO: "Maestro",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class IssuerRange:
     """Numbers whose first digits lie between `first` and `last`, both included and equally long."""

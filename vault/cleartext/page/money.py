@@ -1,18 +1,40 @@
-"""An amount as a person reads it."""
+"""An amount as a person reads it, after the Unicode CLDR's rules for their language (Babel brings them)."""
 
+import re
+from decimal import Decimal
 from typing import Final
+
+from babel.core import Locale
+from babel.numbers import NumberPattern, parse_pattern
+
+from vault.contract import PageLanguage
 
 _NO_MINOR_UNIT: Final = frozenset(
     {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"}
 )
 _THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
-"""ISO 4217, column "minor unit"; every other currency has hundredths."""
-_SIGNS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩"}
+"""ISO 4217, column "minor unit"; every other currency has hundredths. Ours, because an amount is charged by ISO's
+units, and the CLDR has other ones for a dozen currencies: it shows no fraction of an Iraqi dinar, which has 1,000."""
+_LETTER_BESIDE_DIGIT: Final = re.compile(r"(?<=[^\W\d_])(?=\d)")
+"""Where the CLDR wants a space that Babel leaves out (`CHF1.00`)."""
+_LOCALES: Final = {language: Locale.parse(language.value) for language in PageLanguage}
 
 
-def amount_text(amount_minor: int, currency: str) -> str:
-    """`7998, "USD"` becomes `$79.98 USD`: the sign for the eye, the code so that no dollar is taken for another."""
+def amount_text(amount_minor: int, currency: str, language: PageLanguage) -> str:
+    """`7998, "USD"` becomes `$79.98 USD`, `79,98 $ USD` or `79,98 US$`: no dollar is to be taken for another.
+
+    `amount_minor` counts ISO 4217's minor units. Digits are 0 to 9 in every language, as on the card.
+    """
     places = 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THOUSANDTHS else 2
-    whole, fraction = divmod(amount_minor, 10**places)
-    figure = f"{whole:,}.{fraction:0{places}d}" if places else f"{whole:,}"
-    return f"{_SIGNS.get(currency, '')}{figure} {currency}"
+    locale = _LOCALES[language]
+    amount = Decimal(amount_minor).scaleb(-places)
+    text = _pattern(locale, places).apply(amount, locale, currency=currency, currency_digits=False)
+    if not any(character.isalpha() for character in text):
+        return f"{text} {currency}"
+    return _LETTER_BESIDE_DIGIT.sub("\N{NO-BREAK SPACE}", text)
+
+
+def _pattern(locale: Locale, places: int) -> NumberPattern:
+    pattern = parse_pattern(locale.currency_formats["standard"].pattern)
+    pattern.frac_prec = (places, places)
+    return pattern

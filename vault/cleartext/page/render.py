@@ -28,6 +28,7 @@ The route reads it so::
     intake.details.number / .exp_month / .exp_year / .holder, intake.code, intake.sealed
 
 `page_keys` is one `vault.cleartext.hpke.PageKeys()` per process; `page_keys.current(now)` is the view's `key`.
+Every page is in the language of its `Reader` (`language.py`); `reader.query` keeps a choice made by the switch.
 The origin must be https (or loopback): elsewhere browsers have no WebCrypto and the form posts plain.
 """
 
@@ -40,10 +41,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vault.cleartext.hpke import FORM_SCHEMA, PagePublicKey
 from vault.cleartext.intake import CardFormRefused, KeptFields
-from vault.cleartext.issuers import BRAND_NAMES, ISSUER_RANGES, CardBrand
+from vault.cleartext.issuers import ISSUER_RANGES, CardBrand
 from vault.cleartext.page.assets import STATIC
+from vault.cleartext.page.language import ASKED_BY, Reader, direction_of
 from vault.cleartext.page.money import amount_text
+from vault.cleartext.page.texts import TEXTS, fill
 from vault.cleartext.pan import CardFlaw
+from vault.contract import PageLanguage
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
@@ -69,6 +73,7 @@ _TEMPLATES: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.filters["fill"] = fill
 _ISSUERS_JSON: Final = json.dumps(
     [[issuer.first, issuer.last, issuer.brand, issuer.lengths, issuer.code_length] for issuer in ISSUER_RANGES],
     separators=(",", ":"),
@@ -77,7 +82,10 @@ _ISSUERS_JSON: Final = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class CardPageView:
-    """One open capture as its person sees it. `csrf` is echoed by the form; `refused` is the last attempt's error."""
+    """One open capture as its person sees it.
+
+    `csrf` is echoed by the form; `language` is the one the capture names; `refused` is the last attempt's error.
+    """
 
     capture_id: str
     brand_name: str
@@ -85,6 +93,7 @@ class CardPageView:
     currency: str
     csrf: str
     key: PagePublicKey
+    language: str | None = None
     refused: CardFormRefused | None = None
 
 
@@ -97,42 +106,63 @@ class DonePageView:
     currency: str
     card_brand: CardBrand
     last4: str
+    language: str | None = None
 
 
-def render_card_page(view: CardPageView) -> str:
+def render_card_page(view: CardPageView, reader: Reader) -> str:
+    language = reader.language(view.language)
     flaws = view.refused.flaws if view.refused else ()
-    return _TEMPLATES.get_template("card.html").render(
+    return _render(
+        "card.html",
+        language,
         view=view,
-        action=f"/captures/{view.capture_id}",
-        amount=amount_text(view.amount_minor, view.currency),
+        action=f"/captures/{view.capture_id}{reader.query}",
+        amount=amount_text(view.amount_minor, view.currency, language),
         flaws=flaws,
         flaw_of={FLAW_FIELDS[flaw]: flaw for flaw in reversed(flaws)},
         field_of=FLAW_FIELDS,
+        first_flawed=FLAW_FIELDS[flaws[0]] if flaws else None,
         kept=view.refused.kept if view.refused else KeptFields(),
         issuers=_ISSUERS_JSON,
-        brand_names=json.dumps(BRAND_NAMES),
+        card_names=json.dumps(TEXTS[language].card_brands),
         schema=FORM_SCHEMA,
-        **_assets(),
     )
 
 
-def render_done_page(view: DonePageView) -> str:
-    return _TEMPLATES.get_template("done.html").render(
+def render_done_page(view: DonePageView, reader: Reader) -> str:
+    language = reader.language(view.language)
+    return _render(
+        "done.html",
+        language,
         view=view,
-        amount=amount_text(view.amount_minor, view.currency),
-        card_name=BRAND_NAMES[view.card_brand],
-        **_assets(),
+        amount=amount_text(view.amount_minor, view.currency, language),
+        card_name=TEXTS[language].card_brands[view.card_brand],
     )
 
 
-def render_gone_page() -> str:
+def render_gone_page(reader: Reader) -> str:
     """Expired, used, unknown or somebody else's: one text, so that it tells nobody which."""
-    return _TEMPLATES.get_template("gone.html").render(**_assets())
+    return _render("gone.html", reader.language())
 
 
-def render_unavailable_page() -> str:
-    return _TEMPLATES.get_template("unavailable.html").render(**_assets())
+def render_unavailable_page(reader: Reader) -> str:
+    return _render("unavailable.html", reader.language())
 
 
-def _assets() -> dict[str, object]:
-    return {"stylesheet": STATIC["card.css"], "script": STATIC["card.js"], "icon": STATIC["icon.svg"]}
+def render_moment_page(reader: Reader) -> str:
+    """What a browser shows that is told to come again by itself."""
+    return _render("moment.html", reader.language())
+
+
+def _render(template: str, language: PageLanguage, **values: object) -> str:
+    return _TEMPLATES.get_template(template).render(
+        **values,
+        language=language,
+        direction=direction_of(language),
+        languages=TEXTS,
+        texts=TEXTS[language],
+        asked_by=ASKED_BY,
+        stylesheet=STATIC["card.css"],
+        script=STATIC["card.js"],
+        icon=STATIC["icon.svg"],
+    )

@@ -143,9 +143,12 @@ function showSummary(flaws) {
     return item;
   });
   document.getElementById("summary-list").replaceChildren(...items);
-  const summary = document.getElementById("summary");
-  summary.hidden = items.length === 0;
-  if (items.length) summary.focus();
+  document.getElementById("summary").hidden = items.length === 0;
+}
+
+// To the first field with an error, whose description is the error; where no field is to blame, to the summary.
+function focusFirstFlaw() {
+  (form.querySelector("[aria-invalid]") ?? document.getElementById("summary")).focus();
 }
 
 // Null where the browser has no WebCrypto or no X25519: the form then posts plain over TLS, as without this script.
@@ -206,7 +209,10 @@ async function onSubmit(event) {
     .filter(({ flaw }) => flaw);
   for (const name of Object.keys(inputs)) showFlaw(name, flaws.find((found) => found.name === name)?.flaw);
   showSummary(flaws.map(({ name, flaw }) => ({ name, text: words(flaw) })));
-  if (flaws.length) return;
+  if (flaws.length) {
+    focusFirstFlaw();
+    return;
+  }
   setSending(true);
   const recipientPublicKey = await recipientKey;
   if (!recipientPublicKey) {
@@ -218,6 +224,7 @@ async function onSubmit(event) {
   } catch {
     setSending(false);
     showSummary([{ name: "send", text: words("sealing_failed") }]);
+    focusFirstFlaw();
   }
 }
 
@@ -241,4 +248,4 @@ for (const [name, input] of Object.entries(inputs)) {
 form.addEventListener("submit", onSubmit);
 window.addEventListener("pageshow", onReturn);
 formatNumber();
-if (!document.getElementById("summary").hidden) document.getElementById("summary").focus();
+if (!document.getElementById("summary").hidden) focusFirstFlaw();
