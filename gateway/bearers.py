@@ -5,12 +5,14 @@ signed stays good until it ends. A bearer names one audience: the gateway itself
 exchanged bearers, a brand's MCP endpoint for an assistant.
 """
 
+import hashlib
 import secrets
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import jwt
 
@@ -18,7 +20,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.compact import NotCompact, read_compact
 from infra.chassis.jwk import ALGORITHM, public_jwk, signing_key, thumbprint
 from infra.chassis.problems import Problem
-from infra.chassis.ring import SigningRing
+from infra.chassis.ring import Signing, SigningRing
 
 __all__ = ["Bearer", "BearerRefused", "Bearers", "CallerKind", "public_jwk", "signing_key", "thumbprint"]
 
@@ -29,6 +31,8 @@ EXCHANGED_TTL_SECONDS = 300
 SKEW_SECONDS = 5
 LENGTH_MAX = 4096
 """Ours are about 700 characters."""
+CHECKED_KEPT_MAX: Final = 5_000
+"""Of one process; about a kilobyte each."""
 HEADER_MEMBERS = frozenset({"typ", "alg", "kid"})
 REQUIRED = ("iss", "aud", "exp", "iat", "jti", "sub", "client_id", "scope", "kind")
 
@@ -70,6 +74,14 @@ class Bearer:
     """Set on a checked bearer."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What exactly these bytes say for this audience, and the keys under which that was found."""
+
+    claims: Mapping[str, Any]
+    signing: Signing
+
+
 class Bearers:
     """Mints and checks with the gateway's keys. `issuer` is the gateway's public URL, byte for byte."""
 
@@ -77,6 +89,7 @@ class Bearers:
         self._ring = key
         self._issuer = issuer
         self._clock = clock
+        self._checked: OrderedDict[bytes, _Checked] = OrderedDict()
 
     @property
     def issuer(self) -> str:
@@ -104,7 +117,7 @@ class Bearers:
 
     def check(self, compact: str, *, audience: str) -> Bearer:
         """The claims, if we signed them, for this audience, and they are in time. Raises BearerRefused."""
-        claims = self._claims(compact, audience)
+        claims = self._checked_claims(compact, audience)
         expires = self._in_time(claims)
         actor = claims.get("act")
         try:
@@ -128,12 +141,30 @@ class Bearers:
         """RFC 7517: the public halves, for those who check our bearers."""
         return self._ring.now().jwks(self._clock.now())
 
-    def _claims(self, compact: str, audience: str) -> dict[str, Any]:
+    def _checked_claims(self, compact: str, audience: str) -> Mapping[str, Any]:
+        """The signature is checked once for the same bytes, as long as the current key is the one that made it.
+
+        Time is checked by the caller each time. What a retiring key signed is not kept: that key ends by itself.
+        """
+        signing, name = self._ring.now(), hashlib.sha256(f"{audience}\n{compact}".encode()).digest()
+        kept = self._checked.get(name)
+        if kept is not None and kept.signing is signing:
+            self._checked.move_to_end(name)
+            return kept.claims
+        key_id, claims = self._claims(compact, audience, signing)
+        if key_id == signing.key_id:
+            self._checked[name] = _Checked(claims, signing)
+            while len(self._checked) > CHECKED_KEPT_MAX:
+                self._checked.popitem(last=False)
+        return claims
+
+    def _claims(self, compact: str, audience: str, signing: Signing) -> tuple[str, Mapping[str, Any]]:
         try:
             header, _ = read_compact(compact, length_max=LENGTH_MAX)
             if header.keys() != HEADER_MEMBERS or (header["typ"], header["alg"]) != (TYPE, ALGORITHM):
                 raise BearerRefused
-            key = self._ring.now().public(str(header["kid"]), self._clock.now())
+            key_id = str(header["kid"])
+            key = signing.public(key_id, self._clock.now())
             if key is None:
                 raise BearerRefused
             claims: dict[str, Any] = jwt.decode(
@@ -146,7 +177,7 @@ class Bearers:
             )
         except (jwt.PyJWTError, NotCompact):
             raise BearerRefused from None
-        return claims
+        return key_id, claims
 
     def _in_time(self, claims: Mapping[str, Any]) -> datetime:
         issued, expires = claims["iat"], claims["exp"]

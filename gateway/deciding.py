@@ -27,6 +27,8 @@ class Decided:
     decision: Decision
     decision_id: str
     view: DecisionView
+    cedar: Cedar
+    """The rules it was decided by, for a list that it opens."""
 
 
 class Deciding:
@@ -40,7 +42,7 @@ class Deciding:
         return self._undecided.transaction(asked)
 
     async def standing(self, tx: AsyncConnection, tenant_id: str) -> Cedar:
-        """The tenant's rules, for what is more than one decision: a list's condition, and each of its rows."""
+        """The tenant's rules, for a list that no decision opens: its condition, and each of its rows."""
         return (await self._rules.of_tenant(tx, tenant_id)).active
 
     async def decide(self, tx: AsyncConnection, tenant_id: str, make: Make) -> Decided:
@@ -58,7 +60,7 @@ class Deciding:
             difference = _difference(decision, decision_id, rules.shadow, make)
             if difference is not None:
                 await _keep(tx, tenant_id, rules.shadow.version_sha256, difference)
-        return Decided(decision, decision_id, decision.view(receipt))
+        return Decided(decision, decision_id, decision.view(receipt), rules.active)
 
 
 def _difference(decision: Decision, decision_id: str, shadow: Shadow, make: Make) -> PolicyDifference | None:

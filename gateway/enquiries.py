@@ -30,7 +30,7 @@ from gateway.decide import decide_about_person, decide_purchase, decide_refund
 from gateway.deciding import Deciding, Make
 from gateway.disclosures import person_facts
 from gateway.facts import delegate_names
-from gateway.purchases import only_mine, purchase_facts, require_payable
+from gateway.purchases import only_mine, purchase_facts
 from gateway.refunds import refund_facts, require_refundable
 from gateway.store import purchase_lookup, purchase_of
 from gateway.undecided import asked
@@ -80,8 +80,8 @@ class Enquiries:
                 assert_never(enquiry)
 
     async def _purchase(self, tx: AsyncConnection, enquiry: PurchaseEnquiry, caller: Caller, now: datetime) -> Make:
+        """Nothing is locked, so whose it is can be asked of the facts, which join a checkout with its own people."""
         conversation_id = conversation_of(caller, enquiry.conversation_id)
-        await require_payable(tx, caller, enquiry.checkout_id, conversation_id)
         lookup, purchase = await purchase_lookup(
             tx,
             tenant_id=caller.tenant_id,

@@ -27,7 +27,7 @@ from gateway.contract import (
     PurchaseSummary,
 )
 from gateway.decide import decide_about_person
-from gateway.deciding import Deciding
+from gateway.deciding import Decided, Deciding
 from gateway.disclosures import person_facts
 from gateway.errors import ListNotDecided
 from gateway.facts import PersonFacts, caller_entity, ref, seconds
@@ -102,7 +102,7 @@ class Listing:
             if not decided.decision.allowed:
                 return PurchaseList(decision=decided.view, purchases=[], next_after=None)
             question = question_in("see_purchase", facts, now)
-            found = await self._shown(tx, caller, PURCHASE_TABLE, question, page, decided.decision_id)
+            found = await self._shown(tx, caller, PURCHASE_TABLE, question, page, decided)
         purchases = [_purchase(row) for row in found.rows]
         return PurchaseList(decision=decided.view, purchases=purchases, next_after=found.next_after)
 
@@ -113,16 +113,16 @@ class Listing:
         now = self._clock.now()
         async with self._deciding.transaction(asked("see_conversation", caller)) as tx:
             question = question_of("see_conversation", caller, {"now": seconds(now)}, ())
-            found = await self._shown(tx, caller, CONVERSATION_TABLE, question, page)
+            found = await self._shown(tx, caller, CONVERSATION_TABLE, question, page, None)
         return ConversationList(
             conversations=[ConversationSummary(**_plain(row)) for row in found.rows], next_after=found.next_after
         )
 
     async def _shown(
-        self, tx: AsyncConnection, caller: Caller, table: Table, question: Question, page: Page, decision_id: str = ""
+        self, tx: AsyncConnection, caller: Caller, table: Table, question: Question, page: Page, opened: Decided | None
     ) -> Found:
-        """One page, and in the record what was shown to whom under which rules."""
-        cedar = await self._deciding.standing(tx, caller.tenant_id)
+        """One page, and in the record what was shown to whom under which rules; `opened`: the decision to show it."""
+        cedar = await self._deciding.standing(tx, caller.tenant_id) if opened is None else opened.cedar
         found = await seen(tx, cedar, table, question, page, tenant_id=caller.tenant_id)
         body = {
             "v": 1,
@@ -131,7 +131,7 @@ class Listing:
             "action": question.action,
             "client_id": caller.client_id,
             "policy_sha256": cedar.sha256_for(question.action),
-            "decision_id": decision_id,
+            "decision_id": "" if opened is None else opened.decision_id,
             "rows": [row["row_id"] for row in found.rows],
             "more": found.next_after is not None,
         }

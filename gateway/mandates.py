@@ -11,15 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import owners
 from gateway.callers import Caller
 from gateway.contract import (
-    DecisionView,
     MandateList,
     MandateView,
     RevocationRequest,
     RevocationView,
     SpendingPurpose,
 )
-from gateway.decide import Decision, decide_about_person
-from gateway.deciding import Deciding
+from gateway.decide import decide_about_person
+from gateway.deciding import Decided, Deciding
 from gateway.disclosures import person_facts
 from gateway.facts import PersonFacts
 from gateway.listing import MANDATE_TABLE, Page, question_in, seen
@@ -43,25 +42,24 @@ class Mandates:
     async def read(self, conversation_id: str | None, page: Page, caller: Caller) -> MandateList:
         about = asked("read_mandates", caller, conversation_id=conversation_id)
         async with self._deciding.transaction(about) as tx:
-            facts, decision, view = await self._decide(tx, "read_mandates", conversation_id, caller)
-            if not decision.allowed:
-                return MandateList(decision=view, mandates=[])
+            facts, decided = await self._decide(tx, "read_mandates", conversation_id, caller)
+            if not decided.decision.allowed:
+                return MandateList(decision=decided.view, mandates=[])
             now = self._clock.now()
             question = question_in("see_mandate", facts, now)
-            cedar = await self._deciding.standing(tx, caller.tenant_id)
-            found = await seen(tx, cedar, MANDATE_TABLE, question, page, tenant_id=caller.tenant_id)
+            found = await seen(tx, decided.cedar, MANDATE_TABLE, question, page, tenant_id=caller.tenant_id)
             views = {mandate.mandate_id: mandate for mandate in await mandates_of(tx, facts, now)}
         shown = [views[row["row_id"]] for row in found.rows]
-        return MandateList(decision=view, mandates=shown, next_after=found.next_after)
+        return MandateList(decision=decided.view, mandates=shown, next_after=found.next_after)
 
     async def revoke(self, mandate_id: str, request: RevocationRequest, caller: Caller) -> RevocationView:
         """Raises NotFound for a mandate that is not this person's with this brand."""
         about = asked("revoke_mandate", caller, request, mandate_id=mandate_id)
         async with self._deciding.transaction(about) as tx:
-            facts, decision, view = await self._decide(tx, "revoke_mandate", request.conversation_id, caller)
-            if decision.allowed:
+            facts, decided = await self._decide(tx, "revoke_mandate", request.conversation_id, caller)
+            if decided.decision.allowed:
                 await self._revoke(tx, facts, mandate_id)
-        return RevocationView(decision=view, revoked=decision.allowed)
+        return RevocationView(decision=decided.view, revoked=decided.decision.allowed)
 
     async def _revoke(self, tx: AsyncConnection, facts: PersonFacts, mandate_id: str) -> None:
         conversation, now = facts.conversation, self._clock.now()
@@ -79,7 +77,7 @@ class Mandates:
 
     async def _decide(
         self, tx: AsyncConnection, action: str, conversation_id: str | None, caller: Caller
-    ) -> tuple[PersonFacts, Decision, DecisionView]:
+    ) -> tuple[PersonFacts, Decided]:
         facts = await person_facts(tx, caller, conversation_id, self._clock)
         now = self._clock.now()
         decided = await self._deciding.decide(
@@ -87,7 +85,7 @@ class Mandates:
         )
         if decided.decision.allowed:
             await note_use(tx, facts.conversation, now)
-        return facts, decided.decision, decided.view
+        return facts, decided
 
 
 async def mandates_of(tx: AsyncConnection, facts: PersonFacts, now: datetime) -> list[MandateView]:

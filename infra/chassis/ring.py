@@ -29,13 +29,17 @@ class Signing:
     """What signs and what checks, at one moment."""
 
     key: Ed25519PrivateKey
-    key_id: str
+    own: PublicKey
     others: tuple[PublicKey, ...] = ()
     """The next one and those that retire."""
 
     @classmethod
     def of(cls, key: Ed25519PrivateKey, *others: PublicKey) -> Self:
-        return cls(key, published(key.public_key()).key_id, others)
+        return cls(key, published(key.public_key()), others)
+
+    @property
+    def key_id(self) -> str:
+        return self.own.key_id
 
     def public(self, key_id: str, now: datetime) -> Ed25519PublicKey | None:
         """None for a key that is not ours, or gone."""
@@ -43,9 +47,8 @@ class Signing:
 
     def published(self, now: datetime) -> list[PublicKey]:
         """In the order current, next, retiring; each key once."""
-        current = published(self.key.public_key())
         others = (item for item in self.others if item.holds(now) and item.key_id != self.key_id)
-        return [current, *others]
+        return [self.own, *others]
 
     def jwks(self, now: datetime) -> dict[str, list[dict[str, Any]]]:
         """RFC 7517: the public halves, for those who check."""

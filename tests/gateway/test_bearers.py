@@ -1,6 +1,7 @@
 import base64
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.bearers import Bearer, BearerRefused, Bearers, CallerKind, public_jwk, signing_key, thumbprint
 from infra.chassis.clock import FixedClock
+from infra.chassis.ring import SigningRing
 from infra.chassis.secret import Secret
 from tests.support.grants import ring_of
 from tests.support.identity import BRAND, ISSUER, NORTH, RESOURCE, START
@@ -147,6 +149,31 @@ def test_a_bearer_ends_to_the_second(bearers: Bearers, clock: FixedClock):
 
     with pytest.raises(BearerRefused):
         bearers.check(compact, audience=RESOURCE)
+
+
+def test_a_bearer_that_was_good_a_moment_ago_is_checked_again_in_time_audience_and_key(
+    clock: FixedClock, tmp_path: Path
+):
+    (tmp_path / "bearer.pem").write_bytes(pem_of(KEY))
+    bearers = Bearers(key=SigningRing.open(tmp_path, "bearer"), issuer=ISSUER, clock=clock)
+    compact = bearers.mint(ASSISTANT)
+    assert bearers.check(compact, audience=RESOURCE) == bearers.check(compact, audience=RESOURCE)
+
+    for changed, audience in ((compact, ISSUER), (compact[:-1], RESOURCE), (f"{compact}=", RESOURCE)):
+        with pytest.raises(BearerRefused):
+            bearers.check(changed, audience=audience)
+    (tmp_path / "bearer.pem").write_bytes(pem_of(Ed25519PrivateKey.generate()))
+    with pytest.raises(BearerRefused):
+        bearers.check(compact, audience=RESOURCE)
+    (tmp_path / "bearer.pem").write_bytes(pem_of(KEY))
+    assert bearers.check(compact, audience=RESOURCE).subject_id == "sub_x"
+    clock.advance(timedelta(seconds=600))
+    with pytest.raises(BearerRefused):
+        bearers.check(compact, audience=RESOURCE)
+
+
+def pem_of(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def test_only_an_ed25519_key_can_sign():
