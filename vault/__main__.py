@@ -38,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         settings = load(Settings, PREFIX, os.environ)
         settings.refuse_plain_http()
+        crashpoints.arm(settings.crash_points, sandbox=settings.sandbox)
         crashpoints.arm(settings.crash_at, sandbox=settings.sandbox)
     except SettingsIncomplete as incomplete:
         sys.stderr.write(f"vault: {incomplete}\n")

@@ -26,8 +26,11 @@ from vault.cleartext.processors.stripe import StripeProcessor
 from vault.cleartext.tokenise import Cards
 from vault.codes import Codes
 from vault.counters import Counters
+from vault.disputes import Disputes
 from vault.fingerprint import Fingerprints
-from vault.inbox import Inbox
+from vault.holds.ending import HoldEnds
+from vault.holds.keeping import HoldKeeper
+from vault.inbox import Events, Inbox
 from vault.keys.ring import KeyRing
 from vault.outcomes import Outcomes
 from vault.reconcile import Reconciler
@@ -102,10 +105,24 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     refunds = Refunds(
         store=store, reconciler=reconciler, clock=clock, workers=workers, processor_timeout_seconds=timeout
     )
+    keeper = HoldKeeper(
+        store=store, processor=processor, outcomes=outcomes, clock=clock, processor_timeout_seconds=timeout
+    )
+    holds = HoldEnds(
+        store=store,
+        keeper=keeper,
+        reconciler=reconciler,
+        clock=clock,
+        workers=workers,
+        processor_timeout_seconds=timeout,
+    )
+    disputes = Disputes(store=store, processor=processor, clock=clock)
+    reconciler.also(keeper)
+    reconciler.also(Events(store=store, reconciler=reconciler, keeper=keeper, disputes=disputes, clock=clock))
     inbox = Inbox(store=store, processor=processor, reconciler=reconciler, clock=clock, counters=counters)
     captures, admission = Captures(store=store, clock=clock), _admission(settings, store, clock)
     return Vault(
-        api=_api(metrics, store, admission=admission, captures=captures, charges=charges, refunds=refunds),
+        api=_api(metrics, store, admission=admission, captures=captures, charges=charges, holds=holds, refunds=refunds),
         page=_page(settings, clock, counters, admission=admission, captures=captures, cards=cards),
         webhook=_webhook(inbox),
         reconciler=reconciler,
@@ -126,7 +143,14 @@ def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:
 
 
 def _api(
-    metrics: Metrics, store: Store, *, admission: Admission, captures: Captures, charges: Charges, refunds: Refunds
+    metrics: Metrics,
+    store: Store,
+    *,
+    admission: Admission,
+    captures: Captures,
+    charges: Charges,
+    holds: HoldEnds,
+    refunds: Refunds,
 ) -> ASGIApp:
     return build_app(
         service="vault",
@@ -137,6 +161,7 @@ def _api(
             "presented": Provide(presented),
             "captures": captures,
             "charges": charges,
+            "holds": holds,
             "refunds": refunds,
         },
         metrics=metrics,

@@ -4,7 +4,10 @@
     →    open a payment, unconfirmed                              crash after it: as above, nobody can confirm it
     tx2  the processor's reference                                crash after it: the reconciler cancels it
     →    present the card, confirm                                crash or silence: unknown, the reconciler looks it up
-    tx3  outcome
+    tx3  outcome, its posting in the ledger
+
+A hold goes the same way; at its end the money is held instead of taken (`vault/holds`). Between any two steps there is
+a crash point, at which a test has the process killed.
 
 Whoever works on a charge holds it until `worked_until`; only after that may the reconciler or another caller take over,
 and a final outcome is never rewritten.
@@ -16,6 +19,7 @@ from typing import Final
 
 from infra.chassis import logs
 from infra.chassis.clock import Clock
+from infra.chassis.crashpoints import reach
 from infra.chassis.problems import NotFound
 from vault.cleartext.processors import (
     CardRefused,
@@ -27,10 +31,12 @@ from vault.cleartext.processors import (
 )
 from vault.cleartext.tokenise import Cards, CodeMissing
 from vault.codes import Codes
-from vault.contract import ChargeOrder, ChargeReason, ChargeState, ChargeView
+from vault.contract import ChargeOrder, ChargeReason, ChargeState, ChargeView, HoldOrder
+from vault.disputes import disputed_minor
 from vault.errors import ChargeIdReused, PurchaseCharged
 from vault.outcomes import CHARGE_ENDS, Outcomes
 from vault.reconcile import Reconciler
+from vault.states import Mover
 from vault.store import Store
 from vault.tables import CardRow, ChargeRow
 from vault.workers import Workers
@@ -69,11 +75,13 @@ class Charges:
         self._call_time = timedelta(seconds=processor_timeout_seconds)
 
     async def charge(self, order: ChargeOrder) -> ChargeView:
-        """Carry out an order once, however often it is given. Raises NotFound, ChargeIdReused and PurchaseCharged."""
+        """Carry out an order once, however often it is given: to charge, or if it is a HoldOrder, to hold.
+
+        Raises NotFound, ChargeIdReused and PurchaseCharged.
+        """
         row, card = await self._intend(order)
-        if card is not None:
-            return view_of(await self._to_the_end(row, card))
-        return view_of(await self._of_others(row))
+        ended = await (self._of_others(row) if card is None else self._to_the_end(row, card))
+        return await shown(self._store, ended)
 
     async def _intend(self, order: ChargeOrder) -> tuple[ChargeRow, CardRow | None]:
         """The charge's row; with its card when the intention is new and therefore ours to carry out."""
@@ -84,7 +92,8 @@ class Charges:
                 card = await tx.card(order.token_id)
                 if card is None or (card.brand_id, card.subject_id) != (order.brand_id, order.subject_id):
                     raise NotFound
-                made = await tx.insert_charge(order, now, self._until(now, CALLS_BEFORE_NAMED))
+                until = self._until(now, CALLS_BEFORE_NAMED)
+                made = await tx.insert_charge(order, now, until, held_first=isinstance(order, HoldOrder))
                 if made is not None:
                     return made, card
                 known = await tx.charge(order.charge_id)
@@ -109,16 +118,19 @@ class Charges:
         return await self._reconciler.end_charge(row.tenant_id, row.charge_id)
 
     async def _carry_out(self, row: ChargeRow, card: CardRow) -> ChargeRow:
+        reach("charge_intended")
         if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id):
             return await self._close(row, ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING)
         try:
             ref = await self._processor.open_payment(_payment_order(row))
         except (ProcessorRefused, ProcessorSilent) as failure:
             return await self._close(row, *_before_confirming(failure))
+        reach("charge_opened")
         now = self._clock.now()
         async with self._store.transaction(row.tenant_id) as tx:
             if not await tx.name_charge(row.charge_id, ref, now, self._until(now, CALLS_AFTER_NAMED)):
                 return await tx.charge(row.charge_id) or row
+        reach("charge_named")
         return await self._present_and_confirm(row, card, ref)
 
     async def _present_and_confirm(self, row: ChargeRow, card: CardRow, ref: str) -> ChargeRow:
@@ -127,15 +139,17 @@ class Charges:
             method_ref = await self._cards.present(card, _key(row, "card"))
         except (CodeMissing, ProcessorRefused, ProcessorSilent) as failure:
             return await self._give_up(row, ref, *_before_confirming(failure))
+        reach("charge_presented")
         try:
             payment = await self._processor.confirm_payment(_key(row, "confirm"), ref, method_ref)
         except CardRefused as refused:
             return await self._close(row, ChargeState.DECLINED, refused.reason)
         except (ProcessorRefused, ProcessorSilent):
             return await self._leave_to_reconciler(row)
-        if payment.state is not PaymentState.SUCCEEDED:
+        reach("charge_confirmed")
+        if payment.state is not (PaymentState.HELD if row.held_first else PaymentState.SUCCEEDED):
             return await self._leave_to_reconciler(row)
-        return await self._close(row, ChargeState.APPROVED, None)
+        return await self._close(row, ChargeState.HELD if row.held_first else ChargeState.APPROVED, None)
 
     async def _leave_to_reconciler(self, row: ChargeRow) -> ChargeRow:
         unknown = await self._close(row, ChargeState.UNKNOWN, None)
@@ -144,6 +158,7 @@ class Charges:
 
     async def _give_up(self, row: ChargeRow, ref: str, state: ChargeState, reason: ChargeReason) -> ChargeRow:
         closed = await self._close(row, state, reason)
+        reach("charge_given_up")
         try:
             await self._processor.cancel_payment(ref)
         except (ProcessorRefused, ProcessorSilent) as error:
@@ -151,13 +166,21 @@ class Charges:
         return closed
 
     async def _close(self, row: ChargeRow, state: ChargeState, reason: ChargeReason | None) -> ChargeRow:
-        return await self._outcomes.close_charge(row, state, reason)
+        return await self._outcomes.close_charge(row, state, reason, by=Mover.CARRIER)
 
     def _until(self, now: datetime, calls: int) -> datetime:
         return now + calls * self._call_time + timedelta(seconds=MARGIN_SECONDS)
 
 
-def view_of(row: ChargeRow) -> ChargeView:
+async def shown(store: Store, row: ChargeRow) -> ChargeView:
+    """A charge as it stands, its disputes included."""
+    if row.state not in {ChargeState.APPROVED, ChargeState.SETTLED}:
+        return view_of(row)
+    async with store.transaction(row.tenant_id) as tx:
+        return view_of(row, await disputed_minor(tx, row.charge_id))
+
+
+def view_of(row: ChargeRow, disputed: int = 0) -> ChargeView:
     """An intention not yet ended is unknown to whoever asks."""
     return ChargeView(
         charge_id=row.charge_id,
@@ -166,6 +189,9 @@ def view_of(row: ChargeRow) -> ChargeView:
         currency=row.currency,
         refunded_minor=row.refunded_minor,
         reason=None if row.reason is None else ChargeReason(row.reason),
+        taken_minor=row.taken_minor,
+        disputed_minor=disputed,
+        hold_until=row.hold_until if row.state == ChargeState.HELD else None,
     )
 
 
@@ -181,6 +207,8 @@ def _before_confirming(failure: Exception) -> tuple[ChargeState, ChargeReason]:
 
 
 def _same(row: ChargeRow, order: ChargeOrder) -> bool:
+    if row.held_first != isinstance(order, HoldOrder):
+        return False
     return all(getattr(row, name) == getattr(order, name) for name in order.__struct_fields__)
 
 
@@ -191,6 +219,7 @@ def _payment_order(row: ChargeRow) -> PaymentOrder:
         charge_id=row.charge_id,
         amount_minor=row.amount_minor,
         currency=row.currency,
+        hold=row.held_first,
     )
 
 

@@ -25,6 +25,9 @@ class Action(StrEnum):
     READ_CAPTURE = "read_capture"
     OPEN_CAPTURE = "open_capture"
     CHARGE = "charge"
+    HOLD = "hold"
+    SETTLE = "settle"
+    VOID = "void"
     REFUND = "refund"
 
 
@@ -57,12 +60,29 @@ class CaptureState(StrEnum):
 
 
 class ChargeState(StrEnum):
+    """Every state but UNKNOWN and HELD is an end. The moves between them: `vault/states.py`."""
+
     APPROVED = "approved"
+    """The money was taken at once."""
     DECLINED = "declined"
     FAILED = "failed"
     """Nothing was charged and nothing will be."""
     UNKNOWN = "unknown"
     """The processor did not answer; the reconciler ends this state."""
+    HELD = "held"
+    """The card's bank holds the money for us; it is taken by a settlement, or let go by a void or by time."""
+    SETTLED = "settled"
+    """Held money was taken, `taken_minor` of it; the rest was let go."""
+    VOIDED = "voided"
+    EXPIRED = "expired"
+    """Nobody settled in time; the processor let go of the money."""
+
+
+class HoldEndState(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+    """It was not done and will not be; the charge's own state says how the hold stands."""
+    UNKNOWN = "unknown"
 
 
 class RefundState(StrEnum):
@@ -131,17 +151,53 @@ class ChargeOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
     currency: Currency
 
 
+class HoldOrder(ChargeOrder, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/holds`: as a charge, but the money is only held. One `charge_id` is a charge or a hold, never both."""
+
+
 class ChargeView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`taken_minor` is what was taken in all, `disputed_minor` what the card's bank took back of it for the time being.
+
+    `hold_until` is about when a hold that nobody ends is let go; the processor decides.
+    """
+
     charge_id: str
     state: ChargeState
     amount_minor: int
     currency: str
     refunded_minor: int = 0
     reason: ChargeReason | None = None
+    taken_minor: int = 0
+    disputed_minor: int = 0
+    hold_until: datetime | None = None
+
+
+class SettleOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/settlements`: take held money, all or a part of it; the rest is let go. Once per hold."""
+
+    settlement_id: Identifier
+    charge_id: Identifier
+    amount_minor: AmountMinor
+    currency: Currency
+
+
+class VoidOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/voids`: let go of held money."""
+
+    void_id: Identifier
+    charge_id: Identifier
+
+
+class HoldEndView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a settlement or a void stands, and the charge with it. `end_id` is the settlement's or the void's id."""
+
+    end_id: str
+    state: HoldEndState
+    charge: ChargeView
 
 
 class RefundOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/refunds`: at most what the charge took, less what went back already."""
+    """`POST /v1/refunds`: at most what the charge took, less what went back already; not while it is disputed."""
 
     refund_id: Identifier
     charge_id: Identifier

@@ -3,9 +3,13 @@
 Problem
 ├── NotFound (404, chassis)           missing, another tenant's, another brand's or another subject's
 ├── GrantRefused, GrantReplayed       (403, 409, chassis)
-├── CaptureIdReused, ChargeIdReused, RefundIdReused   409  same id, other parameters
+├── CaptureIdReused, ChargeIdReused, RefundIdReused, HoldEndIdReused   409  same id, other parameters
 ├── PurchaseCharged                   409  this purchase has a charge that is approved or under way
 ├── ChargeNotRefundable               409  nothing was charged, or it is not known yet
+├── ChargeDisputed                    409  the card's bank has the money, or may take it
+├── NotHeld                           409  there is no hold of this charge to end
+├── HoldEnding                        409  another settlement or void of it is under way
+├── SettlementExceedsHold             409  more than is held
 ├── CurrencyDiffers                   409  the charge was in another currency
 ├── RefundExceedsCharge               409  more than is left of the charge
 └── WebhookRefused                    400  not signed by the processor, or not an event
@@ -49,7 +53,43 @@ class ChargeNotRefundable(Problem):
 class CurrencyDiffers(Problem):
     status = 409
     code = "currency_differs"
-    detail = "A refund goes back in the currency of its charge."
+    detail = "Money is settled and goes back in the currency of its charge."
+
+
+class ChargeDisputed(Problem):
+    """A refund besides a chargeback would give the money back twice."""
+
+    status = 409
+    code = "charge_disputed"
+    detail = "The card's bank has taken the money of this charge back; nothing is refunded besides."
+
+
+class HoldEndIdReused(Problem):
+    status = 409
+    code = "hold_end_id_reused"
+    detail = "This settlement or void id was used with other parameters."
+
+
+class NotHeld(Problem):
+    """`state` says how the charge stands instead."""
+
+    status = 409
+    code = "not_held"
+    detail = "No money is held for this charge."
+
+
+class HoldEnding(Problem):
+    status = 409
+    code = "hold_ending"
+    detail = "Another settlement or void of this hold is under way."
+
+
+class SettlementExceedsHold(Problem):
+    """`held_minor` says what is held."""
+
+    status = 409
+    code = "settlement_exceeds_hold"
+    detail = "More would be taken than is held."
 
 
 class RefundExceedsCharge(Problem):

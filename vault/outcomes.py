@@ -1,19 +1,42 @@
-"""Writing how a charge or a refund ended. One way for the one who carried it out and for the reconciler."""
+"""Writing how a charge, the end of a hold or a refund came out. One way for the carrier and for the reconciler.
 
+Each outcome is one transaction: the state, what follows from it, and its posting. What was written first stands.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from infra.chassis import logs
 from infra.chassis.clock import Clock
+from infra.chassis.crashpoints import reach
 from vault.codes import Codes
-from vault.contract import ChargeReason, ChargeState, RefundState
+from vault.contract import ChargeReason, ChargeState, HoldEndState, RefundState
 from vault.counters import Counters
-from vault.store import RowMissing, Store
+from vault.holds.rows import HoldEndRow, close_hold, close_hold_end, hold_end
+from vault.ledger.accounts import Event, Happened
+from vault.ledger.posting import write_down
+from vault.states import Mover, starts_of
+from vault.store import RowMissing, Store, Tx
 from vault.tables import ChargeRow, RefundRow
 
-CHARGE_ENDS: Final = frozenset({ChargeState.APPROVED, ChargeState.DECLINED, ChargeState.FAILED})
+CHARGE_ENDS: Final = frozenset(ChargeState) - {ChargeState.UNKNOWN}
+"""Ends of the order to charge or to hold; a held charge goes on from there by other orders."""
+ANSWERED: Final = CHARGE_ENDS - {ChargeState.FAILED}
+"""The card's bank has spoken, so the verification code has done its work."""
 REFUND_ENDS: Final = frozenset({RefundState.REFUNDED, RefundState.FAILED})
+HOLD_LASTS: Final = timedelta(days=7)
+"""An online card's hold at Stripe (docs.stripe.com/payments/place-a-hold-on-a-payment-method); then we look."""
 
 log = logs.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOutcome:
+    """How a hold ended: settled with what was taken, voided or expired."""
+
+    state: ChargeState
+    taken_minor: int = 0
 
 
 class Outcomes:
@@ -23,30 +46,73 @@ class Outcomes:
         self._clock = clock
         self._counters = counters
 
-    async def close_charge(self, row: ChargeRow, state: ChargeState, reason: ChargeReason | None) -> ChargeRow:
-        """The charge as it now stands; an outcome written earlier wins. An approved charge puts its card on file."""
+    async def close_charge(
+        self, row: ChargeRow, state: ChargeState, reason: ChargeReason | None, *, by: Mover
+    ) -> ChargeRow:
+        """The charge as it now stands; an outcome written earlier wins. An approved card is on file from now on."""
         now = self._clock.now()
+        starts_of("charges", state, by)
+        until = now + HOLD_LASTS if state is ChargeState.HELD else None
         async with self._store.transaction(row.tenant_id) as tx:
-            written = await tx.close_charge(row.charge_id, state, reason, now)
-            if written is not None and state is ChargeState.APPROVED:
+            written = await tx.close_charge(row.charge_id, state, reason, now, until)
+            reach("charge_written")
+            if written is not None and state is not ChargeState.UNKNOWN:
+                await write_down(tx, _of_charge(written, Event(state.value)))
+            if written is not None and state in {ChargeState.APPROVED, ChargeState.HELD}:
                 await tx.put_on_file(row.token_id, now)
+            reach("charge_posted")
             stands = written or await tx.charge(row.charge_id)
         if stands is None:
             raise RowMissing("charge")
         if written is not None:
             self._counters.charges.labels(state.value).inc()
             log.info("charge", charge_id=row.charge_id, state=state.value, reason=reason)
-        if stands.state in {ChargeState.APPROVED, ChargeState.DECLINED}:
+        if stands.state in ANSWERED:
             self._codes.forget(row.tenant_id, row.token_id)
         return stands
 
-    async def close_refund(self, row: RefundRow, state: RefundState, processor_ref: str | None) -> RefundRow:
+    async def close_hold(self, row: ChargeRow, outcome: HoldOutcome, *, by: Mover) -> ChargeRow:
+        """End a hold. The order to end it that is under way, if there is one, comes out as the hold did."""
+        now = self._clock.now()
+        starts_of("charges", outcome.state, by)
+        async with self._store.transaction(row.tenant_id) as tx:
+            written = await close_hold(tx, row.charge_id, outcome.state, outcome.taken_minor, now)
+            reach("hold_written")
+            if written is not None:
+                await write_down(tx, _of_charge(written, Event(outcome.state.value)))
+            reach("hold_posted")
+            stands = written or await tx.charge(row.charge_id)
+            if stands is None:
+                raise RowMissing("charge")
+            await close_hold_end(tx, stands, now)
+        if written is not None:
+            self._counters.charges.labels(outcome.state.value).inc()
+            log.info("hold", charge_id=row.charge_id, state=outcome.state.value, taken_minor=outcome.taken_minor)
+        return stands
+
+    async def leave_hold_end(self, row: HoldEndRow, state: HoldEndState, *, by: Mover) -> HoldEndRow:
+        """The order to end a hold did not end it, or nobody knows yet; the hold itself stands as it is."""
+        starts_of("hold_ends", state, by)
+        async with self._store.transaction(row.tenant_id) as tx:
+            await tx.run(_LEAVE_HOLD_END, {"end_id": row.end_id, "state": state.value, "now": self._clock.now()})
+            stands = await hold_end(tx, row.end_id)
+        if stands is None:
+            raise RowMissing("hold end")
+        log.info("hold_end", end_id=row.end_id, state=stands.state)
+        return stands
+
+    async def close_refund(
+        self, row: RefundRow, state: RefundState, processor_ref: str | None, *, by: Mover
+    ) -> RefundRow:
         """The refund as it now stands; an outcome written earlier wins."""
         now = self._clock.now()
+        starts_of("refunds", state, by)
         async with self._store.transaction(row.tenant_id) as tx:
             written = await tx.close_refund(row.refund_id, state, processor_ref, now)
-            if written and state is RefundState.REFUNDED:
-                await tx.add_refunded(row.charge_id, row.amount_minor, now)
+            reach("refund_written")
+            if written and state is not RefundState.UNKNOWN:
+                await self._post_refund(tx, row, state)
+            reach("refund_posted")
             stands = await tx.refund(row.refund_id)
         if stands is None:
             raise RowMissing("refund")
@@ -54,3 +120,34 @@ class Outcomes:
             self._counters.refunds.labels(state.value).inc()
             log.info("refund", refund_id=row.refund_id, state=state.value)
         return stands
+
+    async def _post_refund(self, tx: Tx, row: RefundRow, state: RefundState) -> None:
+        now = self._clock.now()
+        refunded = state is RefundState.REFUNDED
+        if refunded:
+            await tx.add_refunded(row.charge_id, row.amount_minor, now)
+        happened = Happened(
+            event=Event.REFUNDED if refunded else Event.REFUND_FAILED,
+            source_id=row.refund_id,
+            charge_id=row.charge_id,
+            currency=row.currency,
+            amount_minor=row.amount_minor,
+            at=now,
+        )
+        await write_down(tx, happened)
+
+
+def _of_charge(row: ChargeRow, event: Event) -> Happened:
+    return Happened(
+        event=event,
+        source_id=row.charge_id,
+        charge_id=row.charge_id,
+        currency=row.currency,
+        amount_minor=row.taken_minor if event is Event.SETTLED else row.amount_minor,
+        held_minor=row.amount_minor if row.held_first else 0,
+        at=row.updated_at,
+    )
+
+
+_LEAVE_HOLD_END: Final = """UPDATE hold_ends SET state = :state, updated_at = :now, worked_until = NULL
+    WHERE tenant_id = :tenant_id AND end_id = :end_id AND state IN ('intended', 'unknown')"""

@@ -1,16 +1,18 @@
 """Ends what was left open: a crash, a time-out, a processor that was down. Asks the processor, never guesses.
 
-A charge without the processor's reference was never confirmed. One with it is looked up: succeeded is approved;
-anything that could still be confirmed is cancelled first, and only then called failed or declined, so that a
-confirmation still on its way finds nothing to charge.
+A charge whose payment has no name with us yet is searched for at the processor by our own ids: the answer that named
+it may have been lost. Whatever is found is looked up: succeeded is approved, held is held; anything that could still be
+confirmed is cancelled first, and only then called failed or declined, so that a confirmation still on its way finds
+nothing to charge. Nothing found is nothing sent: a payment is confirmed only after its name was written down.
 """
 
 import asyncio
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from infra.chassis import logs
 from infra.chassis.clock import Clock
+from infra.chassis.crashpoints import reach
 from vault.cleartext.processors import (
     Payment,
     PaymentState,
@@ -24,13 +26,14 @@ from vault.cleartext.processors import (
 from vault.codes import Codes
 from vault.contract import ChargeReason, ChargeState, RefundState
 from vault.outcomes import Outcomes
+from vault.states import Mover
 from vault.store import RowMissing, Store
 from vault.tables import ChargeRow, RefundRow
 
 INTERVAL_SECONDS: Final = 2
 ROWS_AT_ONCE: Final = 50
-CALLS_MAX: Final = 3
-"""Looking up, cancelling and looking up again is the longest way to an end."""
+CALLS_MAX: Final = 4
+"""Searching, looking up, cancelling and looking up again is the longest way to an end."""
 MARGIN_SECONDS: Final = 2
 SILENCES_MAX: Final = 3
 """A processor that does not answer three times is left in peace until the next round."""
@@ -42,8 +45,17 @@ REFUND_STATES: Final = {
     RefundStanding.FAILED: RefundState.FAILED,
 }
 
+_FURTHEST: Final = (PaymentState.SUCCEEDED, PaymentState.HELD, PaymentState.PROCESSING)
 log = logs.get_logger()
 Outcome = tuple[ChargeState, ChargeReason | None]
+
+
+class Round(Protocol):
+    """What else is gone through tenant by tenant: holds, events of the processor."""
+
+    async def run_tenant(self, tenant_id: str) -> int:
+        """How much came to an end."""
+        ...
 
 
 class Reconciler:
@@ -65,6 +77,11 @@ class Reconciler:
         self._lease = timedelta(seconds=CALLS_MAX * processor_timeout_seconds + MARGIN_SECONDS)
         self._nudged = asyncio.Event()
         self._forget_grants_at = clock.now()
+        self._rounds: list[Round] = []
+
+    def also(self, one: Round) -> None:
+        """Go through this as well in every round."""
+        self._rounds.append(one)
 
     def nudge(self) -> None:
         """Do not wait for the next round."""
@@ -110,7 +127,7 @@ class Reconciler:
             if silences < SILENCES_MAX:
                 left_open = (await self.end_refund(tenant_id, refund_id)).state == RefundState.UNKNOWN
                 silences, ends = silences + left_open, ends + (not left_open)
-        return ends
+        return ends + sum([await one.run_tenant(tenant_id) for one in self._rounds])
 
     async def end_charge(self, tenant_id: str, charge_id: str) -> ChargeRow:
         """The charge, ended if the processor says how; as it stands if somebody is at work on it."""
@@ -122,24 +139,52 @@ class Reconciler:
             raise RowMissing("charge")
         if claimed is None:
             return stands
+        reach("reconcile_claimed")
         try:
             state, reason = await self._find_out(claimed)
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("charge_still_unknown", charge_id=charge_id, error=type(error).__name__)
             state, reason = ChargeState.UNKNOWN, None
-        return await self._outcomes.close_charge(claimed, state, reason)
+        reach("reconcile_found_out")
+        return await self._outcomes.close_charge(claimed, state, reason, by=Mover.RECONCILER)
 
     async def _find_out(self, row: ChargeRow) -> Outcome:
-        if row.processor_ref is None:
+        ref = row.processor_ref or await self._search(row)
+        if ref is None:
             return ChargeState.FAILED, ChargeReason.NEVER_SENT
-        payment = await self._processor.look_up_payment(row.processor_ref)
-        if payment.state in {PaymentState.SUCCEEDED, PaymentState.PROCESSING, PaymentState.CANCELLED}:
-            return _outcome_of(payment)
+        payment = await self._processor.look_up_payment(ref)
+        reach("reconcile_looked_up")
+        if _stands(payment, held_first=row.held_first):
+            return _outcome_of(payment, held_first=row.held_first)
         try:
-            await self._processor.cancel_payment(row.processor_ref)
+            await self._processor.cancel_payment(ref)
         except ProcessorRefused:
-            return _outcome_of(await self._processor.look_up_payment(row.processor_ref))
+            return _outcome_of(await self._processor.look_up_payment(ref), held_first=row.held_first)
+        reach("reconcile_cancelled")
         return _outcome_when_cancelled(payment)
+
+    async def _search(self, row: ChargeRow) -> str | None:
+        """The name of a charge's payment, when the answer that told it was lost; None when there is no payment.
+
+        Our keys make one payment a charge. Should there be more, the one that got furthest is ours and the others are
+        cancelled. A processor that refuses to search is no reason to wait for ever: see the first lines of this file.
+        """
+        try:
+            found = await self._processor.find_payments(row.tenant_id, row.charge_id)
+        except ProcessorRefused:
+            log.warning("charge_not_searchable", charge_id=row.charge_id)
+            return None
+        if not found:
+            return None
+        ours, *others = sorted(found, key=lambda payment: payment.state not in _FURTHEST)
+        for other in others:
+            if other.state is not PaymentState.CANCELLED:
+                await self._processor.cancel_payment(other.ref)
+        now = self._clock.now()
+        async with self._store.transaction(row.tenant_id) as tx:
+            await tx.name_charge(row.charge_id, ours.ref, now, now + self._lease)
+        reach("reconcile_named")
+        return ours.ref
 
     async def end_refund(self, tenant_id: str, refund_id: str) -> RefundRow:
         """As `end_charge`. A refund the processor does not know is asked for again."""
@@ -156,22 +201,24 @@ class Reconciler:
             result = await self._processor.find_refund(request)
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("refund_still_unknown", refund_id=refund_id, error=type(error).__name__)
-            return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None)
+            return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None, by=Mover.RECONCILER)
+        reach("reconcile_refund_looked_up")
         if result is None:
-            return await self.ask_for_refund(row, request)
-        return await self._note_refund(row, result)
+            return await self.ask_for_refund(row, request, by=Mover.RECONCILER)
+        return await self._note_refund(row, result, by=Mover.RECONCILER)
 
-    async def ask_for_refund(self, row: RefundRow, request: RefundRequest) -> RefundRow:
+    async def ask_for_refund(self, row: RefundRow, request: RefundRequest, *, by: Mover) -> RefundRow:
         try:
             result = await self._processor.refund(request)
         except ProcessorRefused:
-            return await self._outcomes.close_refund(row, RefundState.FAILED, None)
+            return await self._outcomes.close_refund(row, RefundState.FAILED, None, by=by)
         except ProcessorSilent:
-            return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None)
-        return await self._note_refund(row, result)
+            return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None, by=by)
+        reach("refund_asked")
+        return await self._note_refund(row, result, by=by)
 
-    async def _note_refund(self, row: RefundRow, result: RefundResult) -> RefundRow:
-        return await self._outcomes.close_refund(row, REFUND_STATES[result.standing], result.ref)
+    async def _note_refund(self, row: RefundRow, result: RefundResult, *, by: Mover) -> RefundRow:
+        return await self._outcomes.close_refund(row, REFUND_STATES[result.standing], result.ref, by=by)
 
 
 def refund_request(row: RefundRow, *, hours: int = 0) -> RefundRequest:
@@ -189,8 +236,20 @@ def refund_request(row: RefundRow, *, hours: int = 0) -> RefundRequest:
     )
 
 
-def _outcome_of(payment: Payment) -> Outcome:
-    """What a payment nobody can change any more means; unknown while it is still under way."""
+def _stands(payment: Payment, *, held_first: bool) -> bool:
+    """Whether it is to be left as it is. Money held for an order to take it at once is let go of."""
+    if payment.state is PaymentState.HELD:
+        return held_first
+    return payment.state in {PaymentState.SUCCEEDED, PaymentState.PROCESSING, PaymentState.CANCELLED}
+
+
+def _outcome_of(payment: Payment, *, held_first: bool) -> Outcome:
+    """What a payment nobody can change any more means; unknown while it is still under way.
+
+    A hold that was settled by somebody else meanwhile was held first; the keeper of holds sees the rest.
+    """
+    if held_first and payment.state in {PaymentState.HELD, PaymentState.SUCCEEDED}:
+        return ChargeState.HELD, None
     if payment.state is PaymentState.SUCCEEDED:
         return ChargeState.APPROVED, None
     if payment.state is PaymentState.CANCELLED:

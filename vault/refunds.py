@@ -9,11 +9,14 @@ from datetime import timedelta
 from typing import Final
 
 from infra.chassis.clock import Clock
+from infra.chassis.crashpoints import reach
 from infra.chassis.problems import NotFound
 from vault.contract import ChargeState, RefundOrder, RefundState, RefundView
-from vault.errors import ChargeNotRefundable, CurrencyDiffers, RefundExceedsCharge, RefundIdReused
+from vault.disputes import disputed_minor
+from vault.errors import ChargeDisputed, ChargeNotRefundable, CurrencyDiffers, RefundExceedsCharge, RefundIdReused
 from vault.outcomes import REFUND_ENDS
 from vault.reconcile import MARGIN_SECONDS, Reconciler, refund_request
+from vault.states import Mover
 from vault.store import RowMissing, Store, Tx
 from vault.tables import ChargeRow, RefundRow
 from vault.workers import Workers
@@ -38,7 +41,7 @@ class Refunds:
         self._lease = timedelta(seconds=processor_timeout_seconds + MARGIN_SECONDS)
 
     async def refund(self, order: RefundOrder) -> RefundView:
-        """Carry out an order once. Raises NotFound, RefundIdReused, ChargeNotRefundable and RefundExceedsCharge."""
+        """Carry out an order once. Raises NotFound and the refusals of `_check_ceiling`, RefundIdReused."""
         row, ours = await self._intend(order)
         if ours:
             return _view_of(await self._workers.finish(self._carry_out(row)))
@@ -64,7 +67,9 @@ class Refunds:
         return known, False
 
     async def _carry_out(self, row: RefundRow) -> RefundRow:
-        stands = await self._reconciler.ask_for_refund(row, refund_request(row))
+        reach("refund_intended")
+        stands = await self._reconciler.ask_for_refund(row, refund_request(row), by=Mover.CARRIER)
+        reach("refund_closed")
         if stands.state not in REFUND_ENDS:
             self._reconciler.nudge()
         return stands
@@ -82,11 +87,13 @@ class Refunds:
 
 async def _check_ceiling(tx: Tx, charge: ChargeRow, order: RefundOrder) -> None:
     """Needs the charge's row lock, or two refunds at once would both fit."""
-    if charge.state != ChargeState.APPROVED:
+    if charge.state not in {ChargeState.APPROVED, ChargeState.SETTLED}:
         raise ChargeNotRefundable
+    if await disputed_minor(tx, charge.charge_id):
+        raise ChargeDisputed
     if charge.currency != order.currency:
         raise CurrencyDiffers
-    left = charge.amount_minor - await tx.promised_minor(charge.charge_id)
+    left = charge.taken_minor - await tx.promised_minor(charge.charge_id)
     if order.amount_minor > left:
         raise RefundExceedsCharge(refundable_minor=left)
 

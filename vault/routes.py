@@ -14,9 +14,14 @@ from vault.contract import (
     CaptureView,
     ChargeOrder,
     ChargeView,
+    HoldEndView,
+    HoldOrder,
     RefundOrder,
     RefundView,
+    SettleOrder,
+    VoidOrder,
 )
+from vault.holds.ending import HoldEnds
 from vault.refunds import Refunds
 
 
@@ -56,6 +61,42 @@ async def charge(
     return await charges.charge(data)
 
 
+@post("/v1/holds", status_code=200)
+async def hold(
+    data: JSONBody[HoldOrder],
+    presented: NamedDependency[Presented],
+    admission: NamedDependency[Admission],
+    charges: NamedDependency[Charges],
+) -> ChargeView:
+    """Have money held on a stored card once; repeating it answers how it stands."""
+    await admission.admit(presented, Action.HOLD, data)
+    return await charges.charge(data)
+
+
+@post("/v1/settlements", status_code=200)
+async def settle(
+    data: JSONBody[SettleOrder],
+    presented: NamedDependency[Presented],
+    admission: NamedDependency[Admission],
+    holds: NamedDependency[HoldEnds],
+) -> HoldEndView:
+    """Take held money, all or a part; the rest is let go. Repeating it answers how it stands."""
+    await admission.admit(presented, Action.SETTLE, data)
+    return await holds.settle(data)
+
+
+@post("/v1/voids", status_code=200)
+async def void(
+    data: JSONBody[VoidOrder],
+    presented: NamedDependency[Presented],
+    admission: NamedDependency[Admission],
+    holds: NamedDependency[HoldEnds],
+) -> HoldEndView:
+    """Let go of held money; repeating it answers how it stands."""
+    await admission.admit(presented, Action.VOID, data)
+    return await holds.void(data)
+
+
 @post("/v1/refunds", status_code=200)
 async def refund(
     data: JSONBody[RefundOrder],
@@ -68,4 +109,4 @@ async def refund(
     return await refunds.refund(data)
 
 
-ROUTES = (order_capture, show_capture, charge, refund)
+ROUTES = (order_capture, show_capture, charge, hold, settle, void, refund)

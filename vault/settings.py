@@ -36,6 +36,7 @@ class Settings:
     processor_timeout_seconds: int = PROCESSOR_TIMEOUT_SECONDS
     log_level: str = "INFO"
     sandbox: bool = False
+    crash_points: str = ""
     crash_at: str = ""
 
     @property

@@ -13,7 +13,7 @@ from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.chassis import grants
-from infra.chassis.engine import tenant_transaction
+from infra.chassis.engine import directory_transaction, tenant_transaction
 from vault.contract import CaptureOrder, ChargeOrder, RefundOrder
 from vault.tables import CaptureRow, CardRow, ChargeRow, RefundRow
 
@@ -38,6 +38,13 @@ class Store:
         async with self._engine.connect() as connection:
             return list((await connection.execute(text("SELECT tenant_id FROM tenants ORDER BY 1"))).scalars())
 
+    async def tenant_of_payment(self, processor_ref: str) -> str | None:
+        """Whose payment that is; asked before any tenant is known, of a table that shows nothing else."""
+        sql = "SELECT tenant_id FROM payment_directory WHERE processor_ref = :ref"
+        async with directory_transaction(self._engine) as tx:
+            found: str | None = (await tx.execute(text(sql), {"ref": processor_ref})).scalar_one_or_none()
+        return found
+
     async def answers(self) -> bool:
         async with self._engine.connect() as connection:
             return (await connection.execute(text("SELECT 1"))).scalar() == 1
@@ -49,6 +56,10 @@ class Tx:
     def __init__(self, connection: AsyncConnection, tenant_id: str) -> None:
         self._connection = connection
         self.tenant_id = tenant_id
+
+    async def run(self, sql: str, row: Mapping[str, Any]) -> CursorResult[Any]:
+        """A statement that is kept beside its subject instead of here; `:tenant_id` is this transaction's."""
+        return await self._run(sql, row)
 
     async def undo(self) -> None:
         """Roll back what this transaction did so far, and end it."""
@@ -152,32 +163,40 @@ class Tx:
         sql = "SELECT * FROM charges WHERE tenant_id = :tenant_id AND charge_id = :charge_id FOR UPDATE"
         return _one(ChargeRow, await self._run(sql, {"charge_id": charge_id}))
 
-    async def insert_charge(self, order: ChargeOrder, now: datetime, worked_until: datetime) -> ChargeRow | None:
+    async def insert_charge(
+        self, order: ChargeOrder, now: datetime, worked_until: datetime, *, held_first: bool
+    ) -> ChargeRow | None:
         """The intention; None when the id is taken, or another charge of the purchase is live or approved."""
         sql = """INSERT INTO charges (tenant_id, charge_id, brand_id, subject_id, purchase_id, token_id, amount_minor,
-                currency, state, created_at, updated_at, worked_until)
+                currency, state, created_at, updated_at, worked_until, held_first)
             VALUES (:tenant_id, :charge_id, :brand_id, :subject_id, :purchase_id, :token_id, :amount_minor,
-                :currency, 'intended', :now, :now, :worked_until)
+                :currency, 'intended', :now, :now, :worked_until, :held_first)
             ON CONFLICT DO NOTHING RETURNING *"""
-        return _one(ChargeRow, await self._run(sql, _fields(order) | {"now": now, "worked_until": worked_until}))
+        row = _fields(order) | {"now": now, "worked_until": worked_until, "held_first": held_first}
+        return _one(ChargeRow, await self._run(sql, row))
 
     async def name_charge(self, charge_id: str, processor_ref: str, now: datetime, worked_until: datetime) -> bool:
         """Note the processor's name of an unfinished charge, and stay at work. False when it was ended meanwhile."""
-        sql = """UPDATE charges SET processor_ref = :ref, updated_at = :now, worked_until = :worked_until
-            WHERE tenant_id = :tenant_id AND charge_id = :charge_id
-                AND state IN ('intended', 'unknown') RETURNING charge_id"""
+        sql = """WITH named AS (
+                UPDATE charges SET processor_ref = :ref, updated_at = :now, worked_until = :worked_until
+                WHERE tenant_id = :tenant_id AND charge_id = :charge_id AND state IN ('intended', 'unknown')
+                RETURNING tenant_id, processor_ref),
+            listed AS (INSERT INTO payment_directory (tenant_id, processor_ref) SELECT * FROM named
+                ON CONFLICT DO NOTHING)
+            SELECT 1 FROM named"""
         row = {"charge_id": charge_id, "ref": processor_ref, "now": now, "worked_until": worked_until}
         return (await self._run(sql, row)).first() is not None
 
-    async def close_charge(self, charge_id: str, state: str, reason: str | None, now: datetime) -> ChargeRow | None:
+    async def close_charge(
+        self, charge_id: str, state: str, reason: str | None, now: datetime, hold_until: datetime | None
+    ) -> ChargeRow | None:
         """Write an outcome, `unknown` included. A final outcome is never rewritten: None when there is one."""
-        sql = """UPDATE charges SET state = :state, reason = :reason, updated_at = :now, worked_until = NULL
+        sql = """UPDATE charges SET state = :state, reason = :reason, updated_at = :now, worked_until = NULL,
+                taken_minor = CASE WHEN :state = 'approved' THEN amount_minor ELSE 0 END, hold_until = :hold_until
             WHERE tenant_id = :tenant_id AND charge_id = :charge_id
                 AND state IN ('intended', 'unknown') RETURNING *"""
-        return _one(
-            ChargeRow,
-            await self._run(sql, {"charge_id": charge_id, "state": state, "reason": reason, "now": now}),
-        )
+        row = {"charge_id": charge_id, "state": state, "reason": reason, "now": now, "hold_until": hold_until}
+        return _one(ChargeRow, await self._run(sql, row))
 
     async def claim_charge(self, charge_id: str, now: datetime, worked_until: datetime) -> ChargeRow | None:
         """An unfinished charge nobody is at work on, now ours until `worked_until`."""
@@ -246,14 +265,6 @@ class Tx:
         sql = """SELECT refund_id FROM refunds WHERE tenant_id = :tenant_id AND state IN ('intended', 'unknown')
                 AND (worked_until IS NULL OR worked_until <= :now) ORDER BY updated_at LIMIT :limit"""
         return list((await self._run(sql, {"now": now, "limit": limit})).scalars())
-
-    # inbox
-
-    async def insert_event(self, event_id: str, kind: str, now: datetime) -> bool:
-        """False when the event came before."""
-        sql = """INSERT INTO inbox_events (tenant_id, event_id, kind, received_at)
-            VALUES (:tenant_id, :event_id, :kind, :now) ON CONFLICT DO NOTHING RETURNING event_id"""
-        return (await self._run(sql, {"event_id": event_id, "kind": kind, "now": now})).first() is not None
 
     async def _run(self, sql: str, row: Mapping[str, Any]) -> CursorResult[Any]:
         return await self._connection.execute(text(sql), {**row, "tenant_id": self.tenant_id})

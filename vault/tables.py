@@ -50,7 +50,10 @@ class CardRow:
 
 @dataclass(frozen=True, slots=True)
 class ChargeRow:
-    """`state` is `intended` or a member of contract.ChargeState. Until `worked_until` somebody is at work on it."""
+    """`state` is `intended` or a member of contract.ChargeState. Until `worked_until` somebody is at work on it.
+
+    `held_first`: it was ordered as a hold. About at `hold_until` the processor lets go of what nobody settled.
+    """
 
     tenant_id: str
     charge_id: str
@@ -67,6 +70,9 @@ class ChargeRow:
     created_at: datetime
     updated_at: datetime
     worked_until: datetime | None
+    held_first: bool
+    taken_minor: int
+    hold_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ OWN, OTHER = "tnt_own", "tnt_other"
 WITHOUT_WALL = {
     ("gateway", "tenants"): "which tenants there are, for background work that goes through them one by one",
     ("vault", "tenants"): "as above",
+    ("vault", "payment_directory"): "whose payment an event of the processor is about, before any tenant is known",
     ("memory", "tenants"): "as above, each with its wrapped key, which opens nothing without the root",
     ("gateway", "brand_directory"): "which tenant a public brand id belongs to, before any tenant is known",
     ("gateway", "capture_directory"): "which tenant an unguessable capture id belongs to",

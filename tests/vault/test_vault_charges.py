@@ -23,6 +23,9 @@ async def test_a_card_typed_on_the_page_is_charged_once_and_then_is_on_file(benc
         "currency": "USD",
         "refunded_minor": 0,
         "reason": None,
+        "taken_minor": 7998,
+        "disputed_minor": 0,
+        "hold_until": None,
     }
     assert again.json() == answer.json()
     assert later.json()["state"] == "approved"

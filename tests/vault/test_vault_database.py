@@ -18,14 +18,25 @@ APP_RIGHTS = {
     "charges": {"SELECT", "INSERT"},
     "refunds": {"SELECT", "INSERT"},
     "inbox_events": {"SELECT", "INSERT"},
+    "payment_directory": {"SELECT", "INSERT"},
+    "hold_ends": {"SELECT", "INSERT"},
+    "disputes": {"SELECT", "INSERT"},
+    "postings": {"SELECT"},
+    "entries": {"SELECT", "INSERT"},
     "alembic_version": set(),
 }
 APP_COLUMNS = {
     ("redeemed_grants", "SELECT"): {"tenant_id", "expires_at"},
     ("cards", "UPDATE"): {"on_file_since"},
     ("captures", "UPDATE"): {"attempts", "browser_hash", "token_id"},
-    ("charges", "UPDATE"): {"state", "reason", "processor_ref", "refunded_minor", "updated_at", "worked_until"},
+    ("charges", "UPDATE"): {
+        "state", "reason", "processor_ref", "taken_minor", "refunded_minor", "hold_until", "updated_at", "worked_until",
+    },
     ("refunds", "UPDATE"): {"state", "processor_ref", "updated_at", "worked_until"},
+    ("hold_ends", "UPDATE"): {"state", "updated_at", "worked_until"},
+    ("disputes", "UPDATE"): {"state", "updated_at"},
+    ("postings", "INSERT"): {"tenant_id", "source_id", "event", "charge_id", "currency", "posted_at"},
+    ("inbox_events", "UPDATE"): {"handled_at"},
 }
 
 
@@ -41,7 +52,7 @@ async def test_the_app_role_may_do_exactly_what_is_listed_here(bench: Bench):
     columns = await rows(
         bench.databases.owner_dsn,
         """SELECT table_name, privilege_type, column_name FROM information_schema.column_privileges
-            WHERE grantee = 'vault_app' AND privilege_type IN ('SELECT', 'UPDATE')""",
+            WHERE grantee = 'vault_app' AND privilege_type IN ('SELECT', 'UPDATE', 'INSERT')""",
     )
 
     found: dict[str, set[str]] = {name: set() for name in APP_RIGHTS}
@@ -63,10 +74,10 @@ async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
                 (SELECT a.attname FROM pg_attribute a JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
                     WHERE a.attrelid = c.oid AND a.attnum = i.indkey[0]) AS leads
             FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
-                AND c.relname NOT IN ('alembic_version', 'tenants')""",
+                AND c.relname NOT IN ('alembic_version', 'tenants', 'payment_directory')""",
     )
 
-    assert len(tables) == 7
+    assert len(tables) == 11
     assert all(table["guarded"] and table["leads"] == "tenant_id" for table in tables), tables
 
 
@@ -82,6 +93,14 @@ async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
         "UPDATE cards SET sealed_number = ''",
         "UPDATE charges SET amount_minor = 1",
         "UPDATE inbox_events SET kind = ''",
+        "UPDATE entries SET amount_minor = 1",
+        "DELETE FROM entries",
+        "UPDATE postings SET currency = 'EUR'",
+        "DELETE FROM postings",
+        "INSERT INTO postings (tenant_id, source_id, event, charge_id, currency, posted_at, written_by)"
+        " SELECT tenant_id, charge_id, 'held', charge_id, 'USD', now(), '1' FROM charges",
+        "UPDATE disputes SET amount_minor = 1",
+        "UPDATE payment_directory SET tenant_id = tenant_id",
         "UPDATE redeemed_grants SET expires_at = now()",
         "SELECT jti FROM redeemed_grants",
         "SET ROLE vault_owner",
@@ -115,7 +134,8 @@ async def test_a_hostile_query_sees_and_touches_one_tenant_only(bench: Bench, ad
     bob = Person()
     await bench.paid_charge(ada)
     theirs = await bench.paid_charge(bob)
-    tables = [name for name in APP_RIGHTS if name not in {"tenants", "alembic_version", "redeemed_grants"}]
+    directories = {"tenants", "alembic_version", "redeemed_grants", "payment_directory"}
+    tables = [name for name in APP_RIGHTS if name not in directories]
 
     seen = {name: await hostile(bench, ada.tenant_id, f"TABLE {name} LIMIT 100") for name in tables}
     nothing = [await hostile(bench, "", f"TABLE {name}") for name in tables]

@@ -16,12 +16,27 @@ class PaymentState(StrEnum):
 
     UNCONFIRMED = "unconfirmed"
     """Opened; no card was ever presented for it, so nothing was charged."""
+    HELD = "held"
+    """Approved by the card's bank; the money is taken when it is settled."""
     SUCCEEDED = "succeeded"
     DECLINED = "declined"
     """The card was refused; another attempt on the same payment would still be possible until it is cancelled."""
     PROCESSING = "processing"
     NEEDS_AUTHENTICATION = "needs_authentication"
     CANCELLED = "cancelled"
+
+
+class DisputeStanding(StrEnum):
+    """What the card's bank did about a payment its holder disputes."""
+
+    INQUIRY = "inquiry"
+    """It asks; the money is where it was."""
+    CLOSED = "closed"
+    """An inquiry that ended, or a dispute that was prevented; no money was taken back."""
+    OPEN = "open"
+    LOST = "lost"
+    WON = "won"
+    """The chargeback was reversed; the money is here again."""
 
 
 class RefundStanding(StrEnum):
@@ -39,13 +54,26 @@ class PaymentOrder:
     charge_id: str
     amount_minor: int
     currency: str
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
+    """`taken_minor` is what was taken in all; `lapsed` says of a cancelled one that its time ran out."""
+
     ref: str
     state: PaymentState
     reason: ChargeReason | None = None
+    taken_minor: int = 0
+    lapsed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    ref: str
+    standing: DisputeStanding
+    amount_minor: int
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +93,15 @@ class RefundResult:
 
 @dataclass(frozen=True, slots=True)
 class ProcessorEvent:
-    """A signed event. What it says of states is not believed: it only says where to look."""
+    """A signed event. What it says of states is not believed: it only says where to look.
+
+    A dispute's event names no tenant, only the payment; a payment's own names both.
+    """
 
     event_id: str
     kind: str
     tenant_id: str | None
+    payment_ref: str | None
 
 
 class ProcessorRefused(Exception):
@@ -109,8 +141,23 @@ class Processor(Protocol):
 
     async def look_up_payment(self, ref: str) -> Payment: ...
 
-    async def cancel_payment(self, ref: str) -> None:
-        """Refused when it cannot be cancelled any more, for instance because it succeeded."""
+    async def find_payments(self, tenant_id: str, charge_id: str) -> list[Payment]:
+        """Those opened for a charge, found by our own ids: for when the answer that named one was lost."""
+        ...
+
+    async def settle_payment(self, key: str, ref: str, amount_minor: int) -> Payment:
+        """Take held money, all or a part; the rest is let go."""
+        ...
+
+    async def cancel_payment(self, ref: str, key: str | None = None) -> None:
+        """Refused when it cannot be cancelled any more, for instance because it succeeded. Lets go of held money.
+
+        Without a durable `key` each attempt has one of its own.
+        """
+        ...
+
+    async def disputes_of(self, ref: str) -> list[Dispute]:
+        """Every dispute about a payment, as each stands now."""
         ...
 
     async def refund(self, request: RefundRequest) -> RefundResult: ...

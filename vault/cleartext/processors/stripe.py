@@ -21,6 +21,8 @@ from infra.chassis.secret import Secret
 from vault.cleartext.pan import CardDetails, VerificationCode
 from vault.cleartext.processors import (
     CardRefused,
+    Dispute,
+    DisputeStanding,
     EventRefused,
     Payment,
     PaymentOrder,
@@ -59,10 +61,26 @@ _STATES: Final[Mapping[str, PaymentState]] = {
     "requires_confirmation": PaymentState.UNCONFIRMED,
     "requires_payment_method": PaymentState.UNCONFIRMED,
     "requires_action": PaymentState.NEEDS_AUTHENTICATION,
+    "requires_capture": PaymentState.HELD,
     "processing": PaymentState.PROCESSING,
     "succeeded": PaymentState.SUCCEEDED,
     "canceled": PaymentState.CANCELLED,
 }
+_DISPUTES: Final[Mapping[str, DisputeStanding]] = {
+    "warning_needs_response": DisputeStanding.INQUIRY,
+    "warning_under_review": DisputeStanding.INQUIRY,
+    "warning_closed": DisputeStanding.CLOSED,
+    "prevented": DisputeStanding.CLOSED,
+    "needs_response": DisputeStanding.OPEN,
+    "under_review": DisputeStanding.OPEN,
+    "lost": DisputeStanding.LOST,
+    "appeal_needs_response": DisputeStanding.LOST,
+    "appeal_under_review": DisputeStanding.LOST,
+    "won": DisputeStanding.WON,
+}
+"""Stripe's statuses (docs.stripe.com/api/disputes/object). During an appeal the money is still away."""
+_LAPSED: Final = frozenset({"automatic", "expired"})
+"""Cancellation reasons by which Stripe says that it let go of held money by itself."""
 _STANDINGS: Final[Mapping[str, RefundStanding]] = {
     "succeeded": RefundStanding.SUCCEEDED,
     "pending": RefundStanding.PENDING,
@@ -74,7 +92,11 @@ _REFUSALS: Final = frozenset({400, 401, 403, 404})
 """Statuses by which Stripe says that it did nothing; 409 and 429 may be about a request still under way."""
 REFUNDS_A_PAGE: Final = 100
 """The processor's largest page; a refund further back must be found too, or it would be given twice."""
-_REFERENCE: Final = re.compile(r"(?:pi|pm|re|evt)_[A-Za-z0-9]{6,100}")
+DISPUTES_MAX: Final = 100
+"""The processor's largest page. A payment is disputed once, in rare cases twice."""
+_REFERENCE: Final = re.compile(r"(?:pi|pm|re|evt|dp|du)_[A-Za-z0-9]{6,100}")
+_PAYMENT: Final = re.compile(r"pi_[A-Za-z0-9]{6,100}")
+_OUR_ID: Final = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")
 _EVENT_KIND: Final = re.compile(r"[a-z_]{2,40}(?:\.[a-z_]{2,40}){1,4}")
 _TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,60}")
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -94,6 +116,23 @@ class _Intent(msgspec.Struct, frozen=True):
     status: str
     last_payment_error: _Failure | None = None
     latest_charge: str | None = None
+    amount_received: int = 0
+    cancellation_reason: str | None = None
+
+
+class _Intents(msgspec.Struct, frozen=True):
+    data: list[_Intent]
+
+
+class _Dispute(msgspec.Struct, frozen=True):
+    id: str
+    status: str
+    amount: int
+    currency: str
+
+
+class _Disputes(msgspec.Struct, frozen=True):
+    data: list[_Dispute]
 
 
 class _Refund(msgspec.Struct, frozen=True):
@@ -108,7 +147,11 @@ class _Refunds(msgspec.Struct, frozen=True):
 
 
 class _EventObject(msgspec.Struct, frozen=True):
+    """`payment_intent` is what a charge, a refund or a dispute belongs to; a payment intent has its own `id`."""
+
+    id: str = ""
     metadata: dict[str, str] | None = None
+    payment_intent: str | None = None
 
 
 class _EventData(msgspec.Struct, frozen=True):
@@ -138,6 +181,7 @@ class StripeProcessor:
             {
                 "amount": order.amount_minor,
                 "currency": order.currency.lower(),
+                "capture_method": "manual" if order.hold else "automatic",
                 "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
                 "metadata": {"tenant_id": order.tenant_id, "charge_id": order.charge_id},
             },
@@ -168,10 +212,31 @@ class StripeProcessor:
     async def look_up_payment(self, ref: str) -> Payment:
         return _payment(await _answer(self._api.payment_intents.retrieve_async(ref), _Intent))
 
-    async def cancel_payment(self, ref: str) -> None:
-        """Cancelling twice is harmless, so each attempt has a key of its own: a key would replay an old failure."""
-        call = self._api.payment_intents.cancel_async(ref, None, {"idempotency_key": new_id("cnl")})
+    async def find_payments(self, tenant_id: str, charge_id: str) -> list[Payment]:
+        """Stripe's search lags behind by up to a minute, in bad hours more (docs.stripe.com/search)."""
+        if not _OUR_ID.fullmatch(tenant_id) or not _OUR_ID.fullmatch(charge_id):
+            raise ProcessorRefused(ChargeReason.PROCESSOR_ERROR)
+        query = f"metadata['tenant_id']:'{tenant_id}' AND metadata['charge_id']:'{charge_id}'"
+        found = await _answer(self._api.payment_intents.search_async({"query": query}), _Intents)
+        return [_payment(intent) for intent in found.data]
+
+    async def settle_payment(self, key: str, ref: str, amount_minor: int) -> Payment:
+        call = self._api.payment_intents.capture_async(
+            ref, {"amount_to_capture": amount_minor}, {"idempotency_key": key}
+        )
+        return _payment(await _answer(call, _Intent))
+
+    async def cancel_payment(self, ref: str, key: str | None = None) -> None:
+        """Cancelling twice is harmless, so an attempt may have a key of its own: a key would replay an old failure."""
+        call = self._api.payment_intents.cancel_async(ref, None, {"idempotency_key": key or new_id("cnl")})
         await _answer(call, _Named)
+
+    async def disputes_of(self, ref: str) -> list[Dispute]:
+        intent = await _answer(self._api.payment_intents.retrieve_async(ref), _Intent)
+        if intent.latest_charge is None:
+            return []
+        call = self._api.disputes.list_async({"charge": intent.latest_charge, "limit": DISPUTES_MAX})
+        return [_dispute(one) for one in (await _answer(call, _Disputes)).data]
 
     async def refund(self, request: RefundRequest) -> RefundResult:
         call = self._api.refunds.create_async(
@@ -209,8 +274,15 @@ class StripeProcessor:
             raise EventRefused from None
         if not _is_reference(event.id) or not _EVENT_KIND.fullmatch(event.type):
             raise EventRefused
-        tenant_id = (event.data.object.metadata or {}).get("tenant_id", "")
-        return ProcessorEvent(event.id, event.type, tenant_id if _TENANT.fullmatch(tenant_id) else None)
+        about = event.data.object
+        tenant_id = (about.metadata or {}).get("tenant_id", "")
+        payment_ref = about.payment_intent or about.id
+        return ProcessorEvent(
+            event.id,
+            event.type,
+            tenant_id if _TENANT.fullmatch(tenant_id) else None,
+            payment_ref if _PAYMENT.fullmatch(payment_ref) and _is_reference(payment_ref) else None,
+        )
 
     async def close(self) -> None:
         await self._transport.close_async()
@@ -262,12 +334,20 @@ def _payment(intent: _Intent) -> Payment:
     state = _STATES.get(intent.status)
     if state is None:
         raise ProcessorSilent
-    failure = intent.last_payment_error
+    failure, ref = intent.last_payment_error, _reference(intent.id)
     if failure is None:
-        return Payment(_reference(intent.id), state)
+        lapsed = intent.cancellation_reason in _LAPSED
+        return Payment(ref, state, taken_minor=intent.amount_received, lapsed=lapsed)
     if state is PaymentState.UNCONFIRMED:
         state = PaymentState.DECLINED
-    return Payment(_reference(intent.id), state, _reason_of(failure))
+    return Payment(ref, state, _reason_of(failure))
+
+
+def _dispute(dispute: _Dispute) -> Dispute:
+    standing = _DISPUTES.get(dispute.status)
+    if standing is None or dispute.amount <= 0 or not re.fullmatch("[a-z]{3}", dispute.currency):
+        raise ProcessorSilent
+    return Dispute(_reference(dispute.id), standing, dispute.amount, dispute.currency.upper())
 
 
 def _refund_result(refund: _Refund) -> RefundResult:
