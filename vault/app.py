@@ -19,22 +19,17 @@ from infra.chassis.keys.settings import open_key_service
 from vault import pages, routes, webhooks
 from vault.admission import Admission
 from vault.captures import Captures
-from vault.charges import Charges
 from vault.cleartext.hpke import PageKeys
 from vault.cleartext.processors import Processor
 from vault.cleartext.processors.stripe import StripeProcessor
 from vault.cleartext.tokenise import Cards
 from vault.codes import Codes
 from vault.counters import Counters
-from vault.disputes import Disputes
 from vault.fingerprint import Fingerprints
-from vault.holds.ending import HoldEnds
-from vault.holds.keeping import HoldKeeper
-from vault.inbox import Events, Inbox
+from vault.inbox import Inbox
 from vault.keys.ring import KeyRing
-from vault.outcomes import Outcomes
+from vault.money import Money, build_money
 from vault.reconcile import Reconciler
-from vault.refunds import Refunds
 from vault.settings import Settings
 from vault.store import Store
 from vault.workers import Workers
@@ -73,15 +68,6 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         webhook_secret=settings.webhook_secret,
         timeout_seconds=timeout,
     )
-    outcomes = Outcomes(store=store, codes=codes, clock=clock, counters=counters)
-    reconciler = Reconciler(
-        store=store,
-        processor=processor,
-        outcomes=outcomes,
-        codes=codes,
-        clock=clock,
-        processor_timeout_seconds=timeout,
-    )
     cards = Cards(
         store=store,
         ring=KeyRing(store, open_key_service(settings.keys, clock), clock),
@@ -91,41 +77,22 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         clock=clock,
         counters=counters,
     )
-    charges = Charges(
+    money = build_money(
         store=store,
         cards=cards,
         codes=codes,
         processor=processor,
-        reconciler=reconciler,
-        outcomes=outcomes,
         clock=clock,
+        counters=counters,
         workers=workers,
         processor_timeout_seconds=timeout,
     )
-    refunds = Refunds(
-        store=store, reconciler=reconciler, clock=clock, workers=workers, processor_timeout_seconds=timeout
-    )
-    keeper = HoldKeeper(
-        store=store, processor=processor, outcomes=outcomes, clock=clock, processor_timeout_seconds=timeout
-    )
-    holds = HoldEnds(
-        store=store,
-        keeper=keeper,
-        reconciler=reconciler,
-        clock=clock,
-        workers=workers,
-        processor_timeout_seconds=timeout,
-    )
-    disputes = Disputes(store=store, processor=processor, clock=clock)
-    reconciler.also(keeper)
-    reconciler.also(Events(store=store, reconciler=reconciler, keeper=keeper, disputes=disputes, clock=clock))
-    inbox = Inbox(store=store, processor=processor, reconciler=reconciler, clock=clock, counters=counters)
     captures, admission = Captures(store=store, clock=clock), _admission(settings, store, clock)
     return Vault(
-        api=_api(metrics, store, admission=admission, captures=captures, charges=charges, holds=holds, refunds=refunds),
+        api=_api(metrics, store, admission=admission, captures=captures, money=money),
         page=_page(settings, clock, counters, admission=admission, captures=captures, cards=cards),
-        webhook=_webhook(inbox),
-        reconciler=reconciler,
+        webhook=_webhook(money.inbox),
+        reconciler=money.reconciler,
         workers=workers,
         processor=processor,
         engine=engine,
@@ -142,16 +109,7 @@ def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:
     return Admission(verifier=verifier, store=store)
 
 
-def _api(
-    metrics: Metrics,
-    store: Store,
-    *,
-    admission: Admission,
-    captures: Captures,
-    charges: Charges,
-    holds: HoldEnds,
-    refunds: Refunds,
-) -> ASGIApp:
+def _api(metrics: Metrics, store: Store, *, admission: Admission, captures: Captures, money: Money) -> ASGIApp:
     return build_app(
         service="vault",
         routes=routes.ROUTES,
@@ -160,9 +118,9 @@ def _api(
             "admission": admission,
             "presented": Provide(presented),
             "captures": captures,
-            "charges": charges,
-            "holds": holds,
-            "refunds": refunds,
+            "charges": money.charges,
+            "holds": money.holds,
+            "refunds": money.refunds,
         },
         metrics=metrics,
         docs=True,

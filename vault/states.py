@@ -13,6 +13,8 @@
                          └────────────┴─▶ failed
     disputes   inquiry ──▶ closed │ open ──▶ lost ──▶ won              won: the chargeback was reversed
 
+Every row begins as an intention, but a dispute, which may be seen first when it is long over.
+
 Two may move: the *carrier*, who carries out an order and hears the processor's answer, and the *reconciler*, who looks
 up at the processor what nobody heard. An event of the processor moves nothing; it makes the reconciler look. The
 database holds the same moves in the trigger `allow_move` (migrations), where there is one role and so no mover.
@@ -62,13 +64,6 @@ MOVES: Final = frozenset(
         *_moves("disputes", "lost", "won", _RECONCILER),
     )
 )
-BEGINNINGS: Final = {
-    "charges": frozenset({"intended"}),
-    "hold_ends": frozenset({"intended"}),
-    "refunds": frozenset({"intended"}),
-    "disputes": frozenset({"inquiry", "closed", "open", "lost", "won"}),
-}
-"""A dispute may be seen first when it is long over."""
 _KNOWN: Final = frozenset((move.kind, move.was, move.becomes, by) for move in MOVES for by in move.by)
 
 

@@ -271,6 +271,7 @@ BEGIN
                     WHEN attname = 'tenant_id' THEN quote_literal(tenant)
                     WHEN atttypid = 'bytea'::regtype THEN 'convert_to(' || quote_literal(tenant) || ', ''UTF8'')'
                     WHEN atttypid = 'text'::regtype THEN quote_literal(tenant)
+                    WHEN atttypid = 'xid8'::regtype THEN quote_literal(1)
                     WHEN atttypid IN ('timestamptz'::regtype, 'date'::regtype) THEN 'now()'
                     WHEN atttypid IN ('json'::regtype, 'jsonb'::regtype) THEN quote_literal('{{}}')
                     WHEN atttypid = 'boolean'::regtype THEN 'true'

@@ -14,7 +14,7 @@ from infra.chassis.crashpoints import reach
 from infra.chassis.problems import NotFound
 from vault.charges import shown
 from vault.contract import ChargeState, HoldEndState, HoldEndView, SettleOrder, VoidOrder
-from vault.errors import CurrencyDiffers, HoldEnding, HoldEndIdReused, NotHeld, SettlementExceedsHold
+from vault.errors import CurrencyDiffers, HoldEndIdReused, HoldEnding, NotHeld, SettlementExceedsHold
 from vault.holds.keeping import HOLD_END_ENDS, MARGIN_SECONDS, HoldKeeper
 from vault.holds.rows import HoldEndRow, hold_end, insert_hold_end
 from vault.reconcile import Reconciler

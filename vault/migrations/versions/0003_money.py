@@ -1,7 +1,7 @@
 """Money's states and the ledger: holds, how they end, disputes, balanced entries, and who may move what to where.
 
-What code decides is decided here once more. A state moves only along `vault/states.py`, whose table is repeated below and
-compared by a test. A transaction that leaves an outcome without its posting, or a posting out of balance, does not
+What code decides is decided here once more. A state moves only along `vault/states.py`, whose table is repeated below
+and compared by a test. A transaction that leaves an outcome without its posting, or a posting out of balance, does not
 commit. A refund that exceeds what was taken does not commit either, whoever asks.
 """
 
@@ -142,15 +142,15 @@ BEGIN
         END IF;
     ELSIF NEW.state <> OLD.state AND NOT EXISTS (
         SELECT 1 FROM (VALUES
-            ('charges', 'intended', 'unknown'), ('charges', 'intended', 'approved'), ('charges', 'intended', 'declined'),
-            ('charges', 'intended', 'failed'), ('charges', 'intended', 'held'),
+            ('charges', 'intended', 'unknown'), ('charges', 'intended', 'approved'),
+            ('charges', 'intended', 'declined'), ('charges', 'intended', 'failed'), ('charges', 'intended', 'held'),
             ('charges', 'unknown', 'approved'), ('charges', 'unknown', 'declined'), ('charges', 'unknown', 'failed'),
             ('charges', 'unknown', 'held'),
             ('charges', 'held', 'settled'), ('charges', 'held', 'voided'), ('charges', 'held', 'expired'),
             ('refunds', 'intended', 'unknown'), ('refunds', 'intended', 'refunded'), ('refunds', 'intended', 'failed'),
             ('refunds', 'unknown', 'refunded'), ('refunds', 'unknown', 'failed'),
-            ('hold_ends', 'intended', 'unknown'), ('hold_ends', 'intended', 'done'), ('hold_ends', 'intended', 'failed'),
-            ('hold_ends', 'unknown', 'done'), ('hold_ends', 'unknown', 'failed'),
+            ('hold_ends', 'intended', 'unknown'), ('hold_ends', 'intended', 'done'),
+            ('hold_ends', 'intended', 'failed'), ('hold_ends', 'unknown', 'done'), ('hold_ends', 'unknown', 'failed'),
             ('disputes', 'inquiry', 'closed'), ('disputes', 'inquiry', 'open'), ('disputes', 'inquiry', 'lost'),
             ('disputes', 'inquiry', 'won'), ('disputes', 'closed', 'open'), ('disputes', 'closed', 'lost'),
             ('disputes', 'closed', 'won'), ('disputes', 'open', 'lost'), ('disputes', 'open', 'won'),
@@ -186,13 +186,13 @@ BEGIN
         WHERE tenant_id = NEW.tenant_id AND charge_id = NEW.charge_id AND currency = NEW.currency FOR UPDATE;
     SELECT coalesce(sum(amount_minor), 0) INTO promised FROM refunds
         WHERE tenant_id = NEW.tenant_id AND charge_id = NEW.charge_id AND state <> 'failed';
-    IF ceiling IS NULL OR promised + NEW.amount_minor > ceiling THEN
+    IF ceiling IS NULL OR promised > ceiling THEN
         RAISE EXCEPTION 'a refund exceeds what was taken' USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
 END $$
 """
-"""The charge's row is locked, so that two refunds at once do not both fit, whatever code wrote them."""
+"""The charge's row is locked first, so that two refunds at once do not both fit, whatever code wrote them."""
 
 BALANCED = """
 CREATE FUNCTION balance() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -240,12 +240,12 @@ END $$
 FUNCTIONS = (MOVES, TAKEN_ONCE, CEILING, BALANCED, POSTED)
 
 TRIGGERS = """
-CREATE TRIGGER states BEFORE INSERT OR UPDATE OF state ON charges FOR EACH ROW EXECUTE FUNCTION allow_move();
-CREATE TRIGGER states BEFORE INSERT OR UPDATE OF state ON refunds FOR EACH ROW EXECUTE FUNCTION allow_move();
-CREATE TRIGGER states BEFORE INSERT OR UPDATE OF state ON hold_ends FOR EACH ROW EXECUTE FUNCTION allow_move();
-CREATE TRIGGER states BEFORE UPDATE OF state ON disputes FOR EACH ROW EXECUTE FUNCTION allow_move();
+CREATE TRIGGER states AFTER INSERT OR UPDATE OF state ON charges FOR EACH ROW EXECUTE FUNCTION allow_move();
+CREATE TRIGGER states AFTER INSERT OR UPDATE OF state ON refunds FOR EACH ROW EXECUTE FUNCTION allow_move();
+CREATE TRIGGER states AFTER INSERT OR UPDATE OF state ON hold_ends FOR EACH ROW EXECUTE FUNCTION allow_move();
+CREATE TRIGGER states AFTER UPDATE OF state ON disputes FOR EACH ROW EXECUTE FUNCTION allow_move();
 CREATE TRIGGER taken_once BEFORE UPDATE ON charges FOR EACH ROW EXECUTE FUNCTION take_once();
-CREATE TRIGGER ceiling BEFORE INSERT ON refunds FOR EACH ROW EXECUTE FUNCTION keep_below_ceiling();
+CREATE TRIGGER ceiling AFTER INSERT ON refunds FOR EACH ROW EXECUTE FUNCTION keep_below_ceiling();
 CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON postings DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION balance();
 CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED

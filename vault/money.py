@@ -1,0 +1,83 @@
+"""Everything that moves money, built by hand: charges, holds, refunds, disputes, and who ends what was left open."""
+
+from dataclasses import dataclass
+
+from infra.chassis.clock import Clock
+from vault.charges import Charges
+from vault.cleartext.processors import Processor
+from vault.cleartext.tokenise import Cards
+from vault.codes import Codes
+from vault.counters import Counters
+from vault.disputes import Disputes
+from vault.holds.ending import HoldEnds
+from vault.holds.keeping import HoldKeeper
+from vault.inbox import Events, Inbox
+from vault.outcomes import Outcomes
+from vault.reconcile import Reconciler
+from vault.refunds import Refunds
+from vault.store import Store
+from vault.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    charges: Charges
+    holds: HoldEnds
+    refunds: Refunds
+    inbox: Inbox
+    reconciler: Reconciler
+
+
+def build_money(
+    *,
+    store: Store,
+    cards: Cards,
+    codes: Codes,
+    processor: Processor,
+    clock: Clock,
+    counters: Counters,
+    workers: Workers,
+    processor_timeout_seconds: float,
+) -> Money:
+    timeout = processor_timeout_seconds
+    outcomes = Outcomes(store=store, codes=codes, clock=clock, counters=counters)
+    reconciler = Reconciler(
+        store=store,
+        processor=processor,
+        outcomes=outcomes,
+        codes=codes,
+        clock=clock,
+        processor_timeout_seconds=timeout,
+    )
+    keeper = HoldKeeper(
+        store=store, processor=processor, outcomes=outcomes, clock=clock, processor_timeout_seconds=timeout
+    )
+    disputes = Disputes(store=store, processor=processor, clock=clock)
+    reconciler.also(keeper)
+    reconciler.also(Events(store=store, reconciler=reconciler, keeper=keeper, disputes=disputes, clock=clock))
+    return Money(
+        charges=Charges(
+            store=store,
+            cards=cards,
+            codes=codes,
+            processor=processor,
+            reconciler=reconciler,
+            outcomes=outcomes,
+            clock=clock,
+            workers=workers,
+            processor_timeout_seconds=timeout,
+        ),
+        holds=HoldEnds(
+            store=store,
+            keeper=keeper,
+            reconciler=reconciler,
+            clock=clock,
+            workers=workers,
+            processor_timeout_seconds=timeout,
+        ),
+        refunds=Refunds(
+            store=store, reconciler=reconciler, clock=clock, workers=workers, processor_timeout_seconds=timeout
+        ),
+        inbox=Inbox(store=store, processor=processor, reconciler=reconciler, clock=clock, counters=counters),
+        reconciler=reconciler,
+    )
