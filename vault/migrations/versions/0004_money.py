@@ -9,8 +9,8 @@ from alembic import op
 
 from infra.chassis.migrate import run_script, wall_by_tenant
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
