@@ -27,6 +27,7 @@ from gateway.enquiries import Enquiries
 from gateway.factors import keeping_routes
 from gateway.factors import routes as factor_routes
 from gateway.factors.building import Factors, build_factors
+from gateway.factors.ceremonies import Host
 from gateway.factors.metadata import Published
 from gateway.grants import GrantMint
 from gateway.identity import Identity, build_identity
@@ -39,6 +40,7 @@ from gateway.overlays.active import ActiveRules
 from gateway.overlays.versions import Policies
 from gateway.passports import Carriers
 from gateway.peers import Inbox, Memory, Vault
+from gateway.possible import Possible
 from gateway.preparing import Preparing
 from gateway.purchases import Purchases
 from gateway.quotes import Quotes
@@ -103,8 +105,8 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     peers = _peers(settings)
     mint = GrantMint(keys.grant, settings.public_url, clock, keys.sender)
     record, rules = Record(keys.record, clock), ActiveRules(Cedar.load())
-    metrics = Metrics()
-    deciding = Deciding(rules, record, Undecided(engine, record, metrics.registry))
+    metrics, possible = Metrics(), Possible(passkeys=Host(settings.public_url).has_name)
+    deciding = Deciding(rules, record, Undecided(engine, record, metrics.registry), possible)
     vault, memory = Vault(peers["vault"], mint), Memory(peers["memory"], mint)
     charging = Charging(engine, vault, record, clock)
     contacts = Contacts(keys.contact, clock)

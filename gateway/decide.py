@@ -3,8 +3,8 @@
 What a caller could do about a deny is not written down anywhere: it is found by deciding again on changed facts.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -12,7 +12,17 @@ import msgspec
 
 from gateway.assurance import METHODS, name_of
 from gateway.cedar import Cedar, Question, Verdict
-from gateway.contract import AssuranceLevel, DecisionView, Outcome, Reason, Receipt, Remedy, RemedyKind
+from gateway.contract import (
+    AssuranceLevel,
+    ChallengeMethod,
+    DecisionView,
+    LevelName,
+    Outcome,
+    Reason,
+    Receipt,
+    Remedy,
+    RemedyKind,
+)
 from gateway.facts import (
     SOMEBODY,
     PersonFacts,
@@ -39,6 +49,8 @@ class Decision:
     remedies: tuple[Remedy, ...] = ()
     enquiry: bool = False
     """Only asked whether it may be done; nothing was to come of it."""
+    methods: Mapping[LevelName, Sequence[ChallengeMethod]] | None = None
+    """What can give each level that a remedy names, here and to this person; None while nobody has looked."""
 
     def body(self, decision_id: str) -> dict[str, Any]:
         """What goes into the record: everything needed to decide again, and the answer."""
@@ -56,7 +68,21 @@ class Decision:
             "reasons": [reason.value for reason in self.reasons],
             "remedies": msgspec.to_builtins(self.remedies),
             **({"enquiry": True} if self.enquiry else {}),
+            **({} if self.methods is None else {"methods": msgspec.to_builtins(self.methods)}),
         }
+
+    @property
+    def steps_up_to(self) -> list[LevelName]:
+        """The levels that its remedies name."""
+        return [remedy.level for remedy in self.remedies if remedy.kind is RemedyKind.STEP_UP and remedy.level]
+
+    def with_methods(self, methods: Mapping[LevelName, Sequence[ChallengeMethod]]) -> "Decision":
+        """With what was found to be possible in place of every method there is (`possible.py`)."""
+        remedies = tuple(
+            msgspec.structs.replace(remedy, methods=list(methods.get(remedy.level, ()))) if remedy.level else remedy
+            for remedy in self.remedies
+        )
+        return replace(self, remedies=remedies, methods=methods)
 
     @property
     def allowed(self) -> bool:

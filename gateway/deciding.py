@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.cedar import Cedar
 from gateway.contract import DecisionView, PolicyDifference
 from gateway.decide import Decision
+from gateway.facts import ConversationFacts
 from gateway.overlays import store
 from gateway.overlays.active import ActiveRules, Shadow
+from gateway.possible import Possible
 from gateway.record.entries import Record
 from gateway.undecided import Asked, Undecided
 from infra.chassis import logs
@@ -32,10 +34,11 @@ class Decided:
 
 
 class Deciding:
-    def __init__(self, rules: ActiveRules, record: Record, undecided: Undecided) -> None:
+    def __init__(self, rules: ActiveRules, record: Record, undecided: Undecided, possible: Possible) -> None:
         self._rules = rules
         self._record = record
         self._undecided = undecided
+        self._possible = possible
 
     def transaction(self, asked: Asked) -> AbstractAsyncContextManager[AsyncConnection]:
         """For gathering facts, deciding, and all that is written with it. What fails in it is a recorded deny."""
@@ -45,13 +48,18 @@ class Deciding:
         """The tenant's rules, for a list that no decision opens: its condition, and each of its rows."""
         return (await self._rules.of_tenant(tx, tenant_id)).active
 
-    async def decide(self, tx: AsyncConnection, tenant_id: str, make: Make) -> Decided:
+    async def decide(
+        self, tx: AsyncConnection, tenant_id: str, make: Make, *, told_in: ConversationFacts | None
+    ) -> Decided:
         """Decide by the tenant's rules and write it down. Nothing is decided without an entry in the record.
 
-        A shadow is asked as well; whatever it says, or fails at, changes neither the answer nor the record.
+        `told_in`: whose person would have to step up; None where nobody is told how. A shadow is asked as well;
+        whatever it says, or fails at, changes neither the answer nor the record.
         """
         rules = await self._rules.of_tenant(tx, tenant_id)
         decision = make(rules.active)
+        if told_in is not None:
+            decision = await self._possible.narrow(tx, decision, told_in)
         decision_id = new_id("dec")
         receipt = await self._record.append(
             tx, tenant_id=tenant_id, decision_id=decision_id, body=decision.body(decision_id)

@@ -147,7 +147,7 @@ class Disclosures:
             level = await level_for(tx, facts.conversation, now, action, _parameters(request))
             facts, preparation_id = replace(facts, level=level), None
             decided = await self._deciding.decide(
-                tx, caller.tenant_id, lambda cedar: _decision(cedar, action, facts, now)
+                tx, caller.tenant_id, lambda cedar: _decision(cedar, action, facts, now), told_in=facts.conversation
             )
             if decided.decision.allowed:
                 await note_use(tx, facts.conversation, now)

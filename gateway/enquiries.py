@@ -29,13 +29,15 @@ from gateway.conversations import conversation_of, require_own
 from gateway.decide import decide_about_person, decide_purchase, decide_refund
 from gateway.deciding import Deciding, Make
 from gateway.disclosures import person_facts
-from gateway.facts import delegate_names
+from gateway.facts import ConversationFacts, delegate_names
 from gateway.purchases import only_mine, purchase_facts
 from gateway.refunds import refund_facts, require_refundable
 from gateway.store import purchase_lookup, purchase_of
 from gateway.undecided import asked
 from infra.chassis.clock import Clock
 
+Question = tuple[Make, ConversationFacts | None]
+"""What is to be decided, and in which conversation its remedies are told."""
 ACTION_OF: Final[Mapping[type[Enquiry], str]] = {
     PurchaseEnquiry: "purchase",
     RefundEnquiry: "refund",
@@ -57,29 +59,29 @@ class Enquiries:
         caller.require_kind(CallerKind.AGENT, CallerKind.ASSISTANT)
         now = self._clock.now()
         async with self._deciding.transaction(asked(ACTION_OF[type(enquiry)], caller, enquiry)) as tx:
-            make = await self._asked(tx, enquiry, caller, now)
+            make, conversation = await self._asked(tx, enquiry, caller, now)
             decided = await self._deciding.decide(
-                tx, caller.tenant_id, lambda cedar: replace(make(cedar), enquiry=True)
+                tx, caller.tenant_id, lambda cedar: replace(make(cedar), enquiry=True), told_in=conversation
             )
             if isinstance(enquiry, RevokeMandateEnquiry) and decided.decision.allowed:
                 await self._require_own_mandate(tx, enquiry, caller)
         return decided.view
 
-    async def _asked(self, tx: AsyncConnection, enquiry: DecisionRequest, caller: Caller, now: datetime) -> Make:
+    async def _asked(self, tx: AsyncConnection, enquiry: DecisionRequest, caller: Caller, now: datetime) -> Question:
         match enquiry:
             case PurchaseEnquiry():
                 return await self._purchase(tx, enquiry, caller, now)
             case RefundEnquiry():
-                return await self._refund(tx, enquiry, caller, now)
+                return await self._refund(tx, enquiry, caller, now), None
             case RecallEnquiry() | RememberEnquiry() | ForgetEnquiry() | ReadMandatesEnquiry() | RevokeMandateEnquiry():
                 facts = await person_facts(tx, caller, enquiry.conversation_id, self._clock)
                 tier = enquiry.tier if isinstance(enquiry, RecallEnquiry) else 0
                 action = ACTION_OF[type(enquiry)]
-                return lambda cedar: decide_about_person(cedar, action, facts, now, tier=tier)
+                return lambda cedar: decide_about_person(cedar, action, facts, now, tier=tier), facts.conversation
             case _:
                 assert_never(enquiry)
 
-    async def _purchase(self, tx: AsyncConnection, enquiry: PurchaseEnquiry, caller: Caller, now: datetime) -> Make:
+    async def _purchase(self, tx: AsyncConnection, enquiry: PurchaseEnquiry, caller: Caller, now: datetime) -> Question:
         """Nothing is locked, so whose it is can be asked of the facts, which join a checkout with its own people."""
         conversation_id = conversation_of(caller, enquiry.conversation_id)
         lookup, purchase = await purchase_lookup(
@@ -93,7 +95,7 @@ class Enquiries:
         require_own(caller, lookup.conversation)
         only_mine(purchase, lookup)
         facts = purchase_facts(caller, enquiry.cart_sha256, lookup, now)
-        return lambda cedar: decide_purchase(cedar, facts, now)
+        return lambda cedar: decide_purchase(cedar, facts, now), facts.conversation
 
     async def _refund(self, tx: AsyncConnection, enquiry: RefundEnquiry, caller: Caller, now: datetime) -> Make:
         caller.require_kind(CallerKind.AGENT)

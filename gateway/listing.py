@@ -97,7 +97,10 @@ class Listing:
         async with self._deciding.transaction(about) as tx:
             facts = await person_facts(tx, caller, conversation_id, self._clock)
             decided = await self._deciding.decide(
-                tx, caller.tenant_id, lambda cedar: decide_about_person(cedar, "list_purchases", facts, now)
+                tx,
+                caller.tenant_id,
+                lambda cedar: decide_about_person(cedar, "list_purchases", facts, now),
+                told_in=facts.conversation,
             )
             if not decided.decision.allowed:
                 return PurchaseList(decision=decided.view, purchases=[], next_after=None)

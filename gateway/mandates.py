@@ -81,7 +81,10 @@ class Mandates:
         facts = await person_facts(tx, caller, conversation_id, self._clock)
         now = self._clock.now()
         decided = await self._deciding.decide(
-            tx, caller.tenant_id, lambda cedar: decide_about_person(cedar, action, facts, now)
+            tx,
+            caller.tenant_id,
+            lambda cedar: decide_about_person(cedar, action, facts, now),
+            told_in=facts.conversation,
         )
         if decided.decision.allowed:
             await note_use(tx, facts.conversation, now)

@@ -44,7 +44,7 @@ class Preparing:
         async with self._deciding.transaction(asked("recall", caller, request)) as tx:
             facts = await person_facts(tx, caller, request.conversation_id, self._clock)
             decided = await self._deciding.decide(
-                tx, caller.tenant_id, lambda cedar: decide_recall(cedar, facts, now)[0]
+                tx, caller.tenant_id, lambda cedar: decide_recall(cedar, facts, now)[0], told_in=None
             )
             decision = decided.decision
             body = {

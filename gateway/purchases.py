@@ -166,7 +166,12 @@ class Purchases:
         facts = purchase_facts(caller, request.cart_sha256, lookup, now)
         level = await level_for(tx, facts.conversation, now, "purchase", _what_is_confirmed(facts))
         facts = replace(facts, level=level)
-        decided = await self._deciding.decide(tx, caller.tenant_id, lambda cedar: decide_purchase(cedar, facts, now))
+        decided = await self._deciding.decide(
+            tx,
+            caller.tenant_id,
+            lambda cedar: decide_purchase(cedar, facts, now),
+            told_in=facts.conversation,
+        )
         view = decided.view
         subject_id, mandate = lookup.conversation.subject_id, lookup.mandate
         if not decided.decision.allowed or subject_id is None or mandate is None:

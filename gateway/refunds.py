@@ -89,7 +89,9 @@ class Refunds:
     ) -> tuple[Refund | None, DecisionView]:
         now = self._clock.now()
         facts = await refund_facts(tx, caller, purchase, request.amount_minor)
-        decided = await self._deciding.decide(tx, caller.tenant_id, lambda cedar: decide_refund(cedar, facts, now))
+        decided = await self._deciding.decide(
+            tx, caller.tenant_id, lambda cedar: decide_refund(cedar, facts, now), told_in=None
+        )
         if not decided.decision.allowed:
             return None, decided.view
         row = {

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.cedar import GROUPS, Cedar, Question
-from gateway.contract import Outcome, PolicyReplay, Reason, ReplayedChange
+from gateway.contract import ChallengeMethod, LevelName, Outcome, PolicyReplay, Reason, ReplayedChange
 from gateway.decide import Decision, decide_about_person, decide_purchase, decide_recall, decide_refund
 from gateway.recorded_facts import (
     QuestionUnreadable,
@@ -68,8 +68,11 @@ def decide_again(cedar: Cedar, entry: Entry) -> Decision:
         raise QuestionUnreadable(f"its version is {entry.body.get('v')}")
     question, now = question_of(entry.body), _decided_at(entry.body)
     if entry.body.get("enquiry"):
-        return replace(_enquired_again(cedar, question, entry.tenant_id, now), enquiry=True)
-    return _decided_again(cedar, question, entry.tenant_id, now)
+        decision = replace(_enquired_again(cedar, question, entry.tenant_id, now), enquiry=True)
+    else:
+        decision = _decided_again(cedar, question, entry.tenant_id, now)
+    methods = _methods(entry.body)
+    return decision if methods is None else decision.with_methods(methods)
 
 
 def _enquired_again(cedar: Cedar, question: Question, tenant_id: str, now: datetime) -> Decision:
@@ -130,6 +133,16 @@ class Replay:
     def _find(self, kind: str, decision_id: str) -> None:
         self.found[kind] += 1
         self.first.setdefault(kind, decision_id)
+
+
+def _methods(body: Mapping[str, Any]) -> dict[LevelName, list[ChallengeMethod]] | None:
+    """What was found to be possible; entries of older releases name every method there was, and do not say."""
+    if "methods" not in body:
+        return None
+    try:
+        return msgspec.convert(body["methods"], dict[LevelName, list[ChallengeMethod]])
+    except msgspec.ValidationError as error:
+        raise QuestionUnreadable(f"methods: {error}") from None
 
 
 def _decided_at(body: Mapping[str, Any]) -> datetime:

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -52,7 +50,7 @@ def build_factors(
     phones = Phones(engine, party, conversations, clock)
     host = Host(public_url)
     passkeys = Passkeys(engine, conversations, host, clock)
-    asking = Asking(engine, phones, clock, public_url=public_url, passkeys_possible=_has_name(public_url))
+    asking = Asking(engine, phones, clock, public_url=public_url, passkeys_possible=host.has_name)
     dependencies = {
         "asking": asking,
         "passkeys": passkeys,
@@ -63,12 +61,3 @@ def build_factors(
         "openid_logins": OpenIdLogins(engine, party, conversations, contacts, clock, public_url=public_url),
     }
     return Factors(dependencies, published, client)
-
-
-def _has_name(public_url: str) -> bool:
-    """Web Authentication level 3, section 5.1.2: a relying party is a domain, never an address."""
-    try:
-        ip_address(urlsplit(public_url).hostname or "")
-    except ValueError:
-        return True
-    return False

@@ -6,6 +6,7 @@ A passkey counts only with user verification: the device, and the PIN, finger or
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -49,6 +50,15 @@ class Host:
     @property
     def rp_id(self) -> str:
         return urlsplit(self.public_url).hostname or ""
+
+    @property
+    def has_name(self) -> bool:
+        """Web Authentication level 3, section 5.1.2: a relying party is a domain, never an address."""
+        try:
+            ip_address(self.rp_id)
+        except ValueError:
+            return True
+        return False
 
     @property
     def origin(self) -> str:

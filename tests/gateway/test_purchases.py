@@ -96,7 +96,7 @@ async def test_nobody_verified_cannot_buy_and_is_told_how_to_be(new_shop: Shop):
         {
             "kind": "step_up",
             "level": "verified",
-            "methods": ["email_code", "sms_code", "openid_login", "phone_approval", "passkey"],
+            "methods": ["email_code", "sms_code"],
         }
     ]
     assert await new_shop.rows("SELECT 1 FROM reservations") == []
