@@ -126,16 +126,16 @@ class Purchases:
         conversation_id = conversation_of(caller, request.conversation_id)
         about = asked("purchase", caller, request, conversation_id=conversation_id)
         async with self._deciding.transaction(about) as tx:
-            with _waiting_too_long_is_under_way():
-                return await self._decide_in_turn(tx, request, caller, conversation_id)
+            return await self._decide_in_turn(tx, request, caller, conversation_id)
 
     async def _decide_in_turn(
         self, tx: AsyncConnection, request: PurchaseRequest, caller: Caller, conversation_id: str
     ) -> Step:
         await require_payable(tx, caller, request.checkout_id, conversation_id)
-        locked = await lock_money(
-            tx, tenant_id=caller.tenant_id, checkout_id=request.checkout_id, conversation_id=conversation_id
-        )
+        with _waiting_too_long_is_under_way():
+            locked = await lock_money(
+                tx, tenant_id=caller.tenant_id, checkout_id=request.checkout_id, conversation_id=conversation_id
+            )
         now = self._clock.now()  # after the wait: what is counted and what is written down are of one day
         lookup, purchase = await purchase_lookup(
             tx,
@@ -372,7 +372,10 @@ def only_mine(purchase: Purchase | None, lookup: PurchaseLookup) -> Purchase | N
 
 @contextmanager
 def _waiting_too_long_is_under_way() -> Iterator[None]:
-    """Hundreds who pay from one person's mandates at once: the last in the queue are told to ask again."""
+    """Hundreds who pay from one person's mandates at once: the last in the queue are told to ask again.
+
+    Around that queue only: of a wait for anything else this would say what is not so.
+    """
     try:
         yield
     except DBAPIError as error:

@@ -95,7 +95,8 @@ async def lock_money(tx: AsyncConnection, *, tenant_id: str, checkout_id: str, c
     of its own: what is read next must see what those others committed while this one waited. Answers the mandates that
     are locked: one that was granted, or whose person became known, while this waited is not among them.
 
-    For LOCK_WAIT_MS at most, here and for the rest of the transaction: a DBAPIError of SQLSTATE 55P03 then says so.
+    For LOCK_WAIT_MS at most: a DBAPIError of SQLSTATE 55P03 then says so. Later waits of the transaction are for other
+    things, and are as long as any: the statement that locked lifts the bound again, in the same round trip.
     """
     key = {"tenant_id": tenant_id, "checkout_id": checkout_id, "conversation_id": conversation_id}
     await tx.execute(_WAIT_AT_MOST, {"wait": f"{LOCK_WAIT_MS}ms"})
@@ -273,13 +274,16 @@ _NOTE_USE = text(
     " AND coalesce(used_at, obtained_at) < :now"
 )
 _WAIT_AT_MOST = text("SELECT set_config('lock_timeout', :wait, true)")
+# OFFSET 0 keeps the locking a step of its own, which is over before its row gets to what lifts the bound; NULL is the
+# role's own setting. Every column is named outside, or the planner would leave out what nobody reads, lock and all.
 _LOCK_MONEY = text(
     "WITH q AS (SELECT 1 FROM quotes WHERE tenant_id = :tenant_id AND checkout_id = :checkout_id FOR NO KEY UPDATE),"
     " m AS (SELECT mandate_id FROM mandates WHERE tenant_id = :tenant_id AND subject_id = (SELECT subject_id"
     " FROM conversations WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id)"
     " ORDER BY mandate_id FOR NO KEY UPDATE),"
     " p AS (SELECT 1 FROM purchases WHERE tenant_id = :tenant_id AND checkout_id = :checkout_id FOR UPDATE)"
-    " SELECT coalesce((SELECT array_agg(mandate_id) FROM m), '{}'), (SELECT count(*) FROM q), (SELECT count(*) FROM p)"
+    " SELECT locked.*, set_config('lock_timeout', NULL, true) FROM (SELECT coalesce((SELECT array_agg(mandate_id)"
+    " FROM m), '{}'), (SELECT count(*) FROM q) AS q, (SELECT count(*) FROM p) AS p OFFSET 0) locked"
 )
 _PURCHASE_LOOKUP = text(
     f"""

@@ -70,8 +70,16 @@ async def test_a_purchase_that_waits_over_midnight_counts_against_the_new_day(ne
 
 
 async def _two_wait(shop: Shop) -> bool:
-    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return len(await shop.rows(query)) >= 2
+    return await _waiting(shop) >= 2
+
+
+async def _waiting(shop: Shop, *, for_ms: int = 0) -> int:
+    """Statements that wait for a lock, and began this long ago."""
+    query = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        " AND clock_timestamp() - query_start >= make_interval(secs => CAST(:ms AS float8) / 1000)"
+    )
+    return len(await shop.rows(query, ms=for_ms))
 
 
 async def test_who_waits_too_long_for_a_persons_money_is_told_to_ask_again(shop: Shop, monkeypatch: pytest.MonkeyPatch):
@@ -86,3 +94,28 @@ async def test_who_waits_too_long_for_a_persons_money_is_told_to_ask_again(shop:
     assert (waited.status_code, waited.json()["code"]) == (409, "purchase_under_way")
     assert await shop.taken(talk) == 0
     assert (await talk.buy(checkout))["state"] == "needs_card"
+
+
+async def test_a_wait_for_anything_else_is_neither_cut_short_nor_called_a_purchase_under_way(
+    new_shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    """The bound is for the queue of those who pay: once the money is locked, it is lifted in the same transaction."""
+    new_shop.later(-timedelta(minutes=5))
+    talk = await new_shop.buyer()
+    new_shop.later(timedelta(minutes=5))  # so that the evidence is noted as used once more
+    checkout = await new_shop.checkout(4_000)
+    monkeypatch.setattr(store, "LOCK_WAIT_MS", 50)
+    async with tenant_transaction(new_shop.gateway.engine, NORTH) as tx:
+        noted = text("SELECT 1 FROM evidence WHERE conversation_id = :c FOR UPDATE")
+        await tx.execute(noted, {"c": talk.conversation_id})
+        buying = asyncio.create_task(talk.post("/v1/purchases", checkout_id=checkout, cart_sha256=CART))
+        await wait_until(lambda: buying.done() or _waits_for_longer(new_shop, 4 * store.LOCK_WAIT_MS))
+        assert not buying.done()
+    waited = await buying
+
+    assert (waited.status_code, waited.json()["state"]) == (200, "needs_card")
+    assert await new_shop.taken(talk) == 4_000
+
+
+async def _waits_for_longer(shop: Shop, milliseconds: int) -> bool:
+    return await _waiting(shop, for_ms=milliseconds) == 1
