@@ -10,7 +10,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -34,7 +34,11 @@ LENGTH_MAX = 4096
 CHECKED_KEPT_MAX: Final = 5_000
 """Of one process; about a kilobyte each."""
 HEADER_MEMBERS = frozenset({"typ", "alg", "kid"})
-REQUIRED = ("iss", "aud", "exp", "iat", "jti", "sub", "client_id", "scope", "kind")
+TEXTS = frozenset({"iss", "aud", "jti", "sub", "client_id", "scope", "kind"})
+REQUIRED = TEXTS | {"exp", "iat"}
+OPTIONAL_TEXTS = frozenset({"tenant", "brand", "cnv"})
+MEMBERS = REQUIRED | OPTIONAL_TEXTS | {"act"}
+"""Whatever has others was not minted here."""
 
 
 class CallerKind(StrEnum):
@@ -119,21 +123,20 @@ class Bearers:
         """The claims, if we signed them, for this audience, and they are in time. Raises BearerRefused."""
         claims = self._checked_claims(compact, audience)
         expires = self._in_time(claims)
-        actor = claims.get("act")
         try:
             kind = CallerKind(claims["kind"])
         except ValueError:
             raise BearerRefused from None
         return Bearer(
             kind=kind,
-            client_id=str(claims["client_id"]),
+            client_id=claims["client_id"],
             audience=audience,
-            scopes=frozenset(str(claims["scope"]).split()),
-            subject_id=str(claims["sub"]) if kind is CallerKind.ASSISTANT else None,
-            tenant_id=_text(claims, "tenant"),
-            brand_id=_text(claims, "brand"),
-            conversation_id=_text(claims, "cnv"),
-            act_client_id=_text(actor, "sub") if isinstance(actor, dict) else None,
+            scopes=frozenset(claims["scope"].split()),
+            subject_id=claims["sub"] if kind is CallerKind.ASSISTANT else None,
+            tenant_id=claims.get("tenant"),
+            brand_id=claims.get("brand"),
+            conversation_id=claims.get("cnv"),
+            act_client_id=_actor(claims),
             expires_at=expires,
         )
 
@@ -159,37 +162,38 @@ class Bearers:
         return claims
 
     def _claims(self, compact: str, audience: str, signing: Signing) -> tuple[str, Mapping[str, Any]]:
+        """As read in their one spelling; PyJWT is asked about signature, audience and issuer."""
+        options: Any = {"strict_aud": True, **{f"verify_{what}": False for what in ("exp", "iat", "jti", "nbf", "sub")}}
         try:
-            header, _ = read_compact(compact, length_max=LENGTH_MAX)
+            header, claims = read_compact(compact, length_max=LENGTH_MAX)
             if header.keys() != HEADER_MEMBERS or (header["typ"], header["alg"]) != (TYPE, ALGORITHM):
                 raise BearerRefused
             key_id = str(header["kid"])
             key = signing.public(key_id, self._clock.now())
-            if key is None:
+            if key is None or not REQUIRED <= claims.keys() <= MEMBERS:
                 raise BearerRefused
-            claims: dict[str, Any] = jwt.decode(
-                compact,
-                key,
-                algorithms=[ALGORITHM],
-                audience=audience,
-                issuer=self._issuer,
-                options={"require": list(REQUIRED), "strict_aud": True, "verify_exp": False, "verify_iat": False},
-            )
+            jwt.decode(compact, key, algorithms=[ALGORITHM], audience=audience, issuer=self._issuer, options=options)
         except (jwt.PyJWTError, NotCompact):
             raise BearerRefused from None
+        if not all(isinstance(claims[name], str) for name in claims.keys() & (TEXTS | OPTIONAL_TEXTS)):
+            raise BearerRefused
         return key_id, claims
 
     def _in_time(self, claims: Mapping[str, Any]) -> datetime:
+        """When it ends. One that would live longer than ours do is not ours, whoever signed it."""
         issued, expires = claims["iat"], claims["exp"]
-        if type(issued) is not int or type(expires) is not int:
+        if type(issued) is not int or type(expires) is not int or expires - issued > TTL_SECONDS:
             raise BearerRefused
-        end = datetime.fromtimestamp(expires, UTC)
-        now = self._clock.now()
-        if not datetime.fromtimestamp(issued, UTC) - timedelta(seconds=SKEW_SECONDS) <= now < end:
+        if not issued - SKEW_SECONDS <= self._clock.now().timestamp() < expires:
             raise BearerRefused
-        return end
+        return datetime.fromtimestamp(expires, UTC)
 
 
-def _text(claims: Mapping[str, Any], name: str) -> str | None:
-    value = claims.get(name)
-    return value if isinstance(value, str) and value else None
+def _actor(claims: Mapping[str, Any]) -> str | None:
+    """RFC 8693 section 4.1, one deep: who acts for the subject. Raises BearerRefused for any other shape."""
+    if "act" not in claims:
+        return None
+    actor = claims["act"]
+    if not isinstance(actor, dict) or actor.keys() != {"sub"} or not isinstance(actor["sub"], str) or not actor["sub"]:
+        raise BearerRefused
+    return str(actor["sub"])

@@ -54,6 +54,8 @@ class AgentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     brand_ids: list[Identifier]
     scopes: list[str]
     public_jwk: dict[str, str]
+    next_jwk: dict[str, str] | None = None
+    """A second key that proves the client as well, while it changes over; without it only the first does."""
     withdrawn: bool = False
 
 
@@ -62,6 +64,7 @@ class McpServerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     name: Name
     brand_ids: list[Identifier]
     public_jwk: dict[str, str]
+    next_jwk: dict[str, str] | None = None
     withdrawn: bool = False
 
 
@@ -129,13 +132,13 @@ def read_manifest(content: bytes) -> Manifest:
         raise ManifestRefused(str(error)) from None
     for tenant in manifest.tenants:
         for agent in tenant.agents:
-            _check_key(agent.client_id, agent.public_jwk)
+            _check_keys(agent)
             if not AGENT_SCOPES.issuperset(agent.scopes):
                 raise ManifestRefused(f"{agent.client_id}: scopes are {', '.join(sorted(AGENT_SCOPES))}")
         for point in tenant.enforcement_points:
-            _check_key(point.client_id, point.public_jwk)
+            _check_keys(point)
     for server in _servers(manifest):
-        _check_key(server.client_id, server.public_jwk)
+        _check_keys(server)
     return manifest
 
 
@@ -145,9 +148,14 @@ def _servers(manifest: Manifest) -> Iterable[McpServerEntry]:
     yield from manifest.mcp_servers
 
 
-def _check_key(client_id: str, jwk: dict[str, str]) -> None:
-    if not jwk.keys() <= JWK_MEMBERS or (jwk.get("kty", ""), jwk.get("crv", "")) not in ALGORITHMS:
-        raise ManifestRefused(f"{client_id}: public_jwk must be a public Ed25519 or P-256 key and nothing else")
+def _check_keys(entry: AgentEntry | McpServerEntry) -> None:
+    for name, jwk in (("public_jwk", entry.public_jwk), ("next_jwk", entry.next_jwk)):
+        if jwk is not None and not _is_public_key(jwk):
+            raise ManifestRefused(f"{entry.client_id}: {name} must be a public Ed25519 or P-256 key and nothing else")
+
+
+def _is_public_key(jwk: dict[str, str]) -> bool:
+    return jwk.keys() <= JWK_MEMBERS and (jwk.get("kty", ""), jwk.get("crv", "")) in ALGORITHMS
 
 
 async def _write_tenant(tx: AsyncConnection, tenant: TenantEntry, clock: Clock) -> None:
@@ -196,6 +204,7 @@ async def _write_client(
         "name": entry.name,
         "scopes": sorted(scopes),
         "public_jwk": json.dumps(entry.public_jwk, sort_keys=True),
+        "next_jwk": None if entry.next_jwk is None else json.dumps(entry.next_jwk, sort_keys=True),
         "withdrawn_at": clock.now() if entry.withdrawn else None,
     }
     if (await tx.execute(_CLIENT, row)).rowcount != 1:
@@ -225,10 +234,12 @@ _BRAND = text(
     " currency = excluded.currency, phone_numbers = excluded.phone_numbers"
 )
 _CLIENT = text(
-    "INSERT INTO client_directory AS known (client_id, kind, tenant_id, name, scopes, public_jwk, withdrawn_at)"
-    " VALUES (:client_id, :kind, :tenant_id, :name, :scopes, CAST(:public_jwk AS jsonb), :withdrawn_at)"
+    "INSERT INTO client_directory AS known"
+    " (client_id, kind, tenant_id, name, scopes, public_jwk, next_jwk, withdrawn_at)"
+    " VALUES (:client_id, :kind, :tenant_id, :name, :scopes, CAST(:public_jwk AS jsonb), CAST(:next_jwk AS jsonb),"
+    " :withdrawn_at)"
     " ON CONFLICT (client_id) DO UPDATE SET name = excluded.name, scopes = excluded.scopes,"
-    " public_jwk = excluded.public_jwk,"
+    " public_jwk = excluded.public_jwk, next_jwk = excluded.next_jwk,"
     " withdrawn_at = CASE WHEN excluded.withdrawn_at IS NULL THEN NULL"
     " ELSE coalesce(known.withdrawn_at, excluded.withdrawn_at) END"
     " WHERE known.kind = excluded.kind AND known.tenant_id IS NOT DISTINCT FROM excluded.tenant_id"

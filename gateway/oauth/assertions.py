@@ -1,18 +1,21 @@
 """Client assertions (RFC 7523, `private_key_jwt`): how a machine proves that it holds its key.
 
-Checked with PyJWT and not with Authlib's own method, which takes whatever algorithm the header names, takes a list of
-audiences, needs no `iat` and no bound on the lifetime (see compliance/decisions/0004-authorization-server.md).
+Read in their one spelling (infra.chassis.compact), then checked with PyJWT, not with Authlib's own method, which takes
+whatever algorithm the header names, takes a list of audiences, needs no `iat` and no bound on the lifetime (see
+compliance/decisions/0004-authorization-server.md).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import jwt
 from sqlalchemy import Connection, text
 
 from gateway.oauth.machines import MACHINE_BY_ID, MachineClient, machine_of
+from infra.chassis.compact import NotCompact, read_compact
+from infra.chassis.jwk import thumbprint
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LIFETIME_SECONDS_MAX = 300
@@ -20,11 +23,17 @@ SKEW_SECONDS = 5
 LENGTH_MAX = 4096
 JTI_LENGTH_MIN = 8
 JTI_LENGTH_MAX = 128
-HEADER_TYPES = frozenset({None, "JWT", "client-authentication+jwt"})
-"""RFC 7523 as it was and as its revision names the type; a bearer or a grant of ours is neither."""
+HEADER_MEMBERS: Final = frozenset({"alg", "typ", "kid"})
+"""No other says anything that we act on: no key of the sender's own choice, nothing critical (RFC 7515 section 4.1)."""
+HEADER_TYPES: Final = frozenset({"JWT", "client-authentication+jwt"})
+"""RFC 7523 as it was, which needs no type, and as its revision names it; a bearer or a grant of ours is neither."""
 ALGORITHMS = {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256"}
 """One algorithm for one kind of key; the header never chooses."""
-REQUIRED = ("iss", "sub", "aud", "exp", "iat", "jti")
+REQUIRED = frozenset({"iss", "sub", "aud", "exp", "iat", "jti"})
+REQUIRED_OF_JWK: Final = ("crv", "kty", "x", "y")
+"""RFC 7638 section 3.2, of the two kinds of key; an Ed25519 key has no `y`."""
+SIGNATURE_ALONE: Final = {f"verify_{what}": False for what in ("aud", "exp", "iat", "iss", "jti", "nbf", "sub")}
+"""PyJWT is asked about nothing else: it goes by the machine's clock and lets lists and unknown members pass."""
 
 
 class AssertionRefused(Exception):
@@ -40,17 +49,16 @@ class AssertionRules:
 
 def check_assertion(connection: Connection, compact: str, rules: AssertionRules) -> MachineClient:
     """The machine that signed this, once. Raises AssertionRefused; the `jti` is then spent only if all else held."""
-    if len(compact) > LENGTH_MAX:
+    try:
+        header, claims = read_compact(compact, length_max=LENGTH_MAX)
+    except NotCompact:
+        raise AssertionRefused from None
+    _check_header(header)
+    machine = _claimed_machine(connection, claims)
+    if not any(_signed_with(key, compact, header) for key in machine.public_jwks):
         raise AssertionRefused
-    machine = _claimed_machine(connection, compact)
-    claims = _verified(compact, machine, rules)
-    if claims["iss"] != machine.client_id or claims["sub"] != machine.client_id:
-        raise AssertionRefused
-    expires = _in_time(claims, rules.now)
-    jti = claims["jti"]
-    if not _is_plain(jti) or not JTI_LENGTH_MIN <= len(jti) <= JTI_LENGTH_MAX:
-        raise AssertionRefused
-    _spend(connection, machine.client_id, jti, expires, rules.now)
+    expires = _check_claims(claims, machine.client_id, rules)
+    _spend(connection, machine.client_id, claims["jti"], expires, rules.now)
     return machine
 
 
@@ -59,13 +67,24 @@ def algorithm_of(public_jwk: Mapping[str, str]) -> str:
     return ALGORITHMS[public_jwk.get("kty", ""), public_jwk.get("crv", "")]
 
 
-def _claimed_machine(connection: Connection, compact: str) -> MachineClient:
+def names_of(public_jwk: Mapping[str, str]) -> frozenset[str]:
+    """What a `kid` may call this key: the id it was registered with, and its thumbprint (RFC 7638)."""
+    required = {name: public_jwk[name] for name in REQUIRED_OF_JWK if name in public_jwk}
+    return frozenset({thumbprint(required), public_jwk.get("kid", "")}) - {""}
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    if not header.keys() <= HEADER_MEMBERS or "alg" not in header:
+        raise AssertionRefused
+    if not all(isinstance(value, str) for value in header.values()):
+        raise AssertionRefused
+    if "typ" in header and header["typ"] not in HEADER_TYPES:
+        raise AssertionRefused
+
+
+def _claimed_machine(connection: Connection, claims: Mapping[str, Any]) -> MachineClient:
     """Whom the assertion says it is from; nothing is believed yet."""
-    try:
-        claimed: dict[str, Any] = jwt.decode(compact, options={"verify_signature": False})
-    except jwt.PyJWTError:
-        raise AssertionRefused from None
-    client_id = claimed.get("iss")
+    client_id = claims.get("iss")
     if not _is_plain(client_id):
         raise AssertionRefused
     row = connection.execute(MACHINE_BY_ID, {"client_id": client_id}).mappings().one_or_none()
@@ -79,27 +98,38 @@ def _is_plain(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
-def _verified(compact: str, machine: MachineClient, rules: AssertionRules) -> dict[str, Any]:
-    algorithm = algorithm_of(machine.public_jwk)
-    options: Any = {"require": list(REQUIRED), "verify_aud": False, "verify_exp": False, "verify_iat": False}
+def _signed_with(public_jwk: Mapping[str, str], compact: str, header: Mapping[str, Any]) -> bool:
+    """By this key of the client's. A `kid` that names another one, or none of ours, is not helped along."""
+    algorithm = algorithm_of(public_jwk)
+    if header["alg"] != algorithm or ("kid" in header and header["kid"] not in names_of(public_jwk)):
+        return False
+    key = jwt.PyJWK(dict(public_jwk), algorithm=algorithm).key
+    options: Any = SIGNATURE_ALONE
     try:
-        header = jwt.get_unverified_header(compact)
-        if header.get("typ") not in HEADER_TYPES or header.get("alg") != algorithm:
-            raise AssertionRefused
-        key = jwt.PyJWK(dict(machine.public_jwk), algorithm=algorithm).key
-        claims: dict[str, Any] = jwt.decode(compact, key, algorithms=[algorithm], options=options)
+        jwt.decode(compact, key, algorithms=[algorithm], options=options)
     except jwt.PyJWTError:
-        raise AssertionRefused from None
-    if claims["aud"] not in rules.audiences:
+        return False
+    return True
+
+
+def _check_claims(claims: Mapping[str, Any], client_id: str, rules: AssertionRules) -> datetime:
+    """When it ends. Claims that we do not know are the sender's own business."""
+    if not claims.keys() >= REQUIRED or claims["aud"] not in rules.audiences:
         raise AssertionRefused
-    return claims
+    if claims["iss"] != client_id or claims["sub"] != client_id:
+        raise AssertionRefused
+    if not _is_plain(claims["jti"]) or not JTI_LENGTH_MIN <= len(claims["jti"]) <= JTI_LENGTH_MAX:
+        raise AssertionRefused
+    return _in_time(claims, rules.now)
 
 
 def _in_time(claims: Mapping[str, Any], now: datetime) -> datetime:
-    issued, expires = claims["iat"], claims["exp"]
-    if type(issued) is not int or type(expires) is not int or expires - issued > LIFETIME_SECONDS_MAX:
+    issued, expires, not_before = claims["iat"], claims["exp"], claims.get("nbf", claims["iat"])
+    if type(issued) is not int or type(expires) is not int or type(not_before) is not int:
         raise AssertionRefused
-    if not issued - SKEW_SECONDS <= now.timestamp() < expires:
+    if expires - issued > LIFETIME_SECONDS_MAX:
+        raise AssertionRefused
+    if not max(issued, not_before) - SKEW_SECONDS <= now.timestamp() < expires:
         raise AssertionRefused
     return datetime.fromtimestamp(expires, UTC)
 

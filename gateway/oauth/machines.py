@@ -22,7 +22,7 @@ KEPT_MAX = 1_000
 
 MACHINE_BY_ID = text(
     """
-    SELECT d.client_id, d.kind, d.tenant_id, d.name, d.scopes, d.public_jwk,
+    SELECT d.client_id, d.kind, d.tenant_id, d.name, d.scopes, d.public_jwk, d.next_jwk,
            coalesce(array_agg(b.brand_id) FILTER (WHERE b.brand_id IS NOT NULL), '{}') AS brand_ids
     FROM client_directory d LEFT JOIN client_brands b USING (client_id)
     WHERE d.client_id = :client_id AND d.withdrawn_at IS NULL
@@ -39,7 +39,8 @@ class MachineClient:
     """Empty for an mcp_server."""
     name: str
     scopes: frozenset[str]
-    public_jwk: Mapping[str, str]
+    public_jwks: tuple[Mapping[str, str], ...]
+    """One; two while the client changes from one to the other. Any of them proves it."""
     brand_ids: frozenset[str]
 
 
@@ -51,7 +52,7 @@ def machine_of(row: RowMapping) -> MachineClient:
         tenant_id=row["tenant_id"] or "",
         name=row["name"],
         scopes=frozenset(row["scopes"]),
-        public_jwk=row["public_jwk"],
+        public_jwks=(row["public_jwk"], row["next_jwk"]) if row["next_jwk"] else (row["public_jwk"],),
         brand_ids=frozenset(row["brand_ids"]),
     )
 
