@@ -22,7 +22,7 @@ from infra.chassis.engine import DatabaseUnreachable
 from infra.chassis.problems import NotFound, Problem
 from vault.admission import Admission
 from vault.captures import LIFE, Captures, form_secret
-from vault.cleartext.hpke import PageKeys
+from vault.cleartext.hpke import PageKeys, SealedFor, SealedFormReplayed
 from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
 from vault.cleartext.issuers import CardBrand
 from vault.cleartext.page.assets import STATIC
@@ -118,23 +118,30 @@ class CardPages:
             return _see(capture_id, reader)
         if row is None or not await self._captures.count_attempt(row):
             return _gone(HTTPStatus.GONE, reader)
+        return await self._take(row, cookie, reader, await request.body())
+
+    async def _take(self, row: CaptureRow, cookie: str, reader: Reader, body: bytes) -> Page:
+        """A sealed form that was opened before takes nothing and changes nothing: what stands is shown."""
         try:
-            intake = self._read(capture_id, cookie, await request.body())
+            intake = self._read(row, cookie, body)
+        except SealedFormReplayed:
+            log.warning("sealed_form_replayed", capture_id=row.capture_id)
+            return _see(row.capture_id, reader)
         except FormMalformed:
             return _gone(HTTPStatus.BAD_REQUEST, reader)
         except CardFormRefused as refused:
             self._counters.forms_refused.inc()
             return _page(self._form(row, cookie, reader, refused), HTTPStatus.UNPROCESSABLE_ENTITY)
         if await self._cards.tokenise(row, intake):
-            log.info("card_taken", capture_id=capture_id, sealed=intake.sealed)
-        return _see(capture_id, reader)
+            log.info("card_taken", capture_id=row.capture_id, sealed=intake.suite is not None, suite=intake.suite)
+        return _see(row.capture_id, reader)
 
-    def _read(self, capture_id: str, cookie: str, body: bytes) -> CardIntake:
+    def _read(self, row: CaptureRow, cookie: str, body: bytes) -> CardIntake:
         fields = read_form(body)
-        expected = form_secret(cookie, capture_id)
+        expected = form_secret(cookie, row.capture_id)
         if not hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode()):
             raise FormMalformed("the form is not this browser's")
-        return take_card(fields, capture_id=capture_id, keys=self._keys, now=self._clock.now())
+        return take_card(fields, place=_place(row), keys=self._keys, now=self._clock.now())
 
     def _form(self, row: CaptureRow, cookie: str, reader: Reader, refused: CardFormRefused | None) -> str:
         return render_card_page(
@@ -144,7 +151,7 @@ class CardPages:
                 amount_minor=row.amount_minor,
                 currency=row.currency,
                 csrf=form_secret(cookie, row.capture_id),
-                key=self._keys.current(self._clock.now()),
+                keys=self._keys.offered(_place(row), self._clock.now()),
                 language=row.language,
                 refused=refused,
             ),
@@ -233,6 +240,10 @@ def _done(row: CaptureRow) -> DonePageView:
         last4=row.last4 or "",
         language=row.language,
     )
+
+
+def _place(row: CaptureRow) -> SealedFor:
+    return SealedFor(row.tenant_id, row.capture_id)
 
 
 def _reader(request: AnyRequest) -> Reader:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from infra.chassis.clock import Clock
-from vault.cleartext.hpke import PageKeys
+from vault.cleartext.hpke import PageKeys, SealedFor, SealedFormReplayed
 from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
 from vault.cleartext.page.assets import STATIC
 from vault.cleartext.page.language import ASKED_BY, Reader
@@ -23,6 +23,7 @@ from vault.cleartext.page.render import (
 
 CAPTURE_ID = "cap_abcdefghjkmnpq"
 CSRF = "made-up-csrf"
+PLACE = SealedFor("tnt_abcdefghjkmnpq", CAPTURE_ID)
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class CardSite:
                 amount_minor=7998,
                 currency="USD",
                 csrf=CSRF,
-                key=self.keys.current(self.clock.now()),
+                keys=self.keys.offered(PLACE, self.clock.now()),
                 refused=refused,
             ),
             reader,
@@ -73,11 +74,13 @@ class CardSite:
             fields = read_form(body)
             if not hmac.compare_digest(fields.get("csrf", ""), CSRF):
                 return _page(render_gone_page(reader), 403)
-            self.taken.append(take_card(fields, capture_id=CAPTURE_ID, keys=self.keys, now=self.clock.now()))
+            self.taken.append(take_card(fields, place=PLACE, keys=self.keys, now=self.clock.now()))
         except CardFormRefused as refused:
             return _page(self.card_page(reader, refused), 422)
         except FormMalformed:
             return _page(render_gone_page(reader), 400)
+        except SealedFormReplayed:
+            pass  # what stands is shown
         return web.Response(status=303, headers={"Location": f"/captures/{CAPTURE_ID}{reader.query}"})
 
 

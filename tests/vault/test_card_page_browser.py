@@ -12,6 +12,7 @@ import pytest
 from infra.chassis.clock import SystemClock
 from infra.dev.browser import Browser, Look, Page, find_chromium, launch
 from tests.support.card_site import CardSite, serve_card_site
+from vault.cleartext.hpke import SealSuite
 
 EXPIRY_YEAR = datetime.now(UTC).year + 3
 EXPIRY = f"12/{EXPIRY_YEAR % 100}"
@@ -75,7 +76,7 @@ async def test_a_card_typed_with_scripts_leaves_the_browser_sealed_only(browser:
         assert "4242" not in wire
         assert "Okafor" not in wire
     [intake] = site.taken
-    assert intake.sealed
+    assert intake.suite is SealSuite.X_WING
     assert bytes(intake.details.number.reveal()) == b"4242424242424242"
     assert bytes(intake.code.reveal()) == b"123"
     assert (intake.details.exp_month, intake.details.exp_year) == (12, EXPIRY_YEAR)
@@ -107,7 +108,7 @@ async def test_a_card_typed_without_scripts_is_posted_plain_and_taken(browser: B
 
     assert "American Express ending in 0005" in await page.text("main")
     [intake] = site.taken
-    assert not intake.sealed
+    assert intake.suite is None
     assert bytes(intake.details.number.reveal()) == b"378282246310005"
     assert page.complaints == []
 
@@ -295,6 +296,24 @@ async def test_digits_of_another_script_are_read_as_digits(browser: Browser, sit
     assert intake.details.exp_month == 12
 
 
+@pytest.mark.control("UC-4.2")
+async def test_a_browser_that_cannot_do_x_wing_seals_with_x25519(browser: Browser, site: CardSite):
+    """ML-KEM's arithmetic is done in an Int16Array; without it the script's first choice fails."""
+    page = await browser.open_page()
+    old_browser = "delete globalThis.Int16Array"
+    await page.connection.send("Page.addScriptToEvaluateOnNewDocument", {"source": old_browser}, page.session_id)
+    await page.goto(site.url)
+
+    await type_card(page, "4242424242424242")
+    await page.click("#send")
+    await page.wait_for(".saved")
+
+    [intake] = site.taken
+    assert intake.suite is SealSuite.X25519
+    assert set(parse_qs(site.bodies[0].decode())) == {"csrf", "sealed_kid", "sealed_enc", "sealed_ct"}
+    assert page.complaints == []
+
+
 async def test_a_browser_that_cannot_seal_posts_the_plain_form(browser: Browser, site: CardSite):
     page = await browser.open_page()
     old_browser = "Object.defineProperty(SubtleCrypto.prototype, 'importKey', { value: () => Promise.reject(Error()) })"
@@ -306,7 +325,7 @@ async def test_a_browser_that_cannot_seal_posts_the_plain_form(browser: Browser,
     await page.wait_for(".saved")
 
     [intake] = site.taken
-    assert not intake.sealed
+    assert intake.suite is None
 
 
 @pytest.mark.control("UC-6.4.3")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vault.cleartext.hpke import PageKeys
+from vault.cleartext.hpke import PageKeys, SealedFor
 from vault.cleartext.intake import CardFormRefused, KeptFields
 from vault.cleartext.issuers import CardBrand
 from vault.cleartext.page.assets import STATIC
@@ -27,7 +27,7 @@ from vault.cleartext.page.render import (
 from vault.cleartext.pan import CardFlaw
 
 PAGE = Path(__file__).parents[2] / "vault/cleartext/page"
-KEY = PageKeys().current(datetime(2026, 11, 20, tzinfo=UTC))
+KEYS = PageKeys().offered(SealedFor("tnt_abc", "cap_abc"), datetime(2026, 11, 20, tzinfo=UTC))
 ENGLISH = Reader("en")
 HOSTILE = "<script>alert(1)</script>\" onload='x'"
 
@@ -40,7 +40,7 @@ def card_page(brand_name: str = "Larkspur & Vale", refused: CardFormRefused | No
             amount_minor=7998,
             currency="USD",
             csrf="made-up",
-            key=KEY,
+            keys=KEYS,
             refused=refused,
         ),
         ENGLISH,

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.vault.bench import Bench, Person
-from tests.vault.test_card_page_html import KEY
+from tests.vault.test_card_page_html import KEYS
 from vault.cleartext.intake import CardFormRefused, KeptFields
 from vault.cleartext.issuers import CardBrand
 from vault.cleartext.page.language import ACCEPT_LENGTH_MAX, Reader
@@ -36,7 +36,7 @@ GERMAN = "Karte hinzufügen"
 def pages(language: PageLanguage) -> dict[str, str]:
     reader = Reader(language)
     asked = {"brand_name": "Larkspur & Vale", "amount_minor": 7998, "currency": "USD"}
-    card = {"capture_id": "cap_abc", "csrf": "made-up", "key": KEY}
+    card = {"capture_id": "cap_abc", "csrf": "made-up", "keys": KEYS}
     refused = CardFormRefused(tuple(CardFlaw), KeptFields())
     done = DonePageView(**asked, card_brand=CardBrand.AMEX, last4="0005")  # type: ignore[arg-type]  # by name, of one dict
     return {
@@ -179,7 +179,7 @@ def test_an_amount_reads_as_people_of_the_language_write_it(amount_minor: int, c
 
 def test_a_name_of_a_brand_cannot_turn_a_sentence_around_or_add_markup():
     reader, name = Reader("ar"), "\u202e<b>Larkspur {amount}"
-    view = CardPageView("cap_abc", name, 7998, "USD", "made-up", KEY)
+    view = CardPageView("cap_abc", name, 7998, "USD", "made-up", KEYS)
 
     html = render_card_page(view, reader)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.cleartext.hpke import PageKeys, SealedForm, seal_form
+from vault.cleartext.hpke import PageKeys, SealedFor, SealSuite, seal_form
 from vault.cleartext.intake import CardFormRefused, FormMalformed, parse_card_form, read_form, take_card
 from vault.cleartext.issuers import CardBrand, find_issuer
 from vault.cleartext.pan import (
@@ -21,7 +21,7 @@ from vault.cleartext.pan import (
 )
 
 NOW = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)
-CAPTURE = "cap_abcdefghjkmnpq"
+PLACE = SealedFor("tnt_abcdefghjkmnpq", "cap_abcdefghjkmnpq")
 VISA = "4242424242424242"
 AMEX = "378282246310005"
 GOOD = {"number": VISA, "expiry": "12/29", "code": "123", "holder": "Ada Okafor"}
@@ -34,7 +34,7 @@ def flaws_of(**changed: str) -> tuple[CardFlaw, ...]:
 
 
 def sealed_fields(plaintext: bytes, keys: PageKeys) -> dict[str, str]:
-    sealed: SealedForm = seal_form(plaintext, keys.current(NOW), capture_id=CAPTURE)
+    sealed = seal_form(plaintext, keys.offered(PLACE, NOW)[0])
     return {"csrf": "x", "sealed_kid": sealed.key_id, "sealed_enc": sealed.enc, "sealed_ct": sealed.ct}
 
 
@@ -242,11 +242,9 @@ def test_whatever_is_typed_is_a_card_or_a_named_flaw(typed: dict[str, str]):
 
 
 def test_a_plain_post_is_read():
-    intake = take_card(
-        read_form(urlencode({"csrf": "x", **GOOD}).encode()), capture_id=CAPTURE, keys=PageKeys(), now=NOW
-    )
+    intake = take_card(read_form(urlencode({"csrf": "x", **GOOD}).encode()), place=PLACE, keys=PageKeys(), now=NOW)
 
-    assert not intake.sealed
+    assert intake.suite is None
     assert intake.details.holder == "Ada Okafor"
 
 
@@ -254,9 +252,9 @@ def test_a_sealed_post_is_read():
     keys = PageKeys()
     body = urlencode(sealed_fields(json.dumps(GOOD).encode(), keys)).encode()
 
-    intake = take_card(read_form(body), capture_id=CAPTURE, keys=keys, now=NOW)
+    intake = take_card(read_form(body), place=PLACE, keys=keys, now=NOW)
 
-    assert intake.sealed
+    assert intake.suite is SealSuite.X_WING
     assert intake.details.number.last4 == "4242"
 
 
@@ -276,7 +274,7 @@ def test_a_sealed_text_of_another_shape_is_refused(plaintext: bytes):
     keys = PageKeys()
 
     with pytest.raises(CardFormRefused) as refused:
-        take_card(sealed_fields(plaintext, keys), capture_id=CAPTURE, keys=keys, now=NOW)
+        take_card(sealed_fields(plaintext, keys), place=PLACE, keys=keys, now=NOW)
 
     assert refused.value.flaws == (CardFlaw.SEALED_UNREADABLE,)
     assert refused.value.__context__ is None or refused.value.__suppress_context__
@@ -287,7 +285,7 @@ def test_a_sealed_post_with_a_typing_error_names_it():
     fields = sealed_fields(json.dumps({**GOOD, "number": "4242424242424241"}).encode(), keys)
 
     with pytest.raises(CardFormRefused) as refused:
-        take_card(fields, capture_id=CAPTURE, keys=keys, now=NOW)
+        take_card(fields, place=PLACE, keys=keys, now=NOW)
 
     assert refused.value.flaws == (CardFlaw.NUMBER_INVALID,)
     assert refused.value.kept.holder == "Ada Okafor"
@@ -300,7 +298,7 @@ def test_half_a_sealed_post_is_malformed(missing: str):
     del fields[missing]
 
     with pytest.raises(FormMalformed):
-        take_card(fields, capture_id=CAPTURE, keys=keys, now=NOW)
+        take_card(fields, place=PLACE, keys=keys, now=NOW)
 
 
 def test_plain_and_sealed_at_once_is_malformed():
@@ -308,7 +306,7 @@ def test_plain_and_sealed_at_once_is_malformed():
     fields = {**sealed_fields(json.dumps(GOOD).encode(), keys), "number": VISA}
 
     with pytest.raises(FormMalformed):
-        take_card(fields, capture_id=CAPTURE, keys=keys, now=NOW)
+        take_card(fields, place=PLACE, keys=keys, now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.sandbox.running import APPROVES
 from tests.vault.bench import FORM, PAGE_URL, Bench, Person, rows
 from vault.captures import ATTEMPTS_MAX
-from vault.cleartext.hpke import PagePublicKey, seal_form
+from vault.cleartext.hpke import PagePublicKey, SealSuite, seal_form
 from vault.contract import CaptureOrder
 
 HEADERS_OF_EVERY_PAGE = {
@@ -47,19 +48,47 @@ async def test_a_capture_goes_from_the_door_over_the_form_to_a_token(bench: Benc
     assert re.fullmatch(r"tok_[a-z]{26}", after["token_id"])
 
 
-async def test_a_card_sealed_in_the_browser_is_taken_too(bench: Bench, ada: Person):
-    order = await opened(bench, ada)
-    page = (await bench.page(order)).text
-    key = PagePublicKey(_found(r'data-key-id="([^"]+)"', page), _found(r'data-public-key="([^"]+)"', page))
-    card = {"number": APPROVES, "expiry": "12/40", "code": "123", "holder": "Ada Byron"}
-    sealed = seal_form(json.dumps(card).encode(), key, capture_id=order.capture_id)
+def sealed_fields(page: str, suite: SealSuite, number: str = APPROVES) -> dict[str, str]:
+    """The form as the page's script posts it, sealed with one of the suites the page offers."""
+    offered = json.loads(unescape(_found(r'data-keys="([^"]+)"', page)))
+    key = next(PagePublicKey(**key | {"suite": suite}) for key in offered if key["suite"] == suite)
+    card = {"number": number, "expiry": "12/40", "code": "123", "holder": "Ada Byron"}
+    sealed = seal_form(json.dumps(card).encode(), key)
     fields = {"csrf": _found(r'name="csrf" value="([^"]+)"', page), "sealed_kid": sealed.key_id}
-    fields |= {"sealed_enc": sealed.enc, "sealed_ct": sealed.ct}
+    return fields | {"sealed_enc": sealed.enc, "sealed_ct": sealed.ct}
+
+
+@pytest.mark.parametrize("suite", SealSuite)
+async def test_a_card_sealed_in_the_browser_is_taken_too(bench: Bench, ada: Person, suite: SealSuite):
+    order = await opened(bench, ada)
+    fields = sealed_fields((await bench.page(order)).text, suite)
 
     answer = await bench.browser.post(f"/captures/{order.capture_id}", data=fields, headers={"origin": PAGE_URL})
 
     assert answer.status_code == 303
     assert (await bench.show_capture(order)).json()["state"] == "completed"
+
+
+@pytest.mark.parametrize("suite", SealSuite)
+@pytest.mark.control("UC-4.2")
+async def test_a_sealed_form_recorded_on_its_way_is_good_for_nothing_later(bench: Bench, ada: Person, suite: SealSuite):
+    """Posted again to its own capture while that is open, and to another capture of the same person."""
+    order, other = await opened(bench, ada), ada.capture()
+    path, origin = f"/captures/{order.capture_id}", {"origin": PAGE_URL}
+    recorded = sealed_fields((await bench.page(order)).text, suite, "4242424242424241")
+    mistyped = await bench.browser.post(path, data=recorded, headers=origin)
+    await bench.order_capture(other)
+    await bench.enter(other)
+    csrf = _found(r'name="csrf" value="([^"]+)"', (await bench.page(other)).text)
+
+    replayed = await bench.browser.post(path, data=recorded, headers=origin)
+    moved = await bench.browser.post(f"/captures/{other.capture_id}", data=recorded | {"csrf": csrf}, headers=origin)
+
+    assert mistyped.status_code == 422
+    assert (replayed.status_code, replayed.headers["location"]) == (303, path)
+    assert moved.status_code == 422
+    assert "open for too long" in moved.text
+    assert await rows(bench.databases.owner_dsn, "SELECT * FROM cards", ada.tenant_id) == []
 
 
 def _found(pattern: str, text: str) -> str:

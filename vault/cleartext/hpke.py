@@ -1,44 +1,87 @@
-"""Opens what the card page sealed in the browser: HPKE (RFC 9180), base mode, one key pair per quarter of an hour.
+"""Opens what the card page sealed in the browser: HPKE (RFC 9180), base mode, under keys of a quarter of an hour.
 
-Suite: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. `info` binds the sealed text to one capture, to the field
-schema and to the key, because this suite's one-shot API takes no associated data: a text sealed for another capture,
-for an older form or under another key does not open. Private keys exist in this process's memory only. A restart loses
-them, and the page then asks the person to type the card again.
+Two suites, both with HKDF-SHA256 and AES-256-GCM, offered in this order: the KEM X-Wing (ML-KEM-768 with X25519,
+draft-connolly-cfrg-xwing-kem; KEM id 0x647a), so that what is recorded today is not opened by a quantum computer later;
+and DHKEM(X25519, HKDF-SHA256) for browsers that cannot do it. The key's id says which suite a text was sealed with.
+
+The one-shot API takes no associated data, so `info` binds it all: the form's schema, tenant, capture, suite and key.
+A text sealed for another capture, an older form, another suite or under another key does not open, and none opens
+twice. Private keys exist in this process's memory only. A restart loses them, and the page asks to type the card again.
 """
 
 import base64
+import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.hpke import (
+    AEAD,
+    KDF,
+    KEM,
+    MLKEM768X25519PrivateKey,
+    MLKEM768X25519PublicKey,
+    Suite,
+)
 
-FORM_SCHEMA: Final = "undercroft-card-form-1"
-"""Names the JSON inside: exactly the strings `number`, `expiry`, `code`, `holder`."""
+FORM_SCHEMA: Final = "undercroft-card-form-2"
+"""Names the JSON inside, exactly the strings `number`, `expiry`, `code`, `holder`, and the order of parts in `info`."""
 KEY_AGE_MAX: Final = timedelta(minutes=15)
-"""A page is given the newest key; a new one is made when it is this old."""
+"""A page is given the newest keys; new ones are made when they are this old."""
 KEY_GRACE: Final = timedelta(minutes=30)
 """A retired key still opens for this long: longer than any capture lives, so an open page never loses its key."""
 SEALED_BYTES_MAX: Final = 2048
-"""Four short fields are under 400 bytes."""
+"""Of ciphertext. Four short fields are under 400 bytes."""
 _KEY_ID_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz"
-_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-_ENC_BYTES: Final = KEM.X25519.enc_length()
+_MLKEM768_PUBLIC_BYTES: Final = 1184
+"""FIPS 203, table 3. An X-Wing public key is this one and X25519's 32 bytes."""
+_REMEMBERED_BYTES: Final = 16
+
+PrivateKey = X25519PrivateKey | MLKEM768X25519PrivateKey
+PublicKey = X25519PublicKey | MLKEM768X25519PublicKey
+
+
+class SealSuite(StrEnum):
+    """In the order in which a browser is to try them."""
+
+    X_WING = "x-wing"
+    X25519 = "x25519"
+
+
+_KEMS: Final = {SealSuite.X_WING: KEM.MLKEM768_X25519, SealSuite.X25519: KEM.X25519}
+_SUITES: Final = {name: Suite(kem, KDF.HKDF_SHA256, AEAD.AES_256_GCM) for name, kem in _KEMS.items()}
+ENC_BYTES: Final = {name: kem.enc_length() for name, kem in _KEMS.items()}
 
 
 class SealedFormRefused(ValueError):
     """The sealed text is malformed, tampered with, or was sealed for something else or under a key that is gone."""
 
 
+class SealedFormReplayed(ValueError):
+    """This very text has been opened before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFor:
+    """What a form is sealed for: two ids, whose alphabet (contract.py) has no line feed, so `info` is unambiguous."""
+
+    tenant_id: str
+    capture_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class PagePublicKey:
-    """What the page gives the browser. `public_key` is base64url without padding."""
+    """What the page gives the browser for one capture. `public_key` is base64url without padding, `info` plain text."""
 
+    suite: SealSuite
     key_id: str
     public_key: str
+    info: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +94,23 @@ class SealedForm:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OpenedForm:
+    plaintext: bytes = field(repr=False)
+    suite: SealSuite
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _KeyPair:
-    private: X25519PrivateKey
-    public: PagePublicKey
+    suite: SealSuite
+    key_id: str
+    private: PrivateKey
+    public_key: str
     made_at: datetime
+    opened: set[bytes] = field(default_factory=set)
+    """Digests of the encapsulated keys it has opened: about 100 bytes a form until the key is gone."""
+
+    def offered(self, place: SealedFor) -> PagePublicKey:
+        return PagePublicKey(self.suite, self.key_id, self.public_key, _info(place, self.suite, self.key_id))
 
 
 class PageKeys:
@@ -63,47 +119,70 @@ class PageKeys:
     def __init__(self) -> None:
         self._pairs: list[_KeyPair] = []
 
-    def current(self, now: datetime) -> PagePublicKey:
-        """The public key for a page rendered at `now`; makes a new pair when the newest is too old."""
+    def offered(self, place: SealedFor, now: datetime) -> tuple[PagePublicKey, ...]:
+        """One public key a suite, the preferred one first, for a page rendered at `now`. New pairs when due."""
         self._forget_retired(now)
         if not self._pairs or now - self._pairs[-1].made_at >= KEY_AGE_MAX:
-            self._pairs.append(_make_pair(now))
-        return self._pairs[-1].public
+            self._pairs += [_make_pair(suite, now) for suite in SealSuite]
+        return tuple(pair.offered(place) for pair in self._pairs[-len(SealSuite) :])
 
-    def open(self, sealed: SealedForm, *, capture_id: str, now: datetime) -> bytes:
-        """The JSON that was sealed for this capture. Raises `SealedFormRefused`, which never says why."""
+    def open(self, sealed: SealedForm, *, place: SealedFor, now: datetime) -> OpenedForm:
+        """The JSON that was sealed for this capture.
+
+        Raises `SealedFormRefused`, which never says why, and `SealedFormReplayed` for what was opened before.
+        """
         self._forget_retired(now)
-        pair = next((pair for pair in self._pairs if pair.public.key_id == sealed.key_id), None)
+        pair = next((pair for pair in self._pairs if pair.key_id == sealed.key_id), None)
         if pair is None:
             raise SealedFormRefused
-        message = _decode(sealed.enc) + _decode(sealed.ct)
-        if len(_decode(sealed.enc)) != _ENC_BYTES or len(message) > SEALED_BYTES_MAX:
+        enc, ct = _decode(sealed.enc), _decode(sealed.ct)
+        if len(enc) != ENC_BYTES[pair.suite] or len(ct) > SEALED_BYTES_MAX:
             raise SealedFormRefused
+        info = _info(place, pair.suite, pair.key_id).encode()
         try:
-            return _SUITE.decrypt(message, pair.private, info=_info(capture_id, sealed.key_id))
+            plaintext = _SUITES[pair.suite].decrypt(enc + ct, pair.private, info=info)
         except InvalidTag:
             raise SealedFormRefused from None
+        seen = hashlib.sha256(enc).digest()[:_REMEMBERED_BYTES]
+        if seen in pair.opened:
+            raise SealedFormReplayed
+        pair.opened.add(seen)
+        return OpenedForm(plaintext, pair.suite)
 
     def _forget_retired(self, now: datetime) -> None:
         self._pairs = [pair for pair in self._pairs if now - pair.made_at < KEY_AGE_MAX + KEY_GRACE]
 
 
-def seal_form(plaintext: bytes, key: PagePublicKey, *, capture_id: str) -> SealedForm:
+def seal_form(plaintext: bytes, key: PagePublicKey) -> SealedForm:
     """What the page's script does, for a client without a browser."""
-    public = X25519PublicKey.from_public_bytes(_decode(key.public_key))
-    message = _SUITE.encrypt(plaintext, public, info=_info(capture_id, key.key_id))
-    return SealedForm(key_id=key.key_id, enc=_encode(message[:_ENC_BYTES]), ct=_encode(message[_ENC_BYTES:]))
+    message = _SUITES[key.suite].encrypt(plaintext, _public_key(key), info=key.info.encode())
+    length = ENC_BYTES[key.suite]
+    return SealedForm(key_id=key.key_id, enc=_encode(message[:length]), ct=_encode(message[length:]))
 
 
-def _make_pair(now: datetime) -> _KeyPair:
-    private = X25519PrivateKey.generate()
+def _make_pair(suite: SealSuite, now: datetime) -> _KeyPair:
     key_id = "pgk_" + "".join(secrets.choice(_KEY_ID_ALPHABET) for _ in range(16))
-    return _KeyPair(private, PagePublicKey(key_id, _encode(private.public_key().public_bytes_raw())), now)
+    x25519 = X25519PrivateKey.generate()
+    public = x25519.public_key().public_bytes_raw()
+    if suite is SealSuite.X25519:
+        return _KeyPair(suite, key_id, x25519, _encode(public), now)
+    mlkem = MLKEM768PrivateKey.generate()
+    public = mlkem.public_key().public_bytes_raw() + public
+    return _KeyPair(suite, key_id, MLKEM768X25519PrivateKey(mlkem, x25519), _encode(public), now)
 
 
-def _info(capture_id: str, key_id: str) -> bytes:
-    """Unambiguous because no part can hold a line feed; `card.src.js` builds the same text."""
-    return f"{FORM_SCHEMA}\n{capture_id}\n{key_id}".encode()
+def _public_key(key: PagePublicKey) -> PublicKey:
+    raw = _decode(key.public_key)
+    if key.suite is SealSuite.X25519:
+        return X25519PublicKey.from_public_bytes(raw)
+    mlkem, x25519 = raw[:_MLKEM768_PUBLIC_BYTES], raw[_MLKEM768_PUBLIC_BYTES:]
+    return MLKEM768X25519PublicKey(
+        MLKEM768PublicKey.from_public_bytes(mlkem), X25519PublicKey.from_public_bytes(x25519)
+    )
+
+
+def _info(place: SealedFor, suite: SealSuite, key_id: str) -> str:
+    return f"{FORM_SCHEMA}\n{place.tenant_id}\n{place.capture_id}\n{suite}\n{key_id}"
 
 
 def _encode(raw: bytes) -> str:

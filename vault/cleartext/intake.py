@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from infra.chassis import strict_json
-from vault.cleartext.hpke import PageKeys, SealedForm, SealedFormRefused
+from vault.cleartext.hpke import PageKeys, SealedFor, SealedForm, SealedFormRefused, SealSuite
 from vault.cleartext.pan import CardDetails, CardFlaw, CardFlawed, CardNumber, VerificationCode, expiry_flaw
 
 FORM_BYTES_MAX: Final = 8192
-"""A sealed form is about 700 bytes; a plain one with a long name, percent-encoded, under 2,000."""
+"""A form sealed with X-Wing is about 2,000 bytes; a plain one with a long name, percent-encoded, as many at most."""
 FIELD_LENGTHS_MAX: Final = {
     "csrf": 128,
     "number": 64,
@@ -28,7 +28,7 @@ FIELD_LENGTHS_MAX: Final = {
     "code": 16,
     "holder": 200,
     "sealed_kid": 32,
-    "sealed_enc": 64,
+    "sealed_enc": 1500,
     "sealed_ct": 2800,
 }
 """Every field a form may have, with room for separators; longer is not a person typing."""
@@ -65,11 +65,11 @@ class CardFormRefused(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CardIntake:
-    """One card as it entered. `sealed` says whether it came sealed by the browser's script."""
+    """One card as it entered. `suite` is what the browser's script sealed it with; None for a form posted plain."""
 
     details: CardDetails
     code: VerificationCode
-    sealed: bool
+    suite: SealSuite | None = None
 
 
 class _SealedFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,23 +115,25 @@ def read_form(body: bytes) -> dict[str, str]:
     return fields
 
 
-def take_card(fields: Mapping[str, str], *, capture_id: str, keys: PageKeys, now: datetime) -> CardIntake:
-    """The card in a form read by `read_form`, sealed or plain. Raises `CardFormRefused` or `FormMalformed`."""
+def take_card(fields: Mapping[str, str], *, place: SealedFor, keys: PageKeys, now: datetime) -> CardIntake:
+    """The card in a form read by `read_form`, sealed or plain.
+
+    Raises `CardFormRefused`, `FormMalformed`, or `SealedFormReplayed` for a sealed form that was opened before.
+    """
     if not SEALED_FIELDS & fields.keys():
         return parse_card_form(fields, now)
     if not fields.keys() >= SEALED_FIELDS or CARD_FIELDS & fields.keys():
         raise FormMalformed("the form is neither plain nor sealed")
     sealed = SealedForm(key_id=fields["sealed_kid"], enc=fields["sealed_enc"], ct=fields["sealed_ct"])
     try:
-        opened = msgspec.convert(
-            strict_json.decode(keys.open(sealed, capture_id=capture_id, now=now)), type=_SealedFields
-        )
+        opened = keys.open(sealed, place=place, now=now)
+        typed = msgspec.convert(strict_json.decode(opened.plaintext), type=_SealedFields)
     except (SealedFormRefused, strict_json.NotStrictJson, msgspec.ValidationError):
         raise CardFormRefused((CardFlaw.SEALED_UNREADABLE,), KeptFields()) from None
-    return parse_card_form(msgspec.structs.asdict(opened), now, sealed=True)
+    return parse_card_form(msgspec.structs.asdict(typed), now, opened.suite)
 
 
-def parse_card_form(fields: Mapping[str, str], now: datetime, *, sealed: bool = False) -> CardIntake:
+def parse_card_form(fields: Mapping[str, str], now: datetime, suite: SealSuite | None = None) -> CardIntake:
     """Card details and verification code from what was typed. Raises `CardFormRefused` naming every flaw."""
     reading = _Reading()
     number = reading.attempt(lambda: CardNumber(_typed_digits(fields, "number", CardFlaw.NUMBER_INVALID)))
@@ -145,7 +147,7 @@ def parse_card_form(fields: Mapping[str, str], now: datetime, *, sealed: bool = 
         raise CardFormRefused(tuple(reading.flaws), _kept(expiry, holder))
     month, year = expiry
     details = CardDetails(number=number, exp_month=month, exp_year=year, holder=holder)
-    return CardIntake(details=details, code=code, sealed=sealed)
+    return CardIntake(details=details, code=code, suite=suite)
 
 
 def _read_code(fields: Mapping[str, str], number: CardNumber | None) -> VerificationCode:

@@ -24,22 +24,23 @@ The route reads it so::
 
     fields = read_form(body)                     # FormMalformed
     (compare fields["csrf"] with the capture's)
-    intake = take_card(fields, capture_id=capture_id, keys=page_keys, now=clock.now())   # CardFormRefused
-    intake.details.number / .exp_month / .exp_year / .holder, intake.code, intake.sealed
+    place = SealedFor(tenant_id, capture_id)
+    intake = take_card(fields, place=place, keys=page_keys, now=clock.now())   # CardFormRefused, SealedFormReplayed
+    intake.details.number / .exp_month / .exp_year / .holder, intake.code, intake.suite
 
-`page_keys` is one `vault.cleartext.hpke.PageKeys()` per process; `page_keys.current(now)` is the view's `key`.
+`page_keys` is one `vault.cleartext.hpke.PageKeys()` per process; `page_keys.offered(place, now)` are the view's `keys`.
 Every page is in the language of its `Reader` (`language.py`); `reader.query` keeps a choice made by the switch.
 The origin must be https (or loopback): elsewhere browsers have no WebCrypto and the form posts plain.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from vault.cleartext.hpke import FORM_SCHEMA, PagePublicKey
+from vault.cleartext.hpke import PagePublicKey
 from vault.cleartext.intake import CardFormRefused, KeptFields
 from vault.cleartext.issuers import ISSUER_RANGES, CardBrand
 from vault.cleartext.page.assets import STATIC
@@ -84,7 +85,8 @@ _ISSUERS_JSON: Final = json.dumps(
 class CardPageView:
     """One open capture as its person sees it.
 
-    `csrf` is echoed by the form; `language` is the one the capture names; `refused` is the last attempt's error.
+    `csrf` is echoed by the form; `keys` are tried by the browser in their order; `language` is the one the capture
+    names; `refused` is the last attempt's error.
     """
 
     capture_id: str
@@ -92,7 +94,7 @@ class CardPageView:
     amount_minor: int
     currency: str
     csrf: str
-    key: PagePublicKey
+    keys: tuple[PagePublicKey, ...]
     language: str | None = None
     refused: CardFormRefused | None = None
 
@@ -125,7 +127,7 @@ def render_card_page(view: CardPageView, reader: Reader) -> str:
         kept=view.refused.kept if view.refused else KeptFields(),
         issuers=_ISSUERS_JSON,
         card_names=json.dumps(TEXTS[language].card_brands),
-        schema=FORM_SCHEMA,
+        keys=json.dumps([asdict(key) for key in view.keys]),
     )
 
 

@@ -1,4 +1,4 @@
-// Bundles card.src.js and @hpke/core into ../static/card.js and writes ../static/manifest.json: what the bundle is made
+// Bundles card.src.js and the HPKE packages it imports into ../static/card.js and writes ../static/manifest.json: what the bundle is made
 // of and its digests. `--check` builds in memory and fails if the committed files differ.
 
 import { createHash } from "node:crypto";
@@ -10,16 +10,24 @@ import { build } from "esbuild";
 const here = dirname(fileURLToPath(import.meta.url));
 const bundlePath = join(here, "../static/card.js");
 const manifestPath = join(here, "../static/manifest.json");
-const packages = ["@hpke/core", "@hpke/common"];
 
 const readJson = async (path) => JSON.parse(await readFile(path, "utf8"));
 
+// Whatever a byte of the bundle comes from is named, and nothing else: esbuild says which files it took.
 async function bundle() {
-  const licences = await Promise.all(packages.map(licenceOf));
+  const { outputFiles, metafile } = await run();
+  const [output] = Object.values(metafile.outputs);
+  const taken = Object.keys(output.inputs).filter((path) => output.inputs[path].bytesInOutput > 0);
+  const packages = new Set(taken.map((path) => path.match(/node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1]).filter(Boolean));
+  const licences = await Promise.all([...packages].sort().map(licenceOf));
   const banner = `/* card.js: built by vault/cleartext/page/build from card.src.js (Apache-2.0) with\n${licences
     .map(({ name, version, licence, copyright }) => ` * ${name} ${version}, ${licence}, ${copyright}`)
-    .join("\n")}\n * Licence texts: ../build/LICENSES.txt */`;
-  const result = await build({
+    .join("\n")}\n * Licence texts: ../build/LICENSES.txt */\n`;
+  return { text: banner + outputFiles[0].text, licences };
+}
+
+function run() {
+  return build({
     absWorkingDir: here,
     entryPoints: ["card.src.js"],
     bundle: true,
@@ -28,10 +36,10 @@ async function bundle() {
     format: "iife",
     target: "es2022",
     legalComments: "none",
-    banner: { js: banner },
+    metafile: true,
+    outdir: "memory-only",
     write: false,
   });
-  return { text: result.outputFiles[0].text, licences };
 }
 
 async function licenceOf(name) {

@@ -1,9 +1,10 @@
 // The card page's script. The page works without it; with it, digits are grouped as they are typed, errors show at
 // once, and the card leaves the browser only as HPKE (RFC 9180) ciphertext for the vault's own key.
 //
-// It reads no text of its own: issuer ranges, words and the public key all come from the page.
+// It reads no text of its own: issuer ranges, words and the public keys all come from the page.
 
 import { Aes256Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from "@hpke/core";
+import { XWing } from "@hpke/hybridkem-x-wing";
 
 const form = document.getElementById("card-form");
 const inputs = Object.fromEntries(["number", "expiry", "code", "holder"].map((name) => [name, document.getElementById(name)]));
@@ -17,8 +18,8 @@ const issuers = JSON.parse(form.dataset.issuers).map(([first, last, brand, lengt
 const brandNames = JSON.parse(form.dataset.brandNames);
 const submitButton = document.getElementById("send");
 const status = document.getElementById("status");
-const suite = new CipherSuite({ kem: new DhkemX25519HkdfSha256(), kdf: new HkdfSha256(), aead: new Aes256Gcm() });
-const recipientKey = importRecipientKey();
+const kems = { "x-wing": XWing, x25519: DhkemX25519HkdfSha256 };
+const recipient = firstUsable(JSON.parse(form.dataset.keys));
 let sending = false;
 
 const words = (flaw) => document.querySelector(`#words [data-flaw="${flaw}"]`).textContent;
@@ -151,13 +152,20 @@ function focusFirstFlaw() {
   (form.querySelector("[aria-invalid]") ?? document.getElementById("summary")).focus();
 }
 
-// Null where the browser has no WebCrypto or no X25519: the form then posts plain over TLS, as without this script.
-async function importRecipientKey() {
-  try {
-    return await suite.kem.deserializePublicKey(bytesOf(form.dataset.publicKey));
-  } catch {
-    return null;
+// The first key, in the page's order of preference, with which this browser seals a trial text: X-Wing, or X25519 where
+// that fails. Null where it has no WebCrypto: the form then posts plain over TLS, as without this script.
+async function firstUsable(keys) {
+  for (const key of keys) {
+    try {
+      const suite = new CipherSuite({ kem: new kems[key.suite](), kdf: new HkdfSha256(), aead: new Aes256Gcm() });
+      const recipient = { ...key, suite, publicKey: await suite.kem.deserializePublicKey(bytesOf(key.public_key)) };
+      await sealTo(recipient, new Uint8Array(1));
+      return recipient;
+    } catch {
+      continue;
+    }
   }
+  return null;
 }
 
 function bytesOf(base64url) {
@@ -171,14 +179,15 @@ const textOf = (buffer) =>
     .replaceAll("/", "_")
     .replace(/=+$/, "");
 
-async function seal(recipientPublicKey) {
-  const { schema, capture, keyId } = form.dataset;
-  const encoder = new TextEncoder();
-  const info = encoder.encode(`${schema}\n${capture}\n${keyId}`);
+async function sealTo({ suite, key_id, info, publicKey }, plaintext) {
+  const sender = await suite.createSenderContext({ recipientPublicKey: publicKey, info: new TextEncoder().encode(info) });
+  const ct = await sender.seal(plaintext);
+  return { sealed_kid: key_id, sealed_enc: textOf(sender.enc), sealed_ct: textOf(ct) };
+}
+
+function seal(recipient) {
   const typed = Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.value]));
-  const sender = await suite.createSenderContext({ recipientPublicKey, info });
-  const ct = await sender.seal(encoder.encode(JSON.stringify(typed)));
-  return { sealed_kid: keyId, sealed_enc: textOf(sender.enc), sealed_ct: textOf(ct) };
+  return sealTo(recipient, new TextEncoder().encode(JSON.stringify(typed)));
 }
 
 // What is typed loses its names, so that the form cannot post it; only the sealed parts go.
@@ -214,13 +223,13 @@ async function onSubmit(event) {
     return;
   }
   setSending(true);
-  const recipientPublicKey = await recipientKey;
-  if (!recipientPublicKey) {
+  const usable = await recipient;
+  if (!usable) {
     form.submit();
     return;
   }
   try {
-    postSealed(await seal(recipientPublicKey));
+    postSealed(await seal(usable));
   } catch {
     setSending(false);
     showSummary([{ name: "send", text: words("sealing_failed") }]);
