@@ -1,4 +1,7 @@
-"""`python -m vault` serves; `python -m vault migrate` brings the database to the newest version, as its owner."""
+"""`python -m vault` serves; `python -m vault migrate` brings the database to the newest version, as its owner.
+
+`python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
+"""
 
 import asyncio
 import os
@@ -9,6 +12,7 @@ from pathlib import Path
 from infra.chassis import crashpoints, logs
 from infra.chassis.clock import SystemClock
 from infra.chassis.http import Listener, serve
+from infra.chassis.keys import starting
 from infra.chassis.migrate import upgrade
 from infra.chassis.settings import SettingsIncomplete, load
 from vault.app import build_vault
@@ -16,6 +20,7 @@ from vault.settings import PREFIX, OwnerSettings, Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SETTINGS_EXIT = 2
+KEY_SERVICE_EXIT = 3
 
 
 async def _serve(settings: Settings) -> None:
@@ -26,6 +31,7 @@ async def _serve(settings: Settings) -> None:
         Listener(vault.webhook, settings.webhook_bind),
     )
     try:
+        await starting.begin(vault.keys)
         await serve(listeners, background=[vault.reconciler.run])
     finally:
         await vault.close()
@@ -36,6 +42,9 @@ def main(arguments: Sequence[str]) -> int:
         if list(arguments) == ["migrate"]:
             asyncio.run(upgrade(MIGRATIONS, load(OwnerSettings, PREFIX, os.environ).owner_database_url))
             return 0
+        if list(arguments) in starting.ROOT_COMMANDS:
+            sys.stdout.write(asyncio.run(starting.administer(PREFIX, os.environ, arguments)) + "\n")
+            return 0
         settings = load(Settings, PREFIX, os.environ)
         settings.refuse_plain_http()
         crashpoints.arm(settings.crash_points, sandbox=settings.sandbox)
@@ -43,9 +52,19 @@ def main(arguments: Sequence[str]) -> int:
     except SettingsIncomplete as incomplete:
         sys.stderr.write(f"vault: {incomplete}\n")
         return SETTINGS_EXIT
+    except starting.NotStarted as reason:
+        return _not_started(reason)
     logs.configure("vault", settings.log_level)
-    asyncio.run(_serve(settings))
+    try:
+        asyncio.run(_serve(settings))
+    except starting.NotStarted as reason:
+        return _not_started(reason)
     return 0
+
+
+def _not_started(reason: starting.NotStarted) -> int:
+    sys.stderr.write(f"vault: {reason}\n")
+    return KEY_SERVICE_EXIT
 
 
 if __name__ == "__main__":

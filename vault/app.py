@@ -15,6 +15,7 @@ from infra.chassis.engine import create_engine
 from infra.chassis.grants import GrantVerifier, presented
 from infra.chassis.http import Metrics, build_app
 from infra.chassis.jwk import JwksFile
+from infra.chassis.keys import KeyService
 from infra.chassis.keys.settings import open_key_service
 from vault import pages, routes, webhooks
 from vault.admission import Admission
@@ -49,16 +50,19 @@ class Vault:
     workers: Workers
     processor: Processor
     engine: AsyncEngine
+    keys: KeyService
 
     async def close(self) -> None:
         """Finish what is under way, as far as it goes; the rest is the reconciler's after the next start."""
         await self.workers.drain(DRAIN_SECONDS)
         await self.processor.close()
         await self.engine.dispose()
+        await self.keys.close()
 
 
 def build_vault(settings: Settings, clock: Clock) -> Vault:
     engine = create_engine(settings.database_url)
+    keys = open_key_service(settings.keys, clock)
     metrics, workers = Metrics(), Workers()
     store, counters, codes = Store(engine), Counters(metrics.registry), Codes(clock)
     timeout = settings.processor_timeout_seconds
@@ -70,7 +74,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     )
     cards = Cards(
         store=store,
-        ring=KeyRing(store, open_key_service(settings.keys, clock), clock),
+        ring=KeyRing(store, keys, clock),
         fingerprints=Fingerprints(settings.fingerprint_key),
         codes=codes,
         processor=processor,
@@ -96,6 +100,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         workers=workers,
         processor=processor,
         engine=engine,
+        keys=keys,
     )
 
 

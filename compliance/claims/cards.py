@@ -46,6 +46,16 @@ CARDS = (
         not_claimed="Split knowledge, dual control, rotation or a hardware module (PCI DSS 3.6.1.2 to 3.7): issue 4.",
     ),
     Control(
+        id="UC-3.6.1",
+        title="The root is held where it cannot be copied",
+        sources=("PCI DSS 3.6.1.1", "PCI DSS 3.6.1.2", "PCI DSS 3.7.2", "NIST SP 800-57 part 1, 8.2"),
+        claim="The root lies in a file, a PKCS#11 token, a transit engine or AWS KMS; all four keep one contract. In "
+        "the last three it cannot be taken out by us, a key service that would open a key in another context stops "
+        "the start, and every wrap is bound to its context on our side too.",
+        not_claimed="Anything about the file: whoever copies it has the root. Nor that a remote service forgets the "
+        "tenant keys it is shown, or that its own backups forget a version it destroyed.",
+    ),
+    Control(
         id="UC-4.2",
         title="Sealed in the browser",
         sources=("PCI DSS 4.2.1", "RFC 9180"),

@@ -8,22 +8,34 @@
 
 Format 0x01 is what the software service wrote before roots had versions; it is read as software, version 1.
 The frame is bound into what follows it, so that a wrap cannot be passed off as another version's or provider's.
+
+What a remote provider (2, 3, 4) seals is 64 bytes: SHA-256 of the context, then the key. The context is its associated
+data as well, but a server may ignore that; and AES-GCM alone does not promise that only one root opens a wrap, which 32
+known bytes in front do (Albertini et al., "How to Abuse and Fix Authenticated Encryption Without Key Commitment",
+USENIX Security 2022, 5.3).
 """
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from infra.chassis.keys.protocol import CONTEXT_BYTES_MAX, KEY_BYTES, WRAPPED_BYTES_MAX, KeyUnusable
+from infra.chassis.sealing import joined
 from infra.chassis.secret import Secret
 
 FORMAT: Final = 2
 FORMAT_BEFORE_VERSIONS: Final = 1
 HEADER_BYTES: Final = 6
+DIGEST_BYTES: Final = 32
 
 
 class Provider(IntEnum):
     SOFTWARE = 1
+    PKCS11 = 2
+    TRANSIT = 3
+    KMS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,27 @@ def key_to_wrap(key: Secret[bytes], context: bytes) -> bytes:
     if len(plain) != KEY_BYTES or not 0 < len(context) <= CONTEXT_BYTES_MAX:
         raise ValueError(f"wrapped are keys of {KEY_BYTES} bytes with 1 to {CONTEXT_BYTES_MAX} bytes of context")
     return plain
+
+
+def bound(key: Secret[bytes], context: bytes) -> bytes:
+    """What a remote provider seals: the context's digest and the key."""
+    return _digest(context) + key_to_wrap(key, context)
+
+
+def unbound(plain: bytes, context: bytes) -> Secret[bytes]:
+    """The key out of what `bound` made. Raises KeyUnusable when it was made for another context."""
+    if not hmac.compare_digest(plain[:DIGEST_BYTES], _digest(context)):
+        raise KeyUnusable
+    return unwrapped(plain[DIGEST_BYTES:])
+
+
+def associated(provider: Provider, context: bytes) -> bytes:
+    """What a remote provider is given as associated data. No version: it is the provider who says which it used."""
+    return joined(b"undercroft root wrap", bytes((FORMAT, provider)), context)
+
+
+def _digest(context: bytes) -> bytes:
+    return hashlib.sha256(joined(b"undercroft bound key", context)).digest()
 
 
 def unwrapped(plain: bytes) -> Secret[bytes]:

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
+from infra.chassis import logs
+from infra.chassis.problems import Problem
 from infra.chassis.secret import Secret
 
 KEY_BYTES: Final = 32
@@ -16,12 +18,30 @@ WRAPPED_BYTES_MAX: Final = 1024
 """Four times the longest wrap of any provider; what is longer is not sent to a key service at all."""
 
 
+log = logs.get_logger()
+
+
 class KeyUnusable(Exception):
     """Wrong key, wrong context, another service's wrap, a destroyed version, damage: these are not told apart."""
 
 
-class KeyServiceUnreachable(Exception):
-    """No answer, or none that says anything about the key: it may open the next time it is asked."""
+class KeyServiceUnreachable(Problem):
+    """No answer, or none that says anything about the key: it may open the next time it is asked.
+
+    A caller of ours is told to try again; `why` is for the log, and names no secret.
+    """
+
+    status = 503
+    code = "key_service_unreachable"
+    detail = "The key service needed for this is not answering; try again."
+
+    def __init__(self, why: str) -> None:
+        super().__init__(headers={"Retry-After": "2"})
+        self.why = why
+        log.warning("key_service_unreachable", why=why)
+
+    def __str__(self) -> str:
+        return self.why
 
 
 class CannotDestroy(Exception):
@@ -92,6 +112,13 @@ class KeyService(Protocol):
 
     async def describe(self) -> Description:
         """Raises KeyServiceUnreachable."""
+        ...
+
+    async def prove(self) -> None:
+        """Asked once at start: that the service is there, and refuses a wrap in another context.
+
+        Raises KeyServiceUnfit, KeyServiceUnreachable.
+        """
         ...
 
     async def close(self) -> None:

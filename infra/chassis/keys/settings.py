@@ -2,32 +2,86 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from infra.chassis.clock import Clock
+from infra.chassis.keys.pkcs11 import Pkcs11KeyService, Token
 from infra.chassis.keys.protocol import KeyService
 from infra.chassis.keys.ringfile import RingFile, RingUnusable
 from infra.chassis.keys.software import SoftwareKeyService
+from infra.chassis.keys.sparing import Sparing, SparingKeyService
+
+NEEDS: Final = {
+    "software": ("root_key_file",),
+    "pkcs11": ("root_key_name", "pkcs11_module", "pkcs11_token", "pkcs11_pin_file"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class KeySettings:
-    """`root_key_file` holds the software root: 32 bytes, or a ring of versions."""
+    """`key_service` is one of NEEDS; what that one needs must be there, and nothing of another's matters.
 
+    `root_key_file`: the software root, 32 bytes or a ring of versions. `root_key_name`: what the root is called where it
+    lies; two services never share a name. `key_cache_seconds`: how long an unwrapped key stays here; 0: not at all.
+    """
+
+    key_service: str = "software"
     root_key_file: Path | None = None
+    root_key_name: str = ""
+    pkcs11_module: Path | None = None
+    pkcs11_token: str = ""
+    pkcs11_pin_file: Path | None = None
+    key_service_timeout_seconds: int = 5
+    key_service_per_second: int = 200
+    key_cache_seconds: int = 60
 
     def faults(self) -> list[str]:
         """What is missing or cannot be used, by the name of its variable."""
-        if self.root_key_file is None:
-            return ["ROOT_KEY_FILE is missing"]
-        try:
-            RingFile(self.root_key_file).read()
-        except (OSError, RingUnusable) as error:
-            return [f"ROOT_KEY_FILE cannot be used ({type(error).__name__})"]
+        if self.key_service not in NEEDS:
+            return [f"KEY_SERVICE must be one of {', '.join(NEEDS)}"]
+        missing = [f"{name.upper()} is missing" for name in NEEDS[self.key_service] if not getattr(self, name)]
+        files = [name for name in NEEDS[self.key_service] if name.endswith(("_file", "_module"))]
+        unread = [f"{name.upper()} cannot be used" for name in files if not _readable(getattr(self, name))]
+        return missing or unread or self._further_faults()
+
+    def _further_faults(self) -> list[str]:
+        if self.key_service_timeout_seconds < 1 or self.key_service_per_second < 1 or self.key_cache_seconds < 0:
+            return ["KEY_SERVICE_TIMEOUT_SECONDS, KEY_SERVICE_PER_SECOND or KEY_CACHE_SECONDS is too small"]
+        if self.root_key_file is not None and self.key_service == "software":
+            try:
+                RingFile(self.root_key_file).read()
+            except (OSError, RingUnusable) as error:
+                return [f"ROOT_KEY_FILE cannot be used ({type(error).__name__})"]
         return []
 
 
 def open_key_service(settings: KeySettings, clock: Clock) -> KeyService:
-    """The key service these settings name."""
-    if settings.root_key_file is None:
+    """The key service these settings name. Nothing is asked of it yet: `prove` does that."""
+    if settings.key_service == "software":
+        return SoftwareKeyService(RingFile(_given(settings.root_key_file)), clock)
+    limits = Sparing(seconds=settings.key_cache_seconds, per_second=settings.key_service_per_second)
+    return SparingKeyService(_remote(settings), clock, limits)
+
+
+def _remote(settings: KeySettings) -> KeyService:
+    token = Token(
+        module=_given(settings.pkcs11_module),
+        label=settings.pkcs11_token,
+        pin_file=_given(settings.pkcs11_pin_file),
+        key_label=settings.root_key_name,
+    )
+    return Pkcs11KeyService(token, settings.key_service_timeout_seconds)
+
+
+def _given(path: Path | None) -> Path:
+    if path is None:
         raise ValueError("settings with faults were not refused")
-    return SoftwareKeyService(RingFile(settings.root_key_file), clock)
+    return path
+
+
+def _readable(path: Path | None) -> bool:
+    """Whether it is there and has something in it; what that is its reader will say."""
+    try:
+        return path is not None and bool(path.open("rb").read(1))
+    except OSError:
+        return False

@@ -21,6 +21,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.jwk import Stamp
 from infra.chassis.keys import frame
 from infra.chassis.keys.frame import Provider
+from infra.chassis.keys.probe import prove_round_trip
 from infra.chassis.keys.protocol import NONCE_BYTES, Description, KeyServiceUnreachable, KeyUnusable
 from infra.chassis.keys.ringfile import Ring, RingFile, RingUnusable
 from infra.chassis.sealing import SealBroken, joined, open_under, seal_under
@@ -71,6 +72,9 @@ class SoftwareKeyService:
 
     async def describe(self) -> Description:
         return Description("software", (await self._ring()).described(), can_destroy=True)
+
+    async def prove(self) -> None:
+        await prove_round_trip(self)
 
     async def close(self) -> None:
         self._read = None

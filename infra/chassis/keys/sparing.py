@@ -1,0 +1,109 @@
+"""In front of a key service that is somewhere else: asks it less, and never faster than agreed.
+
+Kept: keys that were unwrapped, by the digest of wrap and context, for `seconds` after they came, at most `entries_max` of
+them, the longest unused going first. Nothing else is: no failure, no wrap. They are dropped when their time is over, when
+this process destroys a version, and at `close`. So a version that another process destroys opens here for `seconds` more.
+
+Several who want the same key at once ask once. More than `per_second` requests (with a burst of as many) are not sent:
+KeyServiceUnreachable at once, so that a fault of ours does not become an outage of everybody's key service.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from infra.chassis.clock import Clock
+from infra.chassis.keys.protocol import Description, KeyService, KeyServiceUnreachable
+from infra.chassis.sealing import joined
+from infra.chassis.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Sparing:
+    seconds: int = 60
+    entries_max: int = 10_000
+    per_second: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    key: Secret[bytes]
+    until: datetime
+
+
+class SparingKeyService:
+    def __init__(self, behind: KeyService, clock: Clock, limits: Sparing) -> None:
+        self._behind = behind
+        self._clock = clock
+        self._limits = limits
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._asked: dict[bytes, asyncio.Task[Secret[bytes]]] = {}
+        self._allowance = float(limits.per_second)
+        self._counted_at = clock.now()
+
+    async def wrap(self, key: Secret[bytes], context: bytes) -> bytes:
+        self._count()
+        return await self._behind.wrap(key, context)
+
+    async def unwrap(self, wrapped: bytes, context: bytes) -> Secret[bytes]:
+        self.version_of(wrapped)
+        name = hashlib.sha256(joined(wrapped, context)).digest()
+        kept = self._kept.get(name)
+        if kept is not None and self._clock.now() < kept.until:
+            self._kept.move_to_end(name)
+            return kept.key
+        asked = self._asked.get(name)
+        if asked is None:
+            self._count()
+            asked = self._asked[name] = asyncio.ensure_future(self._behind.unwrap(wrapped, context))
+            asked.add_done_callback(lambda task: self._answered(name, task))
+        return await asyncio.shield(asked)  # whoever gives up waiting takes the answer from nobody else
+
+    def version_of(self, wrapped: bytes) -> int:
+        return self._behind.version_of(wrapped)
+
+    async def rotate(self) -> int:
+        return await self._behind.rotate()
+
+    async def destroy_before(self, version: int) -> None:
+        """Also what is being asked for now is not kept when it comes."""
+        self._forget()
+        await self._behind.destroy_before(version)
+        self._forget()
+
+    async def describe(self) -> Description:
+        return await self._behind.describe()
+
+    async def prove(self) -> None:
+        await self._behind.prove()
+
+    async def close(self) -> None:
+        self._forget()
+        await self._behind.close()
+
+    def _answered(self, name: bytes, task: asyncio.Task[Secret[bytes]]) -> None:
+        wanted = self._asked.get(name) is task
+        if wanted:
+            del self._asked[name]
+        if task.cancelled() or task.exception() is not None or not wanted:
+            return
+        self._kept[name] = _Kept(task.result(), self._clock.now() + timedelta(seconds=self._limits.seconds))
+        self._kept.move_to_end(name)
+        if len(self._kept) > self._limits.entries_max:
+            self._kept.popitem(last=False)
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._asked.clear()
+
+    def _count(self) -> None:
+        """Raises KeyServiceUnreachable."""
+        now = self._clock.now()
+        gained = max(0.0, (now - self._counted_at).total_seconds()) * self._limits.per_second
+        self._allowance = min(float(self._limits.per_second), self._allowance + gained)
+        self._counted_at = now
+        if self._allowance < 1:
+            raise KeyServiceUnreachable("more was asked of the key service than is agreed with it")
+        self._allowance -= 1
