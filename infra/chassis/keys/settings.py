@@ -21,8 +21,8 @@ NEEDS: Final = {
 class KeySettings:
     """`key_service` is one of NEEDS; what that one needs must be there, and nothing of another's matters.
 
-    `root_key_file`: the software root, 32 bytes or a ring of versions. `root_key_name`: what the root is called where it
-    lies; two services never share a name. `key_cache_seconds`: how long an unwrapped key stays here; 0: not at all.
+    `root_key_file`: the software root, 32 bytes or a ring of versions. `root_key_name`: what the root is called where
+    it lies; two services never share a name. `key_cache_seconds`: how long an unwrapped key stays here; 0: not at all.
     """
 
     key_service: str = "software"

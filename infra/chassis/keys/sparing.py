@@ -1,8 +1,9 @@
 """In front of a key service that is somewhere else: asks it less, and never faster than agreed.
 
-Kept: keys that were unwrapped, by the digest of wrap and context, for `seconds` after they came, at most `entries_max` of
-them, the longest unused going first. Nothing else is: no failure, no wrap. They are dropped when their time is over, when
-this process destroys a version, and at `close`. So a version that another process destroys opens here for `seconds` more.
+Kept: keys that were unwrapped, by the digest of wrap and context, for `seconds` after they came, at most `entries_max`,
+the longest unused going first; with 0 seconds none. Nothing else is kept: no failure, no wrap. They are dropped with
+the first question after their time, when this process destroys a version, and at `close`. So a version that another
+process destroys may open here for `seconds` more.
 
 Several who want the same key at once ask once. More than `per_second` requests (with a burst of as many) are not sent:
 KeyServiceUnreachable at once, so that a fault of ours does not become an outage of everybody's key service.
@@ -54,6 +55,7 @@ class SparingKeyService:
         if kept is not None and self._clock.now() < kept.until:
             self._kept.move_to_end(name)
             return kept.key
+        self._drop_overdue()
         asked = self._asked.get(name)
         if asked is None:
             self._count()
@@ -68,7 +70,7 @@ class SparingKeyService:
         return await self._behind.rotate()
 
     async def destroy_before(self, version: int) -> None:
-        """Also what is being asked for now is not kept when it comes."""
+        """What is on its way when this is asked is not kept when it comes."""
         self._forget()
         await self._behind.destroy_before(version)
         self._forget()
@@ -87,12 +89,17 @@ class SparingKeyService:
         wanted = self._asked.get(name) is task
         if wanted:
             del self._asked[name]
-        if task.cancelled() or task.exception() is not None or not wanted:
+        if task.cancelled() or task.exception() is not None or not wanted or self._limits.seconds == 0:
             return
         self._kept[name] = _Kept(task.result(), self._clock.now() + timedelta(seconds=self._limits.seconds))
         self._kept.move_to_end(name)
         if len(self._kept) > self._limits.entries_max:
             self._kept.popitem(last=False)
+
+    def _drop_overdue(self) -> None:
+        now = self._clock.now()
+        for name in [name for name, kept in self._kept.items() if kept.until <= now]:
+            del self._kept[name]
 
     def _forget(self) -> None:
         self._kept.clear()
