@@ -34,6 +34,7 @@ CARD_GONE: Final = frozenset(
         ChargeReason.EXPIRED_CARD,
         ChargeReason.INCORRECT_NUMBER,
         ChargeReason.VERIFICATION_CODE_MISSING,
+        ChargeReason.CARD_SHREDDED,
     }
 )
 """After these the card is of no use for other purchases either, and is not kept on file."""

@@ -32,7 +32,7 @@ async def _serve(settings: Settings) -> None:
     )
     try:
         await starting.begin(vault.keys)
-        await serve(listeners, background=[vault.reconciler.run])
+        await serve(listeners, background=[vault.reconciler.run, vault.keeping.lifecycle.run])
     finally:
         await vault.close()
 
@@ -48,7 +48,6 @@ def main(arguments: Sequence[str]) -> int:
         settings = load(Settings, PREFIX, os.environ)
         settings.refuse_plain_http()
         crashpoints.arm(settings.crash_points, sandbox=settings.sandbox)
-        crashpoints.arm(settings.crash_at, sandbox=settings.sandbox)
     except SettingsIncomplete as incomplete:
         sys.stderr.write(f"vault: {incomplete}\n")
         return SETTINGS_EXIT

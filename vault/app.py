@@ -28,7 +28,7 @@ from vault.codes import Codes
 from vault.counters import Counters
 from vault.fingerprint import Fingerprints
 from vault.inbox import Inbox
-from vault.keys.ring import KeyRing
+from vault.keys.keeping import Keeping, build_keeping
 from vault.money import Money, build_money
 from vault.reconcile import Reconciler
 from vault.settings import Settings
@@ -47,6 +47,7 @@ class Vault:
     page: ASGIApp
     webhook: ASGIApp
     reconciler: Reconciler
+    keeping: Keeping
     workers: Workers
     processor: Processor
     engine: AsyncEngine
@@ -72,9 +73,10 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         webhook_secret=settings.webhook_secret,
         timeout_seconds=timeout,
     )
+    keeping = build_keeping(store, keys, clock, settings.lifecycle)
     cards = Cards(
         store=store,
-        ring=KeyRing(store, keys, clock),
+        ring=keeping.ring,
         fingerprints=Fingerprints(settings.fingerprint_key),
         codes=codes,
         processor=processor,
@@ -97,6 +99,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         page=_page(settings, clock, counters, admission=admission, captures=captures, cards=cards),
         webhook=_webhook(money.inbox),
         reconciler=money.reconciler,
+        keeping=keeping,
         workers=workers,
         processor=processor,
         engine=engine,

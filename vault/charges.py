@@ -21,6 +21,7 @@ from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
 from infra.chassis.problems import NotFound
+from vault.cleartext.opening import CardShredded
 from vault.cleartext.processors import (
     CardRefused,
     PaymentOrder,
@@ -119,6 +120,8 @@ class Charges:
 
     async def _carry_out(self, row: ChargeRow, card: CardRow) -> ChargeRow:
         reach("charge_intended")
+        if card.shredded_at is not None:
+            return await self._close(row, ChargeState.FAILED, ChargeReason.CARD_SHREDDED)
         if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id):
             return await self._close(row, ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING)
         try:
@@ -137,7 +140,7 @@ class Charges:
         """Until `confirm_payment` nothing can have been charged, so every failure before it is final."""
         try:
             method_ref = await self._cards.present(card, _key(row, "card"))
-        except (CodeMissing, ProcessorRefused, ProcessorSilent) as failure:
+        except (CardShredded, CodeMissing, ProcessorRefused, ProcessorSilent) as failure:
             return await self._give_up(row, ref, *_before_confirming(failure))
         reach("charge_presented")
         try:
@@ -199,6 +202,8 @@ def _before_confirming(failure: Exception) -> tuple[ChargeState, ChargeReason]:
     """What a failure means while nothing can have been charged."""
     if isinstance(failure, CodeMissing):
         return ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING
+    if isinstance(failure, CardShredded):
+        return ChargeState.FAILED, ChargeReason.CARD_SHREDDED
     if isinstance(failure, CardRefused):
         return ChargeState.DECLINED, failure.reason
     if isinstance(failure, ProcessorRefused):

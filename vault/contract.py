@@ -106,6 +106,8 @@ class ChargeReason(StrEnum):
     PROCESSOR_ERROR = "processor_error"
     PROCESSOR_UNREACHABLE = "processor_unreachable"
     NEVER_SENT = "never_sent"
+    CARD_SHREDDED = "card_shredded"
+    """The card was forgotten, by order or long after it expired; another has to be typed."""
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

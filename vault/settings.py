@@ -1,12 +1,13 @@
 """Everything the vault is told at start. Secrets are read from the files the environment names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra.chassis.keys.settings import KeySettings
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete
+from vault.keys.settings import LifecycleSettings
 
 PREFIX = "vault"
 PROCESSOR_TIMEOUT_SECONDS = 6
@@ -17,7 +18,7 @@ PROCESSOR_TIMEOUT_SECONDS = 6
 class Settings:
     """`door_origin` is the gateway's public origin: only its door page may open a capture.
 
-    `crash_at` is for tests: infra.chassis.crashpoints.
+    `crash_points` is for tests: infra.chassis.crashpoints.
     """
 
     bind: Bind
@@ -37,7 +38,7 @@ class Settings:
     log_level: str = "INFO"
     sandbox: bool = False
     crash_points: str = ""
-    crash_at: str = ""
+    lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
 
     @property
     def page_origin(self) -> str:

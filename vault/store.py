@@ -13,11 +13,15 @@ from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.chassis import grants
-from infra.chassis.engine import directory_transaction, tenant_transaction
+from infra.chassis.engine import directory_transaction, reaching_database, tenant_transaction
 from vault.contract import CaptureOrder, ChargeOrder, RefundOrder
 from vault.tables import CaptureRow, CardRow, ChargeRow, RefundRow
 
 _R = TypeVar("_R", CaptureRow, CardRow, ChargeRow, RefundRow)
+
+
+_TAKE = text("SELECT pg_try_advisory_lock(hashtextextended(:work, 0))")
+_LET_GO = text("SELECT pg_advisory_unlock(hashtextextended(:work, 0))")
 
 
 class RowMissing(LookupError):
@@ -44,6 +48,22 @@ class Store:
         async with directory_transaction(self._engine) as tx:
             found: str | None = (await tx.execute(text(sql), {"ref": processor_ref})).scalar_one_or_none()
         return found
+
+    @asynccontextmanager
+    async def alone(self, work: str) -> AsyncIterator[bool]:
+        """Whether nobody else, in any process, is at this work; until the end nobody else will be.
+
+        A lock of the database's connection, and no transaction: whoever is killed lets go of it at once.
+        """
+        with reaching_database():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                ours = bool((await connection.execute(_TAKE, {"work": work})).scalar())
+                try:
+                    yield ours
+                finally:
+                    if ours:
+                        await connection.execute(_LET_GO, {"work": work})
 
     async def answers(self) -> bool:
         async with self._engine.connect() as connection:
@@ -80,24 +100,6 @@ class Tx:
 
     async def has_tenant(self) -> bool:
         return (await self._run("SELECT 1 FROM tenants WHERE tenant_id = :tenant_id", {})).first() is not None
-
-    # tenant keys
-
-    async def has_tenant_key(self, version: int) -> bool:
-        sql = "SELECT 1 FROM tenant_keys WHERE tenant_id = :tenant_id AND version = :version"
-        return (await self._run(sql, {"version": version})).first() is not None
-
-    async def wrapped_tenant_key(self, version: int) -> bytes:
-        sql = "SELECT wrapped_key FROM tenant_keys WHERE tenant_id = :tenant_id AND version = :version"
-        row = (await self._run(sql, {"version": version})).first()
-        if row is None:
-            raise RowMissing("tenant key")
-        return bytes(row[0])
-
-    async def insert_tenant_key(self, version: int, wrapped: bytes, now: datetime) -> None:
-        sql = """INSERT INTO tenant_keys (tenant_id, version, wrapped_key, created_at)
-            VALUES (:tenant_id, :version, :wrapped, :now) ON CONFLICT DO NOTHING"""
-        await self._run(sql, {"version": version, "wrapped": wrapped, "now": now})
 
     # captures
 
@@ -139,9 +141,11 @@ class Tx:
 
     async def insert_card(self, card: CardRow) -> None:
         sql = """INSERT INTO cards (tenant_id, token_id, brand_id, subject_id, fingerprint, fingerprint_version,
-                wrapped_key, sealed_number, sealed_details, card_brand, last4, created_at)
+                wrapped_key, sealed_number, sealed_details, sealed_fingerprint, good_through, card_brand, last4,
+                created_at)
             VALUES (:tenant_id, :token_id, :brand_id, :subject_id, :fingerprint, :fingerprint_version,
-                :wrapped_key, :sealed_number, :sealed_details, :card_brand, :last4, :created_at)"""
+                :wrapped_key, :sealed_number, :sealed_details, :sealed_fingerprint, :good_through, :card_brand, :last4,
+                :created_at)"""
         await self._run(sql, asdict(card))
 
     async def card(self, token_id: str) -> CardRow | None:

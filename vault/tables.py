@@ -4,7 +4,7 @@ No row can hold a card number or a verification code: `sealed_*` is ciphertext, 
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,11 @@ class CaptureRow:
 
 @dataclass(frozen=True, slots=True)
 class CardRow:
-    """One token and its card. `on_file_since` is when its first charge was approved."""
+    """One token and its card. `on_file_since` is when its first charge was approved.
+
+    A shredded one keeps brand, last four and times; whatever was sealed is empty. `good_through` is the last day of the
+    month printed on the card. `fingerprint` is hidden under the tenant's key (vault/fingerprint.py).
+    """
 
     tenant_id: str
     token_id: str
@@ -46,6 +50,10 @@ class CardRow:
     last4: str
     created_at: datetime
     on_file_since: datetime | None
+    sealed_fingerprint: bytes | None = field(default=None, repr=False)
+    good_through: date | None = None
+    key_version: int | None = None
+    shredded_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

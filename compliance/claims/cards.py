@@ -43,7 +43,16 @@ CARDS = (
         claim="A key, password or card number does not print, log, serialise, copy or compare; one method gives it "
         "out, and every function that calls it is on a reviewed list. Keys come from files only their owner may read, "
         "never from an environment or a command line.",
-        not_claimed="Split knowledge, dual control, rotation or a hardware module (PCI DSS 3.6.1.2 to 3.7): issue 4.",
+        not_claimed="Split knowledge, dual control or a hardware module (PCI DSS 3.6.1.2, 3.7.6): issue 4.",
+    ),
+    Control(
+        id="UC-3.7",
+        title="Keys have a life, and an end",
+        sources=("PCI DSS 3.7.4", "PCI DSS 3.7.5", "NIST SP 800-57 part 1 rev. 5, 5.3.6 and 7"),
+        claim="A tenant's key seals for its period and its number of seals and no longer; it is rotated before either "
+        "ends. A retired key opens and seals nothing, which the database enforces; a key with nothing under it is "
+        "destroyed. Cards move to the next key while they are charged, and every such act is written down.",
+        not_claimed="That a root held by others (a cloud's key service) is destroyed when it says so.",
     ),
     Control(
         id="UC-3.6.1",

@@ -34,6 +34,8 @@ WITHOUT_TENANT = {
     ("gateway", "client_brands"): "which brands a caller may speak for; read only for the app role",
     ("gateway", "policy_bases"): "our own policies, the same for every tenant, named by what is in them; only added to",
     ("gateway", "spent_assertions"): "a client's assertion is single-use in the whole house",
+    ("vault", "root_floor"): "one number: no tenant key may be wrapped under an older root than this",
+    ("vault", "root_rounds"): "the root is all tenants'; how far its rotation is, and no tenant's id",
 }
 ALEMBIC = "alembic_version"
 WALL = "(tenant_id = current_setting('undercroft.tenant'::text, true))"
@@ -279,7 +281,8 @@ BEGIN
                     ELSE '1' END || '::' || format_type(atttypid, atttypmod), ', ')
             INTO columns, given
             FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
-            WHERE attrelid = wanted.attrelid AND attnum > 0 AND NOT attisdropped AND attidentity = '';
+            WHERE attrelid = wanted.attrelid AND attnum > 0 AND NOT attisdropped AND attidentity = ''
+                AND attgenerated = '';
             EXECUTE format('INSERT INTO %s (%s) VALUES (%s)', wanted.attrelid::regclass, columns, given);
         END LOOP;
     END LOOP;

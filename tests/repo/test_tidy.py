@@ -57,6 +57,8 @@ REVEALS = {
     ("vault/cleartext/tokenise.py", "Cards.tokenise"),
     ("vault/fingerprint.py", "Fingerprints.__init__"),
     ("vault/fingerprint.py", "Fingerprints.of"),
+    ("vault/fingerprint.py", "hidden"),
+    ("vault/keys/resealing.py", "_moved"),
     # who hands a card to the processor, and reads what it signed
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.__init__"),
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.present_card"),

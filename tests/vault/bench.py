@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -182,10 +182,13 @@ def settings_for(folder: Path, databases: ServiceDatabase, processor: Sandbox, m
 
 
 @asynccontextmanager
-async def open_bench(folder: Path, databases: ServiceDatabase, processor: Sandbox) -> AsyncIterator[Bench]:
+async def open_bench(
+    folder: Path, databases: ServiceDatabase, processor: Sandbox, **changes: Any
+) -> AsyncIterator[Bench]:
+    """`changes` are settings other than the usual ones."""
     clock = FixedClock(datetime.now(UTC))
     mint = TestMint(clock, "vault")
-    settings = settings_for(folder, databases, processor, mint)
+    settings = replace(settings_for(folder, databases, processor, mint), **changes)
     vault = build_vault(settings, clock)
     async with (
         _client(vault.api, "http://vault") as api,

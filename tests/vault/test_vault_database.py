@@ -14,20 +14,39 @@ APP_RIGHTS = {
     "redeemed_grants": {"INSERT", "DELETE"},
     "tenant_keys": {"SELECT", "INSERT"},
     "cards": {"SELECT", "INSERT"},
-    "captures": {"SELECT", "INSERT"},
+    "captures": {"SELECT", "INSERT", "DELETE"},
     "charges": {"SELECT", "INSERT"},
     "refunds": {"SELECT", "INSERT"},
-    "inbox_events": {"SELECT", "INSERT"},
+    "inbox_events": {"SELECT", "INSERT", "DELETE"},
     "payment_directory": {"SELECT", "INSERT"},
     "hold_ends": {"SELECT", "INSERT"},
     "disputes": {"SELECT", "INSERT"},
     "postings": {"SELECT"},
     "entries": {"SELECT", "INSERT"},
+    "key_moves": {"SELECT", "INSERT"},
+    "shreddings": {"SELECT", "INSERT"},
+    "key_acts": {"SELECT", "INSERT"},
+    "root_floor": {"SELECT"},
+    "root_rounds": {"SELECT", "INSERT"},
     "alembic_version": set(),
 }
 APP_COLUMNS = {
     ("redeemed_grants", "SELECT"): {"tenant_id", "expires_at"},
-    ("cards", "UPDATE"): {"on_file_since"},
+    ("cards", "UPDATE"): {
+        "on_file_since",
+        "wrapped_key",
+        "sealed_number",
+        "sealed_details",
+        "sealed_fingerprint",
+        "fingerprint",
+        "good_through",
+        "shredded_at",
+    },
+    ("tenant_keys", "UPDATE"): {"state", "wrapped_key", "root_version", "seals", "retired_at", "destroyed_at"},
+    ("key_moves", "UPDATE"): {"after_token_id", "moved", "stuck", "updated_at", "finished_at"},
+    ("shreddings", "UPDATE"): {"round_id", "final_at"},
+    ("root_floor", "UPDATE"): {"version"},
+    ("root_rounds", "UPDATE"): {"step", "root_version", "updated_at", "finished_at", "outcome"},
     ("captures", "UPDATE"): {"attempts", "browser_hash", "token_id"},
     ("charges", "UPDATE"): {
         "state",
@@ -45,6 +64,9 @@ APP_COLUMNS = {
     ("postings", "INSERT"): {"tenant_id", "source_id", "event", "charge_id", "currency", "posted_at"},
     ("inbox_events", "UPDATE"): {"handled_at"},
 }
+
+
+NOT_WALLED = {"tenants", "alembic_version", "redeemed_grants", "payment_directory", "root_floor", "root_rounds"}
 
 
 @pytest.mark.control("UC-7.2")
@@ -81,10 +103,11 @@ async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
                 (SELECT a.attname FROM pg_attribute a JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
                     WHERE a.attrelid = c.oid AND a.attnum = i.indkey[0]) AS leads
             FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
-                AND c.relname NOT IN ('alembic_version', 'tenants', 'payment_directory')""",
+                AND c.relname NOT IN ('alembic_version', 'tenants', 'root_floor', 'root_rounds',
+                    'payment_directory')""",
     )
 
-    assert len(tables) == 11
+    assert len(tables) == 14
     assert all(table["guarded"] and table["leads"] == "tenant_id" for table in tables), tables
 
 
@@ -97,6 +120,13 @@ async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
         "TRUNCATE inbox_events",
         "DELETE FROM charges",
         "DELETE FROM cards",
+        "DELETE FROM tenant_keys",
+        "UPDATE tenant_keys SET state = 'retired', retired_at = now(); UPDATE tenant_keys SET state = 'active'",
+        "UPDATE tenant_keys SET seals = 0",
+        "UPDATE tenant_keys SET version = 9",
+        "UPDATE root_floor SET version = 0",
+        "UPDATE key_acts SET actor = 'nobody'",
+        "DELETE FROM key_acts",
         "UPDATE cards SET sealed_number = ''",
         "UPDATE charges SET amount_minor = 1",
         "UPDATE inbox_events SET kind = ''",
@@ -140,8 +170,7 @@ async def test_a_hostile_query_sees_and_touches_one_tenant_only(bench: Bench, ad
     bob = Person()
     await bench.paid_charge(ada)
     theirs = await bench.paid_charge(bob)
-    directories = {"tenants", "alembic_version", "redeemed_grants", "payment_directory"}
-    tables = [name for name in APP_RIGHTS if name not in directories]
+    tables = [name for name in APP_RIGHTS if name not in NOT_WALLED]
 
     seen = {name: await hostile(bench, ada.tenant_id, f"TABLE {name} LIMIT 100") for name in tables}
     nothing = [await hostile(bench, "", f"TABLE {name}") for name in tables]

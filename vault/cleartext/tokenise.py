@@ -4,40 +4,29 @@ The record key is sealed under the tenant's key, that one is wrapped by the key 
 apart, so that the details can be read one day without the number.
 """
 
-from typing import Final
-
 import msgspec
 
 from infra.chassis.clock import Clock
 from infra.chassis.ids import new_id
 from infra.chassis.keys import new_key
-from infra.chassis.secret import Secret
 from vault.cleartext.intake import CardIntake
+from vault.cleartext.opening import Opener, SealedDetails, details_of, last_day
 from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
 from vault.cleartext.processors import Processor
 from vault.codes import Codes
 from vault.counters import Counters
-from vault.envelope import Context, open_sealed, seal, version_of
-from vault.fingerprint import VERSION, Fingerprints
+from vault.envelope import open_sealed, seal
+from vault.fingerprint import VERSION, Fingerprints, hidden
+from vault.keys import rows
 from vault.keys.ring import KeyRing
+from vault.keys.states import KeyRetired
+from vault.places import RECORD_KEY_VERSION, place
 from vault.store import Store
 from vault.tables import CaptureRow, CardRow
-
-SCHEMA: Final = "card-1"
-RECORD_KEY_VERSION: Final = 1
-"""A record key is never rotated: re-sealing a card gives it a new one."""
 
 
 class CodeMissing(Exception):
     """The first charge of a card needs its verification code, and there is none any more."""
-
-
-class _Details(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is sealed beside the number."""
-
-    exp_month: int
-    exp_year: int
-    holder: str
 
 
 class Cards:
@@ -56,6 +45,7 @@ class Cards:
     ) -> None:
         self._store = store
         self._ring = ring
+        self._opener = Opener(store, ring)
         self._fingerprints = fingerprints
         self._codes = codes
         self._processor = processor
@@ -69,11 +59,12 @@ class Cards:
         """
         try:
             card = await self._sealed(capture, intake.details)
-            async with self._store.transaction(capture.tenant_id) as tx:
-                await tx.insert_card(card)
-                completed = await tx.complete_capture(capture.capture_id, card.token_id)
-                if not completed:
-                    await tx.undo()
+            try:
+                completed = await self._stored(capture, card)
+            except KeyRetired:  # rotated between sealing and storing; the next key is there
+                self._ring.give_up_reserved(capture.tenant_id)
+                card = await self._sealed(capture, intake.details)
+                completed = await self._stored(capture, card)
             if completed:
                 self._counters.tokenised.inc()
                 self._codes.keep(capture.tenant_id, card.token_id, intake.code.reveal())
@@ -82,18 +73,30 @@ class Cards:
             intake.details.number.wipe()
             intake.code.wipe()
 
+    async def _stored(self, capture: CaptureRow, card: CardRow) -> bool:
+        """Raises KeyRetired."""
+        with rows.telling_refusals():
+            async with self._store.transaction(capture.tenant_id) as tx:
+                await tx.insert_card(card)
+                completed = await tx.complete_capture(capture.capture_id, card.token_id)
+                if not completed:
+                    await tx.undo()
+        return completed
+
     async def present(self, card: CardRow, key: str) -> str:
         """Hand a stored card to the processor for one charge; its reference for the card comes back.
 
-        Raises CodeMissing, and what the processor raises.
+        Raises CodeMissing, CardShredded, and what the processor raises.
         """
         code = self._first_code(card)
-        details = await self._reveal(card)
-        self._counters.revealed.inc()
         try:
-            return await self._processor.present_card(key, details, code)
+            details = await self._reveal(card)
+            self._counters.revealed.inc()
+            try:
+                return await self._processor.present_card(key, details, code)
+            finally:
+                details.number.wipe()
         finally:
-            details.number.wipe()
             if code is not None:
                 code.wipe()
 
@@ -111,18 +114,23 @@ class Cards:
     async def _sealed(self, capture: CaptureRow, details: CardDetails) -> CardRow:
         tenant_id, token_id, record_key = capture.tenant_id, new_id("tok"), new_key()
         version, tenant_key = await self._ring.sealing_key(tenant_id)
-        beside = msgspec.json.encode(_Details(details.exp_month, details.exp_year, details.holder))
+        beside = msgspec.json.encode(SealedDetails(details.exp_month, details.exp_year, details.holder))
         digits = details.number.reveal()
+        fingerprint = self._fingerprints.of(tenant_id, digits)
         return CardRow(
             tenant_id=tenant_id,
             token_id=token_id,
             brand_id=capture.brand_id,
             subject_id=capture.subject_id,
-            fingerprint=self._fingerprints.of(tenant_id, digits),
+            fingerprint=hidden(tenant_key, fingerprint),
             fingerprint_version=VERSION,
-            wrapped_key=seal(tenant_key, version, record_key.reveal(), _place(tenant_id, token_id, "record_key")),
-            sealed_number=seal(record_key, RECORD_KEY_VERSION, digits, _place(tenant_id, token_id, "number")),
-            sealed_details=seal(record_key, RECORD_KEY_VERSION, beside, _place(tenant_id, token_id, "details")),
+            wrapped_key=seal(tenant_key, version, record_key.reveal(), place(tenant_id, token_id, "record_key")),
+            sealed_number=seal(record_key, RECORD_KEY_VERSION, digits, place(tenant_id, token_id, "number")),
+            sealed_details=seal(record_key, RECORD_KEY_VERSION, beside, place(tenant_id, token_id, "details")),
+            sealed_fingerprint=seal(
+                record_key, RECORD_KEY_VERSION, fingerprint, place(tenant_id, token_id, "fingerprint")
+            ),
+            good_through=last_day(details.exp_year, details.exp_month),
             card_brand=details.number.brand.value,
             last4=details.number.last4,
             created_at=self._clock.now(),
@@ -130,17 +138,9 @@ class Cards:
         )
 
     async def _reveal(self, card: CardRow) -> CardDetails:
-        """The card in clear. Raises SealBroken when the row is not what was sealed there."""
-        tenant_id, token_id = card.tenant_id, card.token_id
-        tenant_key = await self._ring.opening_key(tenant_id, version_of(card.wrapped_key))
-        record_key = Secret(open_sealed(tenant_key, card.wrapped_key, _place(tenant_id, token_id, "record_key")))
-        digits = open_sealed(record_key, card.sealed_number, _place(tenant_id, token_id, "number"))
-        beside = msgspec.json.decode(
-            open_sealed(record_key, card.sealed_details, _place(tenant_id, token_id, "details")), type=_Details
-        )
+        """The card in clear. Raises CardShredded, and SealBroken when the row is not what was sealed there."""
+        card, record_key = await self._opener.record_key(card)
+        digits = open_sealed(record_key, card.sealed_number, place(card.tenant_id, card.token_id, "number"))
+        beside = details_of(card, record_key)
         number = CardNumber(digits.decode("ascii"))
         return CardDetails(number=number, exp_month=beside.exp_month, exp_year=beside.exp_year, holder=beside.holder)
-
-
-def _place(tenant_id: str, token_id: str, field: str) -> Context:
-    return Context(tenant_id=tenant_id, token_id=token_id, field=field, schema=SCHEMA)

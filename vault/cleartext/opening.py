@@ -1,0 +1,75 @@
+"""Opening a stored card as far as its record key, and what is sealed beside the number; the number itself is not."""
+
+from calendar import monthrange
+from datetime import date
+from typing import Final
+
+import msgspec
+
+from infra.chassis import logs
+from infra.chassis.secret import Secret
+from vault.envelope import open_sealed, version_of
+from vault.keys.ring import KeyRing
+from vault.keys.states import KeyDestroyed
+from vault.places import place
+from vault.store import RowMissing, Store
+from vault.tables import CardRow
+
+READS_MAX: Final = 3
+"""How often a card is read again because its key was rotated in between; twice within one charge is no accident."""
+
+log = logs.get_logger()
+
+
+class CardShredded(Exception):
+    """The card's keys were destroyed. Its row says which card it was, and nothing opens it."""
+
+
+class SealedDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is sealed beside the number."""
+
+    exp_month: int
+    exp_year: int
+    holder: str
+
+
+class Opener:
+    def __init__(self, store: Store, ring: KeyRing) -> None:
+        self._store = store
+        self._ring = ring
+
+    async def record_key(self, card: CardRow) -> tuple[CardRow, Secret[bytes]]:
+        """With the card as it then is: it may have been moved to another key since it was read.
+
+        Raises CardShredded, and SealBroken when the row is not what was sealed there.
+        """
+        at = place(card.tenant_id, card.token_id, "record_key")
+        for _ in range(READS_MAX):
+            if card.shredded_at is not None:
+                raise CardShredded
+            try:
+                tenant_key = await self._ring.opening_key(card.tenant_id, version_of(card.wrapped_key))
+            except KeyDestroyed:
+                card = await self._read_again(card)
+                continue
+            return card, Secret(open_sealed(tenant_key, card.wrapped_key, at))
+        raise CardShredded
+
+    async def _read_again(self, card: CardRow) -> CardRow:
+        async with self._store.transaction(card.tenant_id) as tx:
+            fresh = await tx.card(card.token_id)
+        if fresh is None:
+            raise RowMissing("card")
+        log.info("card_read_again", token_id=card.token_id)
+        return fresh
+
+
+def details_of(card: CardRow, record_key: Secret[bytes]) -> SealedDetails:
+    """Raises SealBroken."""
+    at = place(card.tenant_id, card.token_id, "details")
+    return msgspec.json.decode(open_sealed(record_key, card.sealed_details, at), type=SealedDetails)
+
+
+def last_day(year: int, month: int) -> date:
+    """Of the month printed on a card, through which it is good."""
+    return date(year, month, monthrange(year, month)[1])
