@@ -9,7 +9,15 @@ from aiohttp import web
 
 from infra.chassis.clock import Clock
 from vault.cleartext.hpke import PageKeys, SealedFor, SealedFormReplayed
-from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
+from vault.cleartext.intake import (
+    CardFormRefused,
+    CardIntake,
+    FormMalformed,
+    KeptFields,
+    read_form,
+    take_card,
+)
+from vault.cleartext.issuers import CardBrand
 from vault.cleartext.page.assets import STATIC
 from vault.cleartext.page.language import ASKED_BY, Reader
 from vault.cleartext.page.render import (
@@ -19,10 +27,17 @@ from vault.cleartext.page.render import (
     render_card_page,
     render_done_page,
     render_gone_page,
+    render_moment_page,
+    render_unavailable_page,
 )
+from vault.cleartext.pan import CardFlaw
 
 CAPTURE_ID = "cap_abcdefghjkmnpq"
 CSRF = "made-up-csrf"
+REFUSED = CardFormRefused(
+    (CardFlaw.NUMBER_INVALID, CardFlaw.EXPIRY_INVALID, CardFlaw.CODE_LENGTH, CardFlaw.HOLDER_MISSING), KeptFields()
+)
+STATES = ("empty", "refused", "done", "gone", "unavailable", "moment")
 PLACE = SealedFor("tnt_abcdefghjkmnpq", CAPTURE_ID)
 
 
@@ -35,6 +50,9 @@ class CardSite:
     bodies: list[bytes] = field(default_factory=list)
     taken: list[CardIntake] = field(default_factory=list)
     url: str = ""
+
+    def example_url(self, state: str, language: str) -> str:
+        return f"{self.url.partition('/captures')[0]}/examples/{state}?language={language}"
 
     def card_page(self, reader: Reader, refused: CardFormRefused | None = None) -> str:
         return render_card_page(
@@ -49,6 +67,20 @@ class CardSite:
             ),
             reader,
         )
+
+    async def example(self, request: web.Request) -> web.Response:
+        """One state of the page by its name, whatever happened before."""
+        reader = _reader(request)
+        done = DonePageView("Larkspur & Vale", 7998, "USD", CardBrand.AMEX, "0005")
+        states = {
+            "empty": lambda: self.card_page(reader),
+            "refused": lambda: self.card_page(reader, REFUSED),
+            "done": lambda: render_done_page(done, reader),
+            "gone": lambda: render_gone_page(reader),
+            "unavailable": lambda: render_unavailable_page(reader),
+            "moment": lambda: render_moment_page(reader),
+        }
+        return _page(states[request.match_info["state"]]())
 
     async def show(self, request: web.Request) -> web.Response:
         if not self.taken:
@@ -89,6 +121,7 @@ async def serve_card_site(clock: Clock) -> AsyncIterator[CardSite]:
     site = CardSite(clock)
     app = web.Application()
     app.router.add_get(f"/captures/{CAPTURE_ID}", site.show)
+    app.router.add_get("/examples/{state}", site.example)
     app.router.add_post(f"/captures/{CAPTURE_ID}", site.receive)
     for asset in STATIC.values():
         app.router.add_get(asset.path, _file_handler(asset.content, asset.headers))

@@ -1,10 +1,14 @@
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from infra.chassis.clock import SystemClock
+from infra.dev.browser import Browser, find_chromium, launch
 from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import Sandbox, make_sandbox
+from tests.support.card_site import CardSite, serve_card_site
 from tests.support.database import DatabaseMaker
 from tests.vault.bench import Bench, Person, open_bench
 
@@ -50,3 +54,20 @@ async def alone(database: DatabaseMaker, processor: Sandbox, tmp_path: Path) -> 
 @pytest.fixture
 def ada() -> Person:
     return Person()
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """A real Chromium, without a vault behind it."""
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.fail("no Chromium on PATH: install it (Debian: apt-get install chromium); .ci/run does")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        async with launch(chromium, profile=Path(profile)) as running:
+            yield running
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[CardSite]:
+    async with serve_card_site(SystemClock()) as running:
+        yield running

@@ -1,39 +1,20 @@
 """The card page in a real Chromium, over HTTP, with keys and clicks."""
 
 import os
-import tempfile
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, unquote_plus
 
 import pytest
 
-from infra.chassis.clock import SystemClock
-from infra.dev.browser import Browser, Look, Page, find_chromium, launch
-from tests.support.card_site import CardSite, serve_card_site
+from infra.dev.browser import Browser, Look, Page
+from tests.support.card_site import CardSite
 from vault.cleartext.hpke import SealSuite
 
 EXPIRY_YEAR = datetime.now(UTC).year + 3
 EXPIRY = f"12/{EXPIRY_YEAR % 100}"
 PHONE = Look(width=320, height=640, scale=2, mobile=True)
 NO_SCRIPTS = Look(javascript=False)
-
-
-@pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.fail("no Chromium on PATH: install it (Debian: apt-get install chromium); .ci/run does")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        async with launch(chromium, profile=Path(profile)) as running:
-            yield running
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[CardSite]:
-    async with serve_card_site(SystemClock()) as running:
-        yield running
 
 
 async def picture(page: Page, name: str) -> None:

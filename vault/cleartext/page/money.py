@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Final
 
 from babel.core import Locale
-from babel.numbers import NumberPattern, parse_pattern
+from babel.numbers import NumberPattern, get_currency_symbol, parse_pattern
 
+from vault.cleartext.page.language import direction_of
 from vault.contract import PageLanguage
 
 _NO_MINOR_UNIT: Final = frozenset(
@@ -23,7 +24,8 @@ _LOCALES: Final = {language: Locale.parse(language.value) for language in PageLa
 def amount_text(amount_minor: int, currency: str, language: PageLanguage) -> str:
     """`7998, "USD"` becomes `$79.98 USD`, `79,98 $ USD` or `79,98 US$`: no dollar is to be taken for another.
 
-    `amount_minor` counts ISO 4217's minor units. Digits are 0 to 9 in every language, as on the card.
+    `amount_minor` counts ISO 4217's minor units. Digits are 0 to 9 in every language, as on the card. In a language
+    from right to left the sign is isolated (Unicode UAX 9), or `US$` would be shown as `$US`.
     """
     places = 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THOUSANDTHS else 2
     locale = _LOCALES[language]
@@ -31,7 +33,11 @@ def amount_text(amount_minor: int, currency: str, language: PageLanguage) -> str
     text = _pattern(locale, places).apply(amount, locale, currency=currency, currency_digits=False)
     if not any(character.isalpha() for character in text):
         return f"{text} {currency}"
-    return _LETTER_BESIDE_DIGIT.sub("\N{NO-BREAK SPACE}", text)
+    spaced = _LETTER_BESIDE_DIGIT.sub("\N{NO-BREAK SPACE}", text)
+    if direction_of(language) == "rtl":
+        sign = get_currency_symbol(currency, locale)
+        return spaced.replace(sign, f"\N{FIRST STRONG ISOLATE}{sign}\N{POP DIRECTIONAL ISOLATE}")
+    return spaced
 
 
 def _pattern(locale: Locale, places: int) -> NumberPattern:
