@@ -53,6 +53,7 @@ from gateway.refunds import Refunds
 from gateway.refusals import API_REFUSALS
 from gateway.settings import Keys, Settings
 from gateway.sweeper import Sweeper
+from gateway.turns import Turns
 from gateway.undecided import Undecided
 from infra.chassis.client import PeerClient
 from infra.chassis.clock import Clock
@@ -113,17 +114,18 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
     codes = Codes(engine, contacts, _couriers(settings, peers), keys.contact, clock)
     captures = Captures(engine, mint, settings.public_url)
     conversations = Conversations(engine, contacts, codes, clock)
+    turns = Turns(clock)
     core = Core(
         conversations=conversations,
         quotes=Quotes(engine, clock),
         purchases=_purchases(settings.public_url, engine, deciding, record, vault, captures, charging, clock),
         refunds=Refunds(engine=engine, deciding=deciding, record=record, vault=vault, clock=clock),
-        disclosures=Disclosures(deciding, memory, clock),
+        disclosures=Disclosures(deciding, memory, turns, clock),
         mandates=Mandates(deciding, record, clock),
         enquiries=Enquiries(deciding, clock),
         policies=Policies(engine, rules, record, clock),
         listing=Listing(deciding, record, clock),
-        preparing=Preparing(deciding, record, memory, clock),
+        preparing=Preparing(deciding, record, memory, turns, clock),
         caller_ids=CallerIds(engine, conversations, contacts, Carriers(settings.carriers_folder), clock),
     )
     limits = Limits(engine, clock, settings.limits)

@@ -31,12 +31,12 @@ from gateway.facts import ConversationFacts, PersonFacts
 from gateway.peers import Behalf, Memory
 from gateway.preparations import take_preparation
 from gateway.store import note_use
+from gateway.turns import Turns
 from gateway.undecided import asked
 from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
 from infra.chassis.ids import new_id
-from infra.chassis.problems import CardNumberRefused, PeerUnreachable
-from infra.chassis.screen import find_card_number
+from infra.chassis.problems import PeerUnreachable
 from memory.contract import ForgetOrder, MemoryView, Provenance, RecallOrder, ReleaseOrder, RememberOrder, Source, Tier
 
 SURE_PERCENT: Final = 80
@@ -75,14 +75,15 @@ class Told:
 
 
 class Disclosures:
-    def __init__(self, deciding: Deciding, memory: Memory, clock: Clock) -> None:
+    def __init__(self, deciding: Deciding, memory: Memory, turns: Turns, clock: Clock) -> None:
         self._deciding = deciding
+        self._turns = turns
         self._memory = memory
         self._clock = clock
 
     async def recall(self, request: RecallRequest, caller: Caller) -> RecallView:
         """What the present level may see, and which levels would see more: the same whether or not there is more."""
-        screen(request.query)
+        self._turns.hear(caller, request.conversation_id, request.query)
         told = await self._decide("recall", request, caller)
         memories: list[RecalledMemory] = []
         if told.decision.allowed:
@@ -112,7 +113,7 @@ class Disclosures:
 
     async def remember(self, request: RememberRequest, caller: Caller) -> RememberedView:
         """Keep a text, with the provenance that the gateway knows; the memory finds its tier."""
-        screen(request.text)
+        self._turns.hear(caller, request.conversation_id, request.text)
         told = await self._decide("remember", request, caller)
         if not told.decision.allowed:
             return RememberedView(decision=told.view)
@@ -173,11 +174,6 @@ def _parameters(request: Asked) -> dict[str, Any]:
     """What a person confirms: not where it was said, and not how the answer was made ready."""
     named = msgspec.structs.asdict(request).items()
     return {name: value for name, value in named if name not in {"conversation_id", "preparation_id"}}
-
-
-def screen(text: str) -> None:
-    if find_card_number(text) is not None:
-        raise CardNumberRefused
 
 
 def _provenance(caller: Caller, conversation: ConversationFacts, *, said_by_subject: bool) -> Provenance:

@@ -11,10 +11,11 @@ from gateway.callers import Caller
 from gateway.contract import PreparationRequest, PreparationView
 from gateway.decide import decide_recall
 from gateway.deciding import Deciding
-from gateway.disclosures import person_facts, screen
+from gateway.disclosures import person_facts
 from gateway.peers import Behalf, Memory
 from gateway.preparations import note_preparation
 from gateway.record.entries import Record
+from gateway.turns import Turns
 from gateway.undecided import asked
 from infra.chassis import logs
 from infra.chassis.client import PeerRefused
@@ -29,16 +30,17 @@ log = logs.get_logger()
 
 
 class Preparing:
-    def __init__(self, deciding: Deciding, record: Record, memory: Memory, clock: Clock) -> None:
+    def __init__(self, deciding: Deciding, record: Record, memory: Memory, turns: Turns, clock: Clock) -> None:
         self._deciding = deciding
         self._record = record
         self._memory = memory
+        self._turns = turns
         self._clock = clock
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def prepare(self, request: PreparationRequest, caller: Caller) -> PreparationView:
         """Decide, record, answer; what is allowed is begun. Raises NotFound, ConversationMissing, CardNumberRefused."""
-        screen(request.query)
+        self._turns.overhear(caller, request.conversation_id, request.query)
         now = self._clock.now()
         preparation_id = new_id("prp")
         async with self._deciding.transaction(asked("recall", caller, request)) as tx:

@@ -15,17 +15,19 @@ from mcp_server.errors import ArgumentsInvalid, CardNumberInText, HiddenCharacte
 A = TypeVar("A", bound=Arguments)
 EMOJI_GLUE = frozenset("\u200d\ufe0f")
 """Joiner and presentation selector: allowed right after a symbol, where they make one emoji of several."""
+BETWEEN = "\n\n"
 _WHERE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<where>[^`]*)`)?\Z", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r"unknown field")
 
 
 def take(kind: type[A], raw: dict[str, Any]) -> A:
     """Raises HiddenCharacters, CardNumberInText or ArgumentsInvalid, which names our own field and never the value."""
-    for string in _strings(raw):
-        if _hides(string):
-            raise HiddenCharacters
-        if find_card_number(string) is not None:
-            raise CardNumberInText
+    strings = list(_strings(raw))
+    if any(_hides(string) for string in strings):
+        raise HiddenCharacters
+    # Apart, and with its parts spread over several arguments; a blank line keeps whole numbers from running together.
+    if any(find_card_number(string) is not None for string in (*strings, BETWEEN.join(strings))):
+        raise CardNumberInText
     try:
         return msgspec.convert(raw, kind, strict=True)
     except msgspec.ValidationError as error:

@@ -7,7 +7,7 @@ from infra.chassis import grants, logs
 from infra.chassis.clock import Clock
 from infra.chassis.engine import directory_transaction, tenant_transaction
 from infra.chassis.problems import CardNumberRefused
-from infra.chassis.screen import find_card_number
+from infra.chassis.screen.turns import TurnScreen
 from memory import store
 from memory.classify import tier_of
 from memory.contract import RememberOrder, RememberView, Tier
@@ -22,15 +22,17 @@ class Remembering:
         self._engine = engine
         self._keys = keys
         self._clock = clock
+        self._turns = TurnScreen(clock)
 
     async def keep(self, order: RememberOrder, grant: grants.Grant) -> RememberView:
         """Store the memory once.
 
         Raises CardNumberRefused, MemoryRefused, MemoryIdReused, SubjectFull, OvertakenByForgetting.
 
-        The grant is used up first: whatever fails afterwards needs a new one.
+        The grant is used up first: whatever fails afterwards needs a new one. A card number is also refused when its
+        parts come as several memories of one subject, from whatever conversations: only the last part is, though.
         """
-        if find_card_number(order.text) is not None:
+        if not self._turns.read(f"{order.tenant_id}/{order.subject_id}", order.text).clear:
             raise CardNumberRefused
         tier = max(tier_of(order.text), order.tier_min)
         if tier is Tier.FORBIDDEN:

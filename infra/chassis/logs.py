@@ -12,9 +12,11 @@ from typing import Any
 import structlog
 
 from infra.chassis import trace
-from infra.chassis.screen import find_card_number
+from infra.chassis.screen import MASK, find_card_number, mask
 
 VALUE_LENGTH_MAX = 300
+CUT_LENGTH_MAX = 300
+"""Characters read beyond, so that a card number which the cut goes through is still seen whole."""
 
 
 def configure(service: str, level: str = "INFO") -> None:
@@ -87,12 +89,11 @@ def _safe(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return value if find_card_number(str(value)) is None else "[card number removed]"
+        return value if find_card_number(str(value)) is None else MASK
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, str):
-        text = value[:VALUE_LENGTH_MAX]
-        return text if find_card_number(text) is None else "[card number removed]"
+        return mask(value[: VALUE_LENGTH_MAX + CUT_LENGTH_MAX])[:VALUE_LENGTH_MAX]
     if isinstance(value, list | tuple | set | frozenset):
         return [_safe(item) for item in list(value)[:50]]
     return f"[{type(value).__name__}]"

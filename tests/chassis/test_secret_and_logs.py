@@ -41,3 +41,16 @@ def test_logs_keep_no_card_number_no_secret_and_no_exception_text(capsys: pytest
     written = json.loads(line)
     assert written["event"] == "tried"
     assert not any(leak in line for leak in ("4242", "5555", "3782", "hunter2"))
+
+
+@pytest.mark.control("UC-L.1")
+def test_a_card_number_leaves_the_rest_of_a_log_line_and_is_not_cut_in_half(capsys: pytest.CaptureFixture[str]):
+    logs.configure("test")
+    half_inside = "x" * (logs.VALUE_LENGTH_MAX - 13) + " 4242 4242 4242 4242"
+
+    logs.get_logger().error("tried", text="paid with 4242 4242 4242 4242 twice", long=half_inside)
+
+    written = json.loads(capsys.readouterr().out)
+    assert written["text"] == "paid with [card number removed] twice"
+    assert len(written["long"]) <= logs.VALUE_LENGTH_MAX
+    assert "4" not in written["long"]

@@ -1,5 +1,6 @@
 """What is told about a person depends on how sure we are, and on nothing that a model wrote."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,33 @@ async def test_a_card_number_in_a_chat_field_is_refused_and_kept_nowhere(
     assert written not in answer.text
     assert await shop.rows("SELECT count(*) AS n FROM record_entries") == entries
     assert texts(await recalled(talk)) == []
+
+
+@pytest.mark.control("UC-3.3")
+async def test_a_card_number_said_over_several_turns_is_refused_with_its_last_part(shop: Shop):
+    talk, other = await shop.verified_chat(), await shop.verified_chat()
+    said = [("/v1/recalls", "query", "my number starts 4012"), ("/v1/memories", "text", "eighty-eight eighty-eight")]
+    said += [("/v1/recalls", "query", "then 8888"), ("/v1/memories", "text", "dieciocho ochenta y uno")]
+
+    answers = [await talk.post(path, **{field: text}) for path, field, text in said]
+    elsewhere = await other.post("/v1/memories", text=said[-1][2])
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 422]
+    assert answers[-1].json()["code"] == "card_number_refused"
+    assert elsewhere.status_code == 200
+
+
+@pytest.mark.control("UC-3.3")
+async def test_a_number_split_over_two_workers_is_caught_where_it_would_be_kept(shop: Shop):
+    """Another gateway process has seen no earlier turn; the memory has."""
+    talk = await shop.verified_chat()
+    for part in ("4012", "8888", "8888"):
+        await remembered(talk, part)
+
+    async with open_shop(shop.ground) as second:
+        answer = await replace(talk, shop=second).post("/v1/memories", text="1881")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "card_number_refused")
 
 
 async def test_a_password_is_refused_by_the_memory_and_the_gateway_says_so(shop: Shop):

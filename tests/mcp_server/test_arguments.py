@@ -69,6 +69,17 @@ def test_a_card_number_in_any_text_is_refused(text: str):
         assert "4242" not in refused.value.sentence
 
 
+@pytest.mark.parametrize("parts", [["4242", "4242", "4242", "4242"], ["room 4242", "floor 4242 4242", "4242"]])
+@pytest.mark.control("UC-3.3")
+def test_a_card_number_spread_over_arguments_is_refused(parts: list[str]):
+    with pytest.raises(CardNumberInText):
+        take(SearchCatalog, {"query": "lamp", "tags": parts})
+
+
+def test_numbers_of_several_kinds_side_by_side_are_no_card_number():
+    take(SearchCatalog, {"query": "42", "tags": ["94107", "415 555 0132", "4242", "2 of 4"]})
+
+
 @pytest.mark.parametrize(
     "character", ["\u200b", "\u202e", "\u2066", "\x00", "\x1b", "\ufeff", "\u00ad", "\U000e0041", "\u200d"]
 )

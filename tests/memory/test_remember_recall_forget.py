@@ -54,6 +54,20 @@ async def test_a_card_number_is_refused_and_not_stored(bench: Bench, ada: Subjec
     assert await bench.texts(ada) == []
 
 
+@pytest.mark.control("UC-3.3")
+async def test_a_card_number_spread_over_memories_of_one_subject_is_not_kept_whole(bench: Bench, ada: Subject):
+    stranger = Subject(ada.tenant_id, new_id("sub"))
+    parts = ["It starts 4012", "eighty-eight eighty-eight", "8888"]
+    kept = [await bench.remember(ada.memory(part)) for part in parts]
+
+    answers = [await bench.remember(subject.memory("and 1881")) for subject in (ada, stranger)]
+
+    assert [answer.status_code for answer in kept] == [201, 201, 201]
+    assert (answers[0].status_code, answers[0].json()["code"]) == (422, "card_number_refused")
+    assert answers[1].status_code == 201
+    assert sorted(await bench.texts(ada)) == sorted(parts)
+
+
 @pytest.mark.parametrize("said", ["My PIN is 4912", "password: hunter2", "The one-time code was 123456"])
 async def test_codes_and_passwords_are_refused_and_not_stored(bench: Bench, ada: Subject, said: str):
     answer = await bench.remember(ada.memory(said))
