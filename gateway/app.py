@@ -24,7 +24,7 @@ from gateway.couriers import Courier, Texts
 from gateway.deciding import Deciding
 from gateway.disclosures import Disclosures
 from gateway.enquiries import Enquiries
-from gateway.factors import keeping_routes
+from gateway.factors import keeping_routes, stepping_routes
 from gateway.factors import routes as factor_routes
 from gateway.factors.building import Factors, build_factors
 from gateway.factors.ceremonies import Host
@@ -242,6 +242,7 @@ def _api(
             factor_routes.browser_router(),
             caller_id_routes.router(identity.dependencies["callers"]),
             keeping_routes.router(),
+            stepping_routes.router(),
             *record_routes.ROUTES,
             *proof_routes.ROUTES,
             *policy_routes.ROUTES,

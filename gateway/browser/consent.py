@@ -11,13 +11,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway import mandates
-from gateway.assurance import EvidenceKind
-from gateway.browser import visits
+from gateway.browser import reaching, visits
 from gateway.browser.login import VisitOver
 from gateway.browser.spending_limits import Limits, Typed, limits_of, suggested
 from gateway.browser.visits import Visit
 from gateway.conversations import Conversations
-from gateway.oauth.authorize import Asked, answered, checked
+from gateway.oauth.authorize import Asked, answered, checked, unmet
 from gateway.oauth.consents import CONSENT_TTL, Consent
 from gateway.oauth.server import Answer, Parts
 from gateway.record.entries import Record
@@ -46,11 +45,15 @@ class Consenting:
     async def view(
         self, visit: Visit, typed: Typed | None = None, flaws: Mapping[str, str] | None = None
     ) -> ConsentView:
-        """Raises VisitOver when the request is no longer sound (its client was forgotten, its brand is gone)."""
+        """Raises VisitOver when the request is no longer sound (its client was forgotten, its brand is gone).
+
+        And StepUpNeeded while the person has proven less than it asks for.
+        """
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
             asked = await tx.run_sync(checked, self._parts, visit.request or {})
             if isinstance(asked, Answer):
                 raise VisitOver
+            await reaching.require_level(tx, visit, asked.level, self._parts.clock.now())
             currency = await _currency(tx, asked)
         return ConsentView(
             asked=asked,
@@ -64,19 +67,27 @@ class Consenting:
     async def refuse(self, visit: Visit) -> Answer:
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
             answer = await tx.run_sync(answered, self._parts, visit.request or {}, None)
-            await visits.end(tx, visit)
+            await reaching.end(tx, visit, self._parts.clock.now())
+        return answer
+
+    async def give_up(self, visit: Visit) -> Answer:
+        """The person cannot prove, or does not want to prove, as much as was asked for."""
+        async with tenant_transaction(self._engine, visit.tenant_id) as tx:
+            answer = await tx.run_sync(unmet, self._parts, visit.request or {})
+            await reaching.end(tx, visit, self._parts.clock.now())
         return answer
 
     async def agree(self, visit: Visit, browser: str, typed: Typed) -> Answer:
-        """Raises LimitsRefused (nothing happened), VisitOver (also for the second of two clicks)."""
+        """Raises LimitsRefused and StepUpNeeded (nothing happened), VisitOver (also for the second of two clicks)."""
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
             now = self._parts.clock.now()
-            held = await visits.find(tx, visit.tenant_id, visit.visit_id, browser=browser, now=now)
+            held = await reaching.held(tx, visit, browser, now)
             asked = await tx.run_sync(checked, self._parts, visit.request or {})
-            if held is None or held.subject_id is None or held.proven_at is None or isinstance(asked, Answer):
+            if isinstance(asked, Answer):
                 raise VisitOver
+            await reaching.require_level(tx, held, asked.level, now)
             limits = limits_of(typed, await _currency(tx, asked)) if "purchase" in asked.scopes else None
-            consent = await self._consented(tx, asked, held.subject_id, held.proven_at)
+            consent = await self._consented(tx, asked, held)
             mandate_id = await self._mandate(tx, consent, limits)
             await _save(tx, consent, mandate_id, now)
             await self._keep_on_record(tx, consent, mandate_id, limits)
@@ -84,28 +95,14 @@ class Consenting:
             await visits.end(tx, held)
         return answer
 
-    async def _consented(self, tx: AsyncConnection, asked: Asked, subject_id: str, proven_at: datetime) -> Consent:
+    async def _consented(self, tx: AsyncConnection, asked: Asked, visit: Visit) -> Consent:
         """The consent, with the conversation that carries it; the evidence is as old as the login."""
-        conversation_id = await self._conversations.open_for_login(
-            tx,
-            tenant_id=asked.tenant_id,
-            brand_id=asked.brand_id,
-            client_id=asked.client_id,
-            subject_id=subject_id,
-        )
-        await self._conversations.add_evidence(
-            tx,
-            tenant_id=asked.tenant_id,
-            conversation_id=conversation_id,
-            subject_id=subject_id,
-            kind=EvidenceKind.LOGIN_CODE,
-            now=proven_at,
-        )
+        conversation_id = await reaching.conversation_of(tx, self._conversations, visit)
         return Consent(
             tenant_id=asked.tenant_id,
             consent_id=new_id("con"),
             client_id=asked.client_id,
-            subject_id=subject_id,
+            subject_id=visit.subject_id or "",
             brand_id=asked.brand_id,
             conversation_id=conversation_id,
             resource_url=asked.resource_url,

@@ -15,6 +15,7 @@ from gateway.browser.consent import Consenting
 from gateway.browser.cookies import Jar, form_secret, new_value
 from gateway.browser.door import Doors, LoginNeeded, NoSuchDoor
 from gateway.browser.login import Logins, NotThisPerson, Step, VisitOver, step_of
+from gateway.browser.reaching import StepUpNeeded
 from gateway.browser.spending_limits import FIELDS, LimitsRefused, typed_in
 from gateway.browser.visits import Purpose, TooManyVisits, Visit
 from gateway.errors import CodeRefused, TooManyCodes
@@ -153,7 +154,7 @@ async def consent_page(
     consenting: NamedDependency[Consenting],
     jar: NamedDependency[Jar],
 ) -> Response[Any]:
-    visit = await _proven_visit(request, visit_id, logins, jar)
+    visit = await proven_visit(request, visit_id, logins, jar)
     view = await consenting.view(visit)
     return render.consent_page(visit, view, form_secret(jar.browser_of(request) or "", visit_id))
 
@@ -168,12 +169,12 @@ async def answer_consent(
 ) -> Response[Any]:
     """Only `answer=agree` agrees; the browser goes back to the assistant either way."""
     form = await read_form(request, jar, visit_id, FIELDS | {"answer"})
-    visit = await _proven_visit(request, visit_id, logins, jar)
+    visit = await proven_visit(request, visit_id, logins, jar)
     if form.get("answer") != "agree":
-        return _back(await consenting.refuse(visit))
+        return back(await consenting.refuse(visit))
     typed = typed_in(form)
     try:
-        return _back(await consenting.agree(visit, jar.browser_of(request) or "", typed))
+        return back(await consenting.agree(visit, jar.browser_of(request) or "", typed))
     except LimitsRefused as refused:
         view = await consenting.view(visit, typed, refused.flaws)
         return render.consent_page(visit, view, form["csrf"], status=422)
@@ -247,14 +248,14 @@ async def _begin(
     asked = await authorize.check(server.engine, server.parts, pairs)
     if isinstance(asked, Answer):
         if asked.location is not None:
-            return _back(asked)
+            return back(asked)
         return render.request_refused_page(asked.body["error"] if isinstance(asked.body, dict) else "invalid_request")
     browser = jar.browser_of(request) or new_value()
     visit = await logins.begin_consent(asked, browser)
     return with_browser(redirect(f"/login/{visit.visit_id}"), jar, browser)
 
 
-async def _proven_visit(request: Request[Any, Any, Any], visit_id: str, logins: Logins, jar: Jar) -> Visit:
+async def proven_visit(request: Request[Any, Any, Any], visit_id: str, logins: Logins, jar: Jar) -> Visit:
     """Raises VisitOver, also for who has not logged in or has come by a door."""
     visit = await logins.find(visit_id, jar.browser_of(request))
     if step_of(visit) is not Step.DONE or visit.purpose is not Purpose.CONSENT:
@@ -275,7 +276,7 @@ def with_browser(response: Response[Any], jar: Jar, browser: str) -> Response[An
     return response
 
 
-def _back(answer: Answer) -> Response[Any]:
+def back(answer: Answer) -> Response[Any]:
     """To the assistant, or, when its request is no longer sound, nowhere."""
     return redirect(answer.location) if answer.location is not None else render.visit_over_page()
 
@@ -288,6 +289,7 @@ def redirect(location: str) -> Response[Any]:
 
 REFUSALS: ExceptionHandlersMap = {
     VisitOver: lambda _request, _error: render.visit_over_page(),
+    StepUpNeeded: lambda _request, error: redirect(f"/step-up/{error.visit.visit_id}"),
     FormRefused: lambda _request, _error: render.form_refused_page(),
     NoSuchDoor: lambda _request, _error: render.not_found_page(),
     NotThisPerson: lambda _request, _error: render.not_found_page(),

@@ -44,6 +44,8 @@ class Visit:
     sent_to: str | None = None
     subject_id: str | None = None
     proven_at: datetime | None = None
+    conversation_id: str | None = None
+    """On the way to a consent that asks for more than a login: what the further proof is evidence of."""
 
 
 async def begin(tx: AsyncConnection, visit: Visit, *, browser: str, now: datetime) -> None:
@@ -95,6 +97,11 @@ async def proven(tx: AsyncConnection, visit: Visit, *, subject_id: str, browser:
     await tx.execute(_PROVEN, row)
 
 
+async def opened(tx: AsyncConnection, visit: Visit, conversation_id: str) -> None:
+    row = {"tenant_id": visit.tenant_id, "visit_id": visit.visit_id, "conversation_id": conversation_id}
+    await tx.execute(_OPENED, row)
+
+
 async def subject_expected(tx: AsyncConnection, visit: Visit) -> str | None:
     """Whose card the door of this visit waits for, or whose answer."""
     row = {"tenant_id": visit.tenant_id, "capture_id": visit.capture_id, "approval_id": visit.approval_id}
@@ -132,7 +139,7 @@ async def log_out(tx: AsyncConnection, tenant_id: str, login: str) -> None:
 def _visit_of(row: Mapping[str, Any]) -> Visit:
     names = (
         "tenant_id", "visit_id", "brand_name", "brand_id", "capture_id", "approval_id", "client_id", "request",
-        "challenge_id", "sent_to", "subject_id", "proven_at",
+        "challenge_id", "sent_to", "subject_id", "proven_at", "conversation_id",
     )  # fmt: skip
     return Visit(purpose=Purpose(row["purpose"]), **{name: row[name] for name in names})
 
@@ -155,6 +162,9 @@ _CODE_SENT = text(
 _PROVEN = text(
     "UPDATE visits SET subject_id = :subject_id, proven_at = :now, browser_sha256 = :browser, challenge_id = NULL"
     " WHERE tenant_id = :tenant_id AND visit_id = :visit_id"
+)
+_OPENED = text(
+    "UPDATE visits SET conversation_id = :conversation_id WHERE tenant_id = :tenant_id AND visit_id = :visit_id"
 )
 _SUBJECT_EXPECTED = text(
     "SELECT subject_id FROM captures WHERE tenant_id = :tenant_id AND capture_id = :capture_id UNION ALL"

@@ -61,11 +61,11 @@ class Asking:
             facts = await own_conversation(tx, caller, conversation_id)
             provider = await provider_of(tx, caller.tenant_id, facts.brand_id)
             self._require_possible(request.method, provider)
-            challenge = _new(facts, caller, request.method, now)
+            challenge = new_challenge(facts, caller.client_id, request.method, now)
             if request.confirm is not None:
                 challenge = await _confirming(tx, challenge, request.confirm, facts)
             if by_phone and provider is not None:
-                challenge = await _for_phone(tx, challenge, provider, facts.person(now))
+                challenge = await for_phone(tx, challenge, provider, facts.person(now))
             await store.add(tx, challenge, None if by_phone else digest(link))
         if by_phone and provider is not None:
             return self._view(await self._phones.ask(challenge, provider), now)
@@ -105,13 +105,13 @@ class Asking:
         )
 
 
-def _new(facts: ConversationFacts, caller: Caller, method: ChallengeMethod, now: datetime) -> Challenge:
+def new_challenge(facts: ConversationFacts, client_id: str, method: ChallengeMethod, now: datetime) -> Challenge:
     return Challenge(
-        tenant_id=caller.tenant_id,
+        tenant_id=facts.tenant_id,
         challenge_id=new_id("chl"),
         method=method,
         conversation_id=facts.conversation_id,
-        client_id=caller.client_id,
+        client_id=client_id,
         brand_id=facts.brand_id,
         brand_name=facts.brand_name,
         subject_id=facts.subject_id,
@@ -147,9 +147,7 @@ async def _confirming(
     return replace(challenge, confirms=shown, request_sha256=request)
 
 
-async def _for_phone(
-    tx: AsyncConnection, challenge: Challenge, provider: Provider, subject_id: str | None
-) -> Challenge:
+async def for_phone(tx: AsyncConnection, challenge: Challenge, provider: Provider, subject_id: str | None) -> Challenge:
     """To the phone of the conversation's subject or, while no factor has named one, of whom caller id shows.
 
     Raises MethodUnavailable.

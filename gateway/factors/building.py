@@ -17,6 +17,7 @@ from gateway.factors.metadata import PROVIDER, Published
 from gateway.factors.passkeys import Passkeys
 from gateway.factors.phone import Phones
 from gateway.factors.relying import RelyingParty
+from gateway.factors.stepping import Stepping
 from gateway.peers import Inbox
 from gateway.record.entries import Record
 from gateway.settings import Settings
@@ -58,6 +59,9 @@ def build_factors(
             engine, passkeys=passkeys, contacts=contacts, inbox=inbox, record=record, host=host, clock=clock
         ),
         "links": Links(engine, clock),
+        "stepping": Stepping(
+            engine, conversations=conversations, passkeys=passkeys, phones=phones, host=host, clock=clock
+        ),
         "openid_logins": OpenIdLogins(engine, party, conversations, contacts, clock, public_url=public_url),
     }
     return Factors(dependencies, published, client)

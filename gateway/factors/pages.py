@@ -15,7 +15,9 @@ from gateway.browser.amounts import show_amount
 from gateway.factors.keeping import Kept
 from gateway.factors.passkeys import Offer
 from gateway.factors.providers import Provider
+from gateway.factors.stepping import Ways
 from gateway.factors.store import Challenge
+from gateway.oauth import redirects
 from infra.chassis import pages
 
 _TEMPLATES: Final = pages.environment(Path(gateway.browser.__file__).parent / "templates")
@@ -86,6 +88,14 @@ def passkey_page(challenge: Challenge, offer: Offer, link: str, csrf: str) -> Re
         link=link,
         csrf=csrf,
     )
+
+
+def step_up_page(ways: Ways, csrf: str) -> Response[str]:
+    """Its last form is answered with a redirect to the assistant."""
+    target = redirects.form_target((ways.visit.request or {}).get("redirect_uri", ""))
+    html = _TEMPLATES.get_template("step_up.html").render(ways=ways, visit=ways.visit, csrf=csrf, script=SCRIPT)
+    csp = pages.policy(script=_SCRIPT_SOURCE, form_action=f"'self' {target}")
+    return pages.page(html, csp=csp, headers=render.SAME_ORIGIN)
 
 
 def passkeys_page(kept: Kept, csrf: str) -> Response[str]:

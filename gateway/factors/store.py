@@ -110,6 +110,14 @@ async def by_id(tx: AsyncConnection, tenant_id: str, challenge_id: str) -> Chall
     return _one((await tx.execute(_BY_ID, {"tenant_id": tenant_id, "challenge_id": challenge_id})).mappings().first())
 
 
+async def newest(
+    tx: AsyncConnection, tenant_id: str, conversation_id: str, method: ChallengeMethod
+) -> Challenge | None:
+    """Of a conversation's challenges by this method, however it stands."""
+    row = {"tenant_id": tenant_id, "conversation_id": conversation_id, "method": method.value}
+    return _one((await tx.execute(_NEWEST, row)).mappings().first())
+
+
 async def for_update(tx: AsyncConnection, tenant_id: str, challenge_id: str) -> Challenge | None:
     """Locked until the transaction ends: two answers at once are one after the other."""
     row = {"tenant_id": tenant_id, "challenge_id": challenge_id}
@@ -263,6 +271,10 @@ _ADD = text(
     " :confirms, :request_sha256, :issuer, :sub, :asked_at, :expires_at)"
 ).bindparams(bindparam("confirms", type_=JSONB(none_as_null=True)))
 _BY_ID = text(f"SELECT {_COLUMNS} WHERE c.tenant_id = :tenant_id AND c.challenge_id = :challenge_id")
+_NEWEST = text(
+    f"SELECT {_COLUMNS} WHERE c.tenant_id = :tenant_id AND c.conversation_id = :conversation_id"
+    " AND c.method = :method ORDER BY c.asked_at DESC, c.challenge_id DESC LIMIT 1"
+)
 _FOR_UPDATE = text(f"{_BY_ID.text} FOR UPDATE OF c")
 _BY_LINK = text(f"SELECT {_COLUMNS} WHERE c.tenant_id = :tenant_id AND c.link_sha256 = :link")
 _FINISH = text(

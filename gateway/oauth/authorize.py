@@ -11,9 +11,11 @@ from authlib.oauth2.rfc6749 import OAuth2Error
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.contract import AssuranceLevel
 from gateway.oauth.consents import Consent
 from gateway.oauth.grants import server_for
 from gateway.oauth.server import Answer, Parts, Request, read_parameters
+from gateway.oauth.step_up import AuthenticationUnmet
 from infra.chassis.engine import directory_transaction
 
 
@@ -29,6 +31,8 @@ class Asked:
     brand_id: str
     brand_name: str
     resource_url: str
+    level: AssuranceLevel
+    """What the person must have proven themselves to before there is an answer."""
     parameters: Mapping[str, str]
 
 
@@ -58,6 +62,7 @@ def checked(connection: Connection, parts: Parts, parameters: Mapping[str, str])
         brand_id=request.brand["brand_id"],
         brand_name=request.brand["name"],
         resource_url=request.brand["resource_url"],
+        level=request.level,
         parameters=dict(parameters),
     )
 
@@ -72,3 +77,15 @@ def answered(connection: Connection, parts: Parts, parameters: Mapping[str, str]
         return server.error_answer(request, error)
     answer: Answer = server.create_authorization_response(request, grant_user=consent, grant=grant)
     return answer
+
+
+def unmet(connection: Connection, parts: Parts, parameters: Mapping[str, str]) -> Answer:
+    """A redirect with `unmet_authentication_requirements`: nobody proved as much as was asked for."""
+    server = server_for(connection, parts)
+    request = Request("GET", parameters)
+    try:
+        server.get_consent_grant(request)
+    except OAuth2Error as error:
+        return server.error_answer(request, error)
+    redirect_uri = parameters["redirect_uri"]
+    return server.error_answer(request, AuthenticationUnmet(redirect_uri=redirect_uri, state=request.payload.state))

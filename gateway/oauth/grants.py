@@ -14,7 +14,7 @@ from gateway.bearers import EXCHANGED_TTL_SECONDS, LENGTH_MAX, Bearer, BearerRef
 from gateway.oauth import consents, handles
 from gateway.oauth.clients import TOKEN_EXCHANGE
 from gateway.oauth.server import Parts, Request, Server
-from gateway.oauth.step_up import StepUp
+from gateway.oauth.step_up import wanted_level
 from infra.chassis.compact import NotCompact, read_compact
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - the name of a type (RFC 8693 section 3)
@@ -45,7 +45,10 @@ class _S256(CodeChallenge):  # type: ignore[misc]  # authlib has no types
 
 
 class _KnownResource:
-    """RFC 8707: the resource is required and is a brand's endpoint; the same one again at the token endpoint."""
+    """RFC 8707: the resource is required and is a brand's endpoint; the same one again at the token endpoint.
+
+    And what nobody could reach at that brand is refused before a person is bothered with it.
+    """
 
     def __call__(self, grant: Any) -> None:
         grant.register_hook("after_validate_authorization_request_payload", self.find_brand)
@@ -57,6 +60,7 @@ class _KnownResource:
         if brand is None:
             raise TargetRefused
         grant.request.brand = brand
+        grant.request.level = wanted_level(grant.request.payload.data, lambda: _can_be_strong(grant.server, brand))
 
     def check_same(self, grant: Any, _result: Any) -> None:
         _check_same_resource(grant.request, grant.request.authorization_code.consent)
@@ -208,7 +212,7 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc]  # authlib has no ty
 def server_for(connection: Connection, parts: Parts) -> Server:
     """Bound to this transaction, with everything this authorization server can do."""
     server = Server(connection, parts)
-    server.register_grant(CodeGrant, [_S256(required=True), _KnownResource(), StepUp()])
+    server.register_grant(CodeGrant, [_S256(required=True), _KnownResource()])
     server.register_grant(RefreshGrant)
     server.register_grant(MachineGrant)
     server.register_grant(ExchangeGrant)
@@ -219,6 +223,15 @@ def server_for(connection: Connection, parts: Parts) -> Server:
 def find_brand(connection: Connection, resource_url: str) -> RowMapping | None:
     """From the directory, which has no wall: the tenant is not known yet. Exact comparison."""
     return connection.execute(_BRAND_BY_RESOURCE, {"resource_url": resource_url}).mappings().one_or_none()
+
+
+def _can_be_strong(server: Server, brand: RowMapping) -> bool:
+    """Whether anybody could: by a passkey, for which this house needs a host name, or on the phone."""
+    if server.parts.passkeys_possible:
+        return True
+    consents.enter(server.connection, brand["tenant_id"])
+    row = {"tenant_id": brand["tenant_id"], "brand_id": brand["brand_id"]}
+    return bool(server.connection.execute(_ASKS_PHONES, row).scalar_one())
 
 
 def _claimed_audience(compact: str) -> str:
@@ -241,6 +254,10 @@ def _end_of(bearer: Bearer) -> Any:
     return bearer.expires_at
 
 
+_ASKS_PHONES = text(
+    "SELECT EXISTS (SELECT FROM openid_providers WHERE tenant_id = :tenant_id AND brand_id = :brand_id"
+    " AND withdrawn_at IS NULL AND phone_approval)"
+)
 _BRAND_BY_RESOURCE = text(
     "SELECT brand_id, tenant_id, name, resource_url FROM brand_directory WHERE resource_url = :resource_url"
 )

@@ -23,6 +23,7 @@ from authlib.oauth2.rfc9207 import IssuerParameter
 from sqlalchemy import Connection
 
 from gateway.bearers import TTL_SECONDS, Bearer, Bearers, CallerKind
+from gateway.factors.ceremonies import Host
 from gateway.oauth import consents, handles
 from gateway.oauth.assertions import ASSERTION_TYPE, AssertionRefused, AssertionRules, check_assertion
 from gateway.oauth.clients import AssistantClient, MachineAsClient, find_client
@@ -70,6 +71,10 @@ class Parts:
 
     bearers: Bearers
     clock: Clock
+
+    @property
+    def passkeys_possible(self) -> bool:
+        return Host(self.bearers.issuer).has_name
 
     @property
     def token_url(self) -> str:

@@ -26,6 +26,7 @@ async def asked(house: IdentityHouse, **changes: str | None):
         {"acr_values": f"{ACR}verified"},
         {"acr_values": f"{ACR}recognised"},
         {"acr_values": f"{ACR}confirmed {ACR}verified"},
+        {"acr_values": f"{ACR}strong"},
         {"max_age": "0"},
         {"max_age": "43200", "acr_values": f"{ACR}verified"},
     ],
@@ -39,7 +40,7 @@ async def test_what_a_login_can_give_leads_to_the_login(house: IdentityHouse, ch
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"acr_values": f"{ACR}strong"}, "unmet_authentication_requirements"),
+        ({"acr_values": f"{ACR}confirmed"}, "unmet_authentication_requirements"),
         ({"acr_values": "urn:elsewhere:gold"}, "unmet_authentication_requirements"),
         ({"max_age": "-1"}, "invalid_request"),
         ({"max_age": "1e3"}, "invalid_request"),
@@ -59,7 +60,7 @@ async def test_what_no_login_can_give_is_refused_before_the_person_is_asked(
 async def test_the_metadata_names_what_can_be_asked_for(house: IdentityHouse):
     document = (await house.client.get("/.well-known/oauth-authorization-server")).json()
 
-    assert document["acr_values_supported"] == [f"{ACR}verified", f"{ACR}recognised"]
+    assert document["acr_values_supported"] == [f"{ACR}recognised", f"{ACR}verified", f"{ACR}strong"]
 
 
 async def test_a_login_is_new_for_every_request_even_in_the_same_browser(house: IdentityHouse):
