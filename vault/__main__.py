@@ -1,5 +1,6 @@
 """`python -m vault` serves; `python -m vault migrate` brings the database to the newest version, as its owner.
 
+`python -m vault page` checks the card page against its inventory, from anywhere.
 `python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
 """
 
@@ -15,6 +16,7 @@ from infra.chassis.http import Listener, serve
 from infra.chassis.keys import starting
 from infra.chassis.migrate import upgrade
 from infra.chassis.settings import SettingsIncomplete, load
+from vault import page_command
 from vault.app import build_vault
 from vault.settings import PREFIX, OwnerSettings, Settings
 
@@ -38,6 +40,11 @@ async def _serve(settings: Settings) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """What begins with `page` needs no settings of a vault."""
+    return page_command.main(arguments[1:]) if list(arguments[:1]) == ["page"] else _operate(arguments)
+
+
+def _operate(arguments: Sequence[str]) -> int:
     try:
         if list(arguments) == ["migrate"]:
             asyncio.run(upgrade(MIGRATIONS, load(OwnerSettings, PREFIX, os.environ).owner_database_url))

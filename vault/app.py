@@ -17,7 +17,7 @@ from infra.chassis.http import Metrics, build_app
 from infra.chassis.jwk import JwksFile
 from infra.chassis.keys import KeyService
 from infra.chassis.keys.settings import open_key_service
-from vault import pages, routes, webhooks
+from vault import pages, reports, routes, webhooks
 from vault.admission import Admission
 from vault.captures import Captures
 from vault.cleartext.hpke import PageKeys
@@ -148,8 +148,12 @@ def _page(
         page_origin=settings.page_origin,
         door_origin=settings.door_origin,
     )
+    policy_reports = reports.PolicyReports(clock=clock, counters=counters, page_origin=settings.page_origin)
     return build_app(
-        service="vault page", routes=pages.ROUTES, dependencies={"card_pages": card_pages}, operations=False
+        service="vault page",
+        routes=(*pages.ROUTES, *reports.ROUTES),
+        dependencies={"card_pages": card_pages, "policy_reports": policy_reports},
+        operations=False,
     )
 
 

@@ -8,6 +8,12 @@ class Counters:
         self.tokenised = Counter("vault_cards_tokenised_total", "Cards taken in.", registry=registry)
         self.revealed = Counter("vault_cards_revealed_total", "Cards revealed to the processor.", registry=registry)
         self.forms_refused = Counter("vault_card_forms_refused_total", "Card forms with a flaw.", registry=registry)
+        self.policy_reports = Counter(
+            "vault_card_page_policy_reports_total",
+            "What browsers said the page's policy stopped.",
+            ["directive"],
+            registry=registry,
+        )
         self.charges = Counter("vault_charges_total", "Outcomes written.", ["state"], registry=registry)
         self.refunds = Counter("vault_refunds_total", "Refund outcomes written.", ["state"], registry=registry)
         self.webhooks = Counter("vault_webhooks_total", "Events of the processor.", ["answer"], registry=registry)

@@ -40,6 +40,7 @@ from vault.cleartext.page.render import (
 from vault.cleartext.tokenise import Cards
 from vault.contract import Action, CaptureState
 from vault.counters import Counters
+from vault.page_check import INSPECTION, render_inspected_page
 from vault.tables import CaptureRow
 
 Page = Response[str]
@@ -94,6 +95,8 @@ class CardPages:
         return _see(capture_id, reader, f"{self._cookie}={cookie}; {attributes}" + ("; Secure" if self._secure else ""))
 
     async def show(self, capture_id: str, request: AnyRequest) -> Page:
+        if capture_id == INSPECTION.capture_id:
+            return self._inspected(_reader(request))
         cookie, reader = request.cookies.get(self._cookie, ""), _reader(request)
         if not cookie and request.headers.get("sec-fetch-site") == "cross-site":
             again = {"Refresh": f"0; url=/captures/{capture_id}{reader.query}"}
@@ -142,6 +145,11 @@ class CardPages:
         if not hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode()):
             raise FormMalformed("the form is not this browser's")
         return take_card(fields, place=_place(row), keys=self._keys, now=self._clock.now())
+
+    def _inspected(self, reader: Reader) -> Page:
+        """For `page_check.py`: the form of no capture, which anybody may see and nobody can post."""
+        keys = self._keys.offered(INSPECTION, self._clock.now())
+        return _page(render_inspected_page(keys, reader), HTTPStatus.OK)
 
     def _form(self, row: CaptureRow, cookie: str, reader: Reader, refused: CardFormRefused | None) -> str:
         return render_card_page(

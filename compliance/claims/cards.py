@@ -68,16 +68,29 @@ CARDS = (
         id="UC-4.2",
         title="Sealed in the browser",
         sources=("PCI DSS 4.2.1", "RFC 9180"),
-        claim="Where scripts run, the card leaves the browser only as HPKE ciphertext for one capture and one short- "
-        "lived key; without scripts the same form posts over the connection's own protection.",
-        not_claimed="Protection from who can change the page itself; and the sandbox runs on loopback without TLS.",
+        claim="Where scripts run, the card leaves the browser only as HPKE ciphertext for one tenant, capture, suite "
+        "and short-lived key, with X-Wing (post-quantum) where the browser can and X25519 where it cannot, and opens "
+        "once. Without scripts the same form posts over the connection's own protection.",
+        not_claimed="Protection from who can change the page or its keys on the way; and the sandbox runs on loopback "
+        "without TLS.",
     ),
     Control(
         id="UC-6.4.3",
         title="The card page runs one script, ours",
         sources=("PCI DSS 6.4.3", "ASVS 3.4.3"),
-        claim="The page's only script is built reproducibly from committed source, carries its hash, and the policy "
-        "allows no other, nothing inline and no other origin.",
-        not_claimed="Detection of a page changed on its way to the browser (PCI DSS 11.6.1).",
+        claim="The page's only script is built reproducibly from committed source, which CI does again and compares; "
+        "it stands in an inventory with its reason, its parts and its hash, carries that hash, and the policy allows "
+        "no other, nothing inline and no other origin.",
+        not_claimed="The gateway's page before it: its one line of script is allowed by its hash, in no inventory.",
+    ),
+    Control(
+        id="UC-11.6.1",
+        title="A card page that was changed on its way is noticed",
+        sources=("PCI DSS 11.6.1", "ASVS 3.4.7"),
+        claim="A command compares every byte, header and file of a page as a browser receives it with the committed "
+        "inventory and names each difference; what the policy stops in people's browsers is reported to the vault, "
+        "counted and said in its log, bounded in size and rate and without anything of the card.",
+        not_claimed="That the command is run: a timer elsewhere must. Pages tampered with for chosen people only, and "
+        "public keys swapped by who can rewrite pages, which are new every quarter of an hour.",
     ),
 )

@@ -21,6 +21,7 @@ COMMANDS = {
     "lock": "infra.cli.checking",
     "policy": "infra.cli.delegating",
     "record": "infra.cli.delegating",
+    "page": "infra.cli.delegating",
 }
 INTERRUPTED = 130  # what shells report for Ctrl-C
 

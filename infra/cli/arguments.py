@@ -6,8 +6,8 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
-DELEGATED = ("policy", "record")
-"""Commands of the gateway, which reads what follows itself."""
+DELEGATED = ("policy", "record", "page")
+"""Commands of a service, which reads what follows itself."""
 
 INTRODUCTION = """\
 Undercroft: payments and memory under AI agents. No model guards anything.
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments; what `test`, `policy` and `record` do not know they pass on."""
+    """Read the arguments; what `test`, `policy`, `record` and `page` do not know they pass on."""
     options, rest = parser().parse_known_args(arguments)
     if options.command in DELEGATED:
         options.arguments = rest
@@ -104,6 +104,12 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
     )
     for command in (policy, record):
         _add_folder(command)
+    commands.add_parser(
+        "page",
+        help="compare a card page with its inventory, as a browser receives it: as `python -m vault page`",
+        usage="undercroft page check URL | inventory [--check]",
+        add_help=False,
+    )
 
 
 def _add_folder(command: argparse.ArgumentParser) -> None:

@@ -23,6 +23,12 @@ def record(options: argparse.Namespace) -> int:
     return _gateway("record", options)
 
 
+def page(options: argparse.Namespace) -> int:
+    """The vault's, which needs nothing of the house: it may run on any machine, against any deployment."""
+    program = [sys.executable, "-m", "vault", "page", *options.arguments]
+    return subprocess.run(program, check=False).returncode  # noqa: S603 - our own program, arguments as a list
+
+
 def _gateway(command: str, options: argparse.Namespace) -> int:
     """The gateway's, in a process of its own: the runner imports no service."""
     program = [sys.executable, "-m", "gateway", command, *options.arguments]

@@ -37,6 +37,11 @@ CSRF = "made-up-csrf"
 REFUSED = CardFormRefused(
     (CardFlaw.NUMBER_INVALID, CardFlaw.EXPIRY_INVALID, CardFlaw.CODE_LENGTH, CardFlaw.HOLDER_MISSING), KeptFields()
 )
+SKIMMER = (
+    '<script src="http://127.0.0.1:9/skim.js"></script><script>document.title = "taken"</script>'
+    '<form id="elsewhere" action="http://127.0.0.1:9/take"></form>'
+)
+"""As somebody on the way puts it into a page: a script of theirs, a line of script, a form that leads to them."""
 STATES = ("empty", "refused", "done", "gone", "unavailable", "moment")
 PLACE = SealedFor("tnt_abcdefghjkmnpq", CAPTURE_ID)
 
@@ -49,7 +54,13 @@ class CardSite:
     keys: PageKeys = field(default_factory=PageKeys)
     bodies: list[bytes] = field(default_factory=list)
     taken: list[CardIntake] = field(default_factory=list)
+    reports: list[bytes] = field(default_factory=list)
     url: str = ""
+
+    async def take_report(self, request: web.Request) -> web.Response:
+        assert request.content_type == "application/csp-report"
+        self.reports.append(await request.read())
+        return web.Response(status=204)
 
     def example_url(self, state: str, language: str) -> str:
         return f"{self.url.partition('/captures')[0]}/examples/{state}?language={language}"
@@ -79,6 +90,7 @@ class CardSite:
             "gone": lambda: render_gone_page(reader),
             "unavailable": lambda: render_unavailable_page(reader),
             "moment": lambda: render_moment_page(reader),
+            "tampered": lambda: self.card_page(reader).replace("</body>", f"{SKIMMER}</body>"),
         }
         return _page(states[request.match_info["state"]]())
 
@@ -122,6 +134,7 @@ async def serve_card_site(clock: Clock) -> AsyncIterator[CardSite]:
     app = web.Application()
     app.router.add_get(f"/captures/{CAPTURE_ID}", site.show)
     app.router.add_get("/examples/{state}", site.example)
+    app.router.add_post("/reports", site.take_report)
     app.router.add_post(f"/captures/{CAPTURE_ID}", site.receive)
     for asset in STATIC.values():
         app.router.add_get(asset.path, _file_handler(asset.content, asset.headers))

@@ -130,6 +130,7 @@ def test_the_headers_let_nothing_in():
         "base-uri": "'none'",
         "require-trusted-types-for": "'script'",
         "trusted-types": "'none'",
+        "report-uri": "/reports",
     }
     assert PAGE_HEADERS["Cache-Control"] == "no-store"
     assert PAGE_HEADERS["Referrer-Policy"] == "no-referrer"

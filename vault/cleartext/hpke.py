@@ -160,6 +160,11 @@ def seal_form(plaintext: bytes, key: PagePublicKey) -> SealedForm:
     return SealedForm(key_id=key.key_id, enc=_encode(message[:length]), ct=_encode(message[length:]))
 
 
+def info_of(place: SealedFor, key: PagePublicKey) -> str:
+    """The `info` this key must have on a page for this place."""
+    return _info(place, key.suite, key.key_id)
+
+
 def _make_pair(suite: SealSuite, now: datetime) -> _KeyPair:
     key_id = "pgk_" + "".join(secrets.choice(_KEY_ID_ALPHABET) for _ in range(16))
     x25519 = X25519PrivateKey.generate()
