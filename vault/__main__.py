@@ -2,8 +2,11 @@
 
 `python -m vault page` checks the card page against its inventory, from anywhere.
 `python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
+
+Besides: `ledger` compares and shows the ledger, `inbox` shows the processor's events and has them looked at again.
 """
 
+import argparse
 import asyncio
 import os
 import sys
@@ -18,6 +21,8 @@ from infra.chassis.migrate import upgrade
 from infra.chassis.settings import SettingsIncomplete, load
 from vault import page_command
 from vault.app import build_vault
+from vault.inbox_commands import add_inbox, inbox
+from vault.ledger.commands import add_ledger, ledger
 from vault.settings import PREFIX, OwnerSettings, Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -39,6 +44,23 @@ async def _serve(settings: Settings) -> None:
         await vault.close()
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m vault", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("migrate", help="bring the database to the newest version, as its owner")
+    add_ledger(commands.add_parser("ledger", help="compare the ledger with the money it is about, or show it"))
+    add_inbox(commands.add_parser("inbox", help="show the processor's events, or have them looked at again"))
+    return parser
+
+
+def _command(chosen: argparse.Namespace) -> int:
+    """Raises SettingsIncomplete."""
+    if chosen.command == "migrate":
+        asyncio.run(upgrade(MIGRATIONS, load(OwnerSettings, PREFIX, os.environ).owner_database_url))
+        return 0
+    return {"ledger": ledger, "inbox": inbox}[chosen.command](chosen, os.environ)
+
+
 def main(arguments: Sequence[str]) -> int:
     """What begins with `page` needs no settings of a vault."""
     return page_command.main(arguments[1:]) if list(arguments[:1]) == ["page"] else _operate(arguments)
@@ -46,12 +68,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _operate(arguments: Sequence[str]) -> int:
     try:
-        if list(arguments) == ["migrate"]:
-            asyncio.run(upgrade(MIGRATIONS, load(OwnerSettings, PREFIX, os.environ).owner_database_url))
-            return 0
         if list(arguments) in starting.ROOT_COMMANDS:
             sys.stdout.write(asyncio.run(starting.administer(PREFIX, os.environ, arguments)) + "\n")
             return 0
+        if arguments:
+            return _command(_parser().parse_args(arguments))
         settings = load(Settings, PREFIX, os.environ)
         settings.refuse_plain_http()
         crashpoints.arm(settings.crash_points, sandbox=settings.sandbox)

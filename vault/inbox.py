@@ -129,6 +129,16 @@ async def waiting_events(tx: Tx, limit: int) -> list[EventRow]:
     return [EventRow(**row) for row in (await tx.run(_WAITING, {"limit": limit})).mappings()]
 
 
+async def recent_events(tx: Tx, limit: int) -> list[EventRow]:
+    """Newest first."""
+    return [EventRow(**row) for row in (await tx.run(_RECENT, {"limit": limit})).mappings()]
+
+
+async def replay_event(tx: Tx, event_id: str) -> bool:
+    """Have an event looked at again; whether there is such an event."""
+    return (await tx.run(_REPLAY, {"event_id": event_id})).first() is not None
+
+
 async def charge_of_payment(tx: Tx, payment_ref: str) -> ChargeRow | None:
     row = (await tx.run(_CHARGE, {"ref": payment_ref})).mappings().first()
     return None if row is None else ChargeRow(**row)
@@ -146,5 +156,10 @@ VALUES (:tenant_id, :event_id, :kind, :payment_ref, :now) ON CONFLICT DO NOTHING
 _WAITING: Final = """
 SELECT event_id, kind, payment_ref, received_at, handled_at FROM inbox_events
 WHERE tenant_id = :tenant_id AND handled_at IS NULL ORDER BY received_at LIMIT :limit"""
+_RECENT: Final = """
+SELECT event_id, kind, payment_ref, received_at, handled_at FROM inbox_events
+WHERE tenant_id = :tenant_id ORDER BY received_at DESC, event_id LIMIT :limit"""
+_REPLAY: Final = """
+UPDATE inbox_events SET handled_at = NULL WHERE tenant_id = :tenant_id AND event_id = :event_id RETURNING event_id"""
 _HANDLED: Final = "UPDATE inbox_events SET handled_at = :now WHERE tenant_id = :tenant_id AND event_id = :event_id"
 _CHARGE: Final = "SELECT * FROM charges WHERE tenant_id = :tenant_id AND processor_ref = :ref"

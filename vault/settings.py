@@ -54,6 +54,13 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What commands need that look into the database, or write what the serving process may write too."""
+
+    database_url: Secret[str]
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerSettings:
     """What `python -m vault migrate` needs; the serving process is never given this."""
 

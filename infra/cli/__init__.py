@@ -22,6 +22,8 @@ COMMANDS = {
     "policy": "infra.cli.delegating",
     "record": "infra.cli.delegating",
     "page": "infra.cli.delegating",
+    "ledger": "infra.cli.delegating",
+    "inbox": "infra.cli.delegating",
 }
 INTERRUPTED = 130  # what shells report for Ctrl-C
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
-DELEGATED = ("policy", "record", "page")
+DELEGATED = ("policy", "record", "page", "ledger", "inbox")
 """Commands of a service, which reads what follows itself."""
 
 INTRODUCTION = """\
@@ -102,7 +102,19 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft record verify [EXPORT] … | replay [--tenant TENANT]",
         add_help=False,
     )
-    for command in (policy, record):
+    ledger = commands.add_parser(
+        "ledger",
+        help="compare the vault's ledger with charges, refunds and disputes, or show it: as `python -m vault ledger`",
+        usage="undercroft ledger check [--tenant TENANT] | show [--tenant TENANT [--charge CHARGE]]",
+        add_help=False,
+    )
+    inbox = commands.add_parser(
+        "inbox",
+        help="the processor's events at the vault, and looking again at one: as `python -m vault inbox`",
+        usage="undercroft inbox list --tenant TENANT [--limit N] | replay --tenant TENANT EVENT",
+        add_help=False,
+    )
+    for command in (policy, record, ledger, inbox):
         _add_folder(command)
     commands.add_parser(
         "page",

@@ -11,16 +11,17 @@ from infra.dev.keyring import Keyring
 SETTINGS = {
     "UNDERCROFT_GATEWAY_DATABASE_URL_FILE": "gateway/app.url",
     "UNDERCROFT_GATEWAY_KEYS_FOLDER": "gateway/keys",
+    "UNDERCROFT_VAULT_DATABASE_URL_FILE": "vault/app.url",
 }
-"""Where the house keeps what the gateway's commands need."""
+"""Where the house keeps what the services' commands need."""
 
 
 def policy(options: argparse.Namespace) -> int:
-    return _gateway("policy", options)
+    return _service("gateway", "policy", options)
 
 
 def record(options: argparse.Namespace) -> int:
-    return _gateway("record", options)
+    return _service("gateway", "record", options)
 
 
 def page(options: argparse.Namespace) -> int:
@@ -29,14 +30,23 @@ def page(options: argparse.Namespace) -> int:
     return subprocess.run(program, check=False).returncode  # noqa: S603 - our own program, arguments as a list
 
 
-def _gateway(command: str, options: argparse.Namespace) -> int:
-    """The gateway's, in a process of its own: the runner imports no service."""
-    program = [sys.executable, "-m", "gateway", command, *options.arguments]
-    environment = {**_of_house(options.folder), **os.environ}
+def ledger(options: argparse.Namespace) -> int:
+    return _service("vault", "ledger", options)
+
+
+def inbox(options: argparse.Namespace) -> int:
+    return _service("vault", "inbox", options)
+
+
+def _service(service: str, command: str, options: argparse.Namespace) -> int:
+    """A service's own command, in a process of its own: the runner imports no service."""
+    program = [sys.executable, "-m", service, command, *options.arguments]
+    environment = {**_of_house(options.folder, service), **os.environ}
     return subprocess.run(program, env=environment, check=False).returncode  # noqa: S603 - our own program, arguments as a list
 
 
-def _of_house(folder: Path) -> dict[str, str]:
-    """The house's settings where it has been up; what is set already goes before."""
+def _of_house(folder: Path, service: str) -> dict[str, str]:
+    """The service's settings where the house has been up; what is set already goes before."""
     keyring = Keyring(folder.resolve() / "secrets")
-    return {name: str(keyring.path(file)) for name, file in SETTINGS.items() if keyring.path(file).exists()}
+    own = {name: file for name, file in SETTINGS.items() if file.startswith(f"{service}/")}
+    return {name: str(keyring.path(file)) for name, file in own.items() if keyring.path(file).exists()}

@@ -1,4 +1,4 @@
-"""What banks do, by hand: the answer to a 3-D Secure challenge (a page, or JSON), and the end of a dispute."""
+"""What banks do, by hand: the answer to a 3-D Secure challenge (a page, or JSON), the ends of disputes and of holds."""
 
 from typing import Any, Literal
 
@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from infra.sandbox import charging, disputes
+from infra.sandbox import charging, disputes, payment_intents
 from infra.sandbox.control import json_response, read_json
 from infra.sandbox.desk import Desk
 from infra.sandbox.errors import StripeError, missing
@@ -52,7 +52,11 @@ def bank_routes(desk: Desk) -> list[HTTPRouteHandler]:
         dispute = desk.by_hand(dispute_id, lambda exchange: disputes.end(exchange, ended.status))
         return json_response(desk.documents.show(dispute))
 
-    return [ask, answer, close]
+    @post("/_sandbox/holds/{intent_id:str}/expire", status_code=200)
+    async def expire(intent_id: FromPath[str]) -> Response[bytes]:
+        return json_response(desk.documents.show(desk.by_hand(intent_id, payment_intents.expire)))
+
+    return [ask, answer, close, expire]
 
 
 def _finish(desk: Desk, intent_id: str, outcome: Outcome) -> PaymentIntent:

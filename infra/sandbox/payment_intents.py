@@ -97,11 +97,22 @@ def cancel(exchange: Exchange) -> Document:
     exchange.finish_parameters()
     intent = exchange.get(PaymentIntent, exchange.target, param="intent")
     _require_state(exchange, intent, _BEFORE_THE_CHARGE | {"requires_capture"}, "cancel")
+    return exchange.documents.show(_let_go(exchange, intent, reason, "charge.refunded"))
+
+
+def expire(exchange: Exchange) -> PaymentIntent:
+    """The time of held money ran out: what Stripe does by itself after about a week happens here by hand."""
+    intent = exchange.get(PaymentIntent, exchange.target, param="intent")
+    _require_state(exchange, intent, frozenset({"requires_capture"}), "expire")
+    return _let_go(exchange, intent, "automatic", "charge.expired")
+
+
+def _let_go(exchange: Exchange, intent: PaymentIntent, reason: str | None, said: str) -> PaymentIntent:
     if intent.status == "requires_capture":
         charge = exchange.get(Charge, intent.latest_charge or "", param="charge")
         charge = msgspec.structs.replace(charge, released=True)
         exchange.ledger.save(charge)
-        exchange.announce("charge.refunded", charge)
+        exchange.announce(said, charge)
     intent = msgspec.structs.replace(
         intent,
         status="canceled",
@@ -111,7 +122,7 @@ def cancel(exchange: Exchange) -> Document:
     )
     exchange.ledger.save(intent)
     exchange.announce("payment_intent.canceled", intent)
-    return exchange.documents.show(intent)
+    return intent
 
 
 def retrieve(exchange: Exchange) -> Document:

@@ -24,7 +24,7 @@ from tests.sandbox.running import API_KEY, APPROVES, WEBHOOK_SECRET, Sandbox
 from tests.support.grants import ISSUER, TestMint, body_of
 from tests.support.keys import root_file
 from vault.app import Vault, build_vault
-from vault.contract import CaptureOrder, ChargeOrder, RefundOrder
+from vault.contract import CaptureOrder, ChargeOrder, HoldOrder, RefundOrder
 from vault.settings import Settings
 
 DOOR_ORIGIN = ISSUER
@@ -62,6 +62,10 @@ class Person:
         }
         return ChargeOrder(**self._whose(), **(values | changes))
 
+    def hold(self, token_id: str, **changes: Any) -> HoldOrder:
+        order = self.charge(token_id, **changes)
+        return HoldOrder(**{name: getattr(order, name) for name in order.__struct_fields__})
+
     def refund(self, charge_id: str, amount_minor: int, **changes: Any) -> RefundOrder:
         values: dict[str, Any] = {"refund_id": new_id("ref"), "currency": "USD"}
         return RefundOrder(**self._whose(), charge_id=charge_id, amount_minor=amount_minor, **(values | changes))
@@ -95,6 +99,9 @@ class Doors:
 
     async def charge(self, order: ChargeOrder, grant: str | None = None) -> httpx2.Response:
         return await self.send("/v1/charges", "charge", order, grant)
+
+    async def hold(self, order: HoldOrder, grant: str | None = None) -> httpx2.Response:
+        return await self.send("/v1/holds", "hold", order, grant)
 
     async def refund(self, order: RefundOrder, grant: str | None = None) -> httpx2.Response:
         return await self.send("/v1/refunds", "refund", order, grant)
@@ -156,6 +163,16 @@ class Bench(Doors):
         """What the processor says was attempted for a charge of ours."""
         answer = self.processor.plain.get(f"{self.processor.url}/_sandbox/charges").json()["charges"]
         return [charge for charge in answer if charge["metadata"].get("charge_id") == charge_id]
+
+    def payment_ref(self, charge_id: str) -> str:
+        (charge,) = self.processor_charges(charge_id)
+        ref: str = charge["payment_intent"]
+        return ref
+
+    def expire(self, charge_id: str) -> None:
+        """The processor lets go of held money by itself."""
+        url = f"{self.processor.url}/_sandbox/holds/{self.payment_ref(charge_id)}/expire"
+        self.processor.plain.post(url).raise_for_status()
 
     def taken_minor(self, charge_id: str) -> int:
         return sum(charge["amount_settled_minor"] for charge in self.processor_charges(charge_id))
