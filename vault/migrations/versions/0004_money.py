@@ -183,7 +183,7 @@ CREATE FUNCTION keep_below_ceiling() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE ceiling bigint; promised bigint;
 BEGIN
     SELECT taken_minor INTO ceiling FROM charges
-        WHERE tenant_id = NEW.tenant_id AND charge_id = NEW.charge_id AND currency = NEW.currency FOR UPDATE;
+        WHERE tenant_id = NEW.tenant_id AND charge_id = NEW.charge_id AND currency = NEW.currency FOR NO KEY UPDATE;
     SELECT coalesce(sum(amount_minor), 0) INTO promised FROM refunds
         WHERE tenant_id = NEW.tenant_id AND charge_id = NEW.charge_id AND state <> 'failed';
     IF ceiling IS NULL OR promised > ceiling THEN
