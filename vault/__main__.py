@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.chassis import crashpoints, logs
-from infra.chassis.clock import SystemClock
+from infra.chassis.clock import Clock, SystemClock
 from infra.chassis.http import Listener, serve
 from infra.chassis.keys import starting
 from infra.chassis.migrate import upgrade
@@ -30,8 +30,8 @@ SETTINGS_EXIT = 2
 KEY_SERVICE_EXIT = 3
 
 
-async def _serve(settings: Settings) -> None:
-    vault = build_vault(settings, SystemClock())
+async def _serve(settings: Settings, clock: Clock) -> None:
+    vault = build_vault(settings, clock)
     listeners = (
         Listener(vault.api, settings.bind),
         Listener(vault.page, settings.page_bind),
@@ -61,12 +61,14 @@ def _command(chosen: argparse.Namespace) -> int:
     return {"ledger": ledger, "inbox": inbox}[chosen.command](chosen, os.environ)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], clock: Clock | None = None) -> int:
     """What begins with `page` needs no settings of a vault."""
-    return page_command.main(arguments[1:]) if list(arguments[:1]) == ["page"] else _operate(arguments)
+    if list(arguments[:1]) == ["page"]:
+        return page_command.main(arguments[1:])
+    return _operate(arguments, clock or SystemClock())
 
 
-def _operate(arguments: Sequence[str]) -> int:
+def _operate(arguments: Sequence[str], clock: Clock) -> int:
     try:
         if list(arguments) in starting.ROOT_COMMANDS:
             sys.stdout.write(asyncio.run(starting.administer(PREFIX, os.environ, arguments)) + "\n")
@@ -83,7 +85,7 @@ def _operate(arguments: Sequence[str]) -> int:
         return _not_started(reason)
     logs.configure("vault", settings.log_level)
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, clock))
     except starting.NotStarted as reason:
         return _not_started(reason)
     return 0

@@ -97,10 +97,10 @@ CARDS = (
         id="UC-C.2",
         title="Money is in a balanced, append-only ledger",
         sources=("PCI DSS 10.3.2", "ASVS 2.3.3"),
-        claim="Every charge, hold, settlement, refund and dispute posts balanced entries in the transaction that writes "
-        "its outcome. The database refuses an outcome without its posting, a posting out of balance, an entry added "
-        "later, a move between states that is not listed and a refund above what was taken; the service's role can add "
-        "entries and neither change nor remove any. A command makes the sums again and names what differs.",
+        claim="Every charge, hold, settlement, refund and dispute posts balanced entries in the transaction that "
+        "writes its outcome. The database refuses an outcome without its posting, a posting out of balance, an entry "
+        "added later, a move between states that is not listed and a refund above what was taken; the service's role "
+        "can add entries and neither change nor remove any. A command makes the sums again and names what differs.",
         not_claimed="That the processor pays out what the ledger says: its fees and payouts are not in it. That who "
         "owns the database cannot rewrite both sides alike.",
     ),

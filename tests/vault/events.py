@@ -22,6 +22,10 @@ def event_about(payment_ref: str, what: str, kind: str, **changes: Any) -> bytes
     return json.dumps(values).encode()
 
 
-async def post(bench: Bench, body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> httpx2.Response:
+def signed(body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> dict[str, str]:
     signature = stripe.WebhookSignature.generate_signature_header(body.decode(), secret, int(time.time()) - age)
-    return await bench.webhooks.post("/webhooks/stripe", content=body, headers={"Stripe-Signature": signature})
+    return {"Stripe-Signature": signature}
+
+
+async def post(bench: Bench, body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> httpx2.Response:
+    return await bench.webhooks.post("/webhooks/stripe", content=body, headers=signed(body, secret=secret, age=age))

@@ -3,15 +3,16 @@
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import httpx2
 
-from infra.chassis.clock import SystemClock
+from infra.chassis.clock import Clock, SystemClock
 from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import API_KEY, NO_TLS, ROOT, WEBHOOK_SECRET, Sandbox, free_port
 from tests.support.grants import TestMint
@@ -22,21 +23,38 @@ START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
 
 
+class Process(Protocol):
+    """What `subprocess.Popen` can, and a fork of one that waits with everything imported."""
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float) -> int: ...
+
+    def kill(self) -> None: ...
+
+    def terminate(self) -> None: ...
+
+
+Spawn = Callable[[Mapping[str, str], Path], Process]
+
+
+def run_program(environment: Mapping[str, str], log: Path) -> Process:
+    with log.open("ab") as opened:
+        return subprocess.Popen(
+            [sys.executable, "-m", "vault"], cwd=ROOT, env=dict(environment), stdout=opened, stderr=opened
+        )
+
+
 @dataclass(slots=True)
 class VaultProcess(Doors):
     log: Path = Path()
     environment: dict[str, str] | None = None
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
+    spawn: Spawn = run_program
 
     async def start(self) -> None:
-        self._spawn()
+        self.process = self.spawn(self.environment or {}, self.log)
         await wait_until(self._ready, START_SECONDS_MAX)
-
-    def _spawn(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "vault"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
-            )
 
     async def _ready(self) -> bool:
         assert self.process is not None
@@ -67,9 +85,11 @@ async def vault_process(
     timeout_seconds: int,
     webhook_port: int | None = None,
     environment: Mapping[str, str] = MappingProxyType({}),
+    spawn: Spawn = run_program,
+    clock: Clock | None = None,
 ) -> AsyncIterator[VaultProcess]:
     """A started vault and its callers. Whatever happens, no process is left."""
-    mint = TestMint(SystemClock(), "vault")
+    mint = TestMint(clock or SystemClock(), "vault")
     port, page_port = free_port(), free_port()
     page_url = f"http://127.0.0.1:{page_port}"
     settings = {
@@ -96,6 +116,7 @@ async def vault_process(
             browser=browser,
             page_url=page_url,
             log=folder / "vault.log",
+            spawn=spawn,
             environment={
                 "PATH": "/usr/bin:/bin",
                 **{f"UNDERCROFT_VAULT_{name}": value for name, value in settings.items()},
