@@ -32,7 +32,8 @@ class Till:
     async def settle(
         self, hold: ChargeOrder, amount_minor: int, *, missing: bool = False, **changes: Any
     ) -> dict[str, Any]:
-        values = {"settlement_id": new_id("stl"), "currency": hold.currency, "amount_minor": amount_minor} | changes
+        values: dict[str, Any] = {"settlement_id": new_id("stl"), "currency": hold.currency}
+        values |= {"amount_minor": amount_minor, **changes}
         order = SettleOrder(charge_id=new_id("chg") if missing else hold.charge_id, **self._whose(), **values)
         return _body(await self.bench.send("/v1/settlements", "settle", order))
 

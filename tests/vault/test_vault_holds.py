@@ -211,7 +211,7 @@ async def test_a_payment_whose_name_was_lost_is_found_by_our_ids_and_cancelled(a
     lost = ada.charge(paid.token_id)
     whose = {"tenant_id": ada.tenant_id, "charge_id": lost.charge_id}
     opened = client.v1.payment_intents.create(
-        {"amount": AT_ONCE, "currency": "usd", "payment_method_types": ["card"], "metadata": whose},
+        {"amount": AT_ONCE, "currency": "usd", "metadata": whose},
     )
     await till.intend(lost)
 
