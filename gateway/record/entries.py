@@ -48,6 +48,8 @@ class Record:
         self.key_id = thumbprint(public_jwk(signing_key))
         self.touched: dict[str, datetime] = {}
         """Tenants that were appended to here, and when last. A hint: such an append may yet be rolled back."""
+        self.unsettled: dict[str, int] = {}
+        """Of those, those with entries that no sealer here may have seen yet: the newest transaction that wrote any."""
 
     @property
     def public_key(self) -> Ed25519PublicKey:
@@ -77,14 +79,26 @@ class Record:
             "recorded_at": now,
         }
         try:
-            await tx.execute(_INSERT_ENTRY, key)
+            transaction_id = (await tx.execute(_INSERT_ENTRY, key)).scalar_one()
         except IntegrityError:
             raise
         except DBAPIError as error:
             log.critical("record_unavailable", error=type(error).__name__)
             raise RecordUnavailable from error
         self.touched[tenant_id] = now
+        self.unsettled[tenant_id] = max(transaction_id, self.unsettled.get(tenant_id, 0))
         return self._receipt(tenant_id=tenant_id, decision_id=decision_id, leaf=leaf, now=now)
+
+    def settle(self, tenant_id: str, below: int) -> None:
+        """A sealer looked when every transaction below that one had ended: nothing of theirs is left."""
+        if self.unsettled.get(tenant_id, below) < below:
+            del self.unsettled[tenant_id]
+
+    def forget(self, before: datetime) -> None:
+        """Tenants last appended to before that moment; whoever looks at all of them in turn finds the rest."""
+        for tenant_id in [tenant_id for tenant_id, last in self.touched.items() if last < before]:
+            del self.touched[tenant_id]
+            self.unsettled.pop(tenant_id, None)
 
     def sign_checkpoint(self, tenant_id: str, *, size: int, root: bytes) -> str:
         """A signed note. Its text begins with the origin, a receipt's bytes with `{`: none can pass for the other."""
@@ -151,5 +165,5 @@ def _receipt_bytes(receipt: Receipt, tenant_id: str) -> bytes:
 
 _INSERT_ENTRY = text(
     "INSERT INTO record_entries (tenant_id, decision_id, canonical, leaf_sha256, recorded_at)"
-    " VALUES (:tenant_id, :decision_id, :canonical, :leaf_sha256, :recorded_at)"
+    " VALUES (:tenant_id, :decision_id, :canonical, :leaf_sha256, :recorded_at) RETURNING transaction_id"
 )

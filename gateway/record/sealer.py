@@ -6,6 +6,7 @@ newest checkpoint, whose signature and right edge are checked before anything is
 """
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Final
 
@@ -18,7 +19,7 @@ from gateway.record.merkle import TILE_LEVELS, EdgeImpossible, RightEdge
 from gateway.record.notes import Checkpoint, NoteRefused
 from gateway.record.store import CheckpointRow, Unsealed
 from gateway.store import all_tenants
-from infra.chassis import logs
+from infra.chassis import crashpoints, logs
 from infra.chassis.engine import directory_transaction, tenant_transaction
 
 INTERVAL_SECONDS: Final = 0.25
@@ -26,7 +27,7 @@ INTERVAL_SECONDS: Final = 0.25
 BATCH_ENTRIES_MAX: Final = 1_000
 """Hashed in about 5 ms and stored in about 20."""
 TOUCHED_FOR: Final = timedelta(seconds=30)
-"""How long a tenant is looked at every round after an append here: longer than any transaction of ours may last."""
+"""How long an append here is remembered at most: longer than any transaction of ours may last."""
 OTHERS_AT_ONCE: Final = 8
 """Tenants looked at in a round without a hint: what another process appended before it died, one after the other."""
 log = logs.get_logger()
@@ -48,10 +49,7 @@ class Sealer:
         """Until `stop`. A tenant whose round fails is logged and tried again; it does not hold up the others."""
         while not stop.is_set():
             await self._round()
-            try:
-                await asyncio.wait_for(stop.wait(), INTERVAL_SECONDS)
-            except TimeoutError:
-                continue
+            await pause(stop, INTERVAL_SECONDS)
 
     async def seal(self, tenant_id: str) -> None:
         """Seal everything of one tenant that is committed by now, unless another sealer is at it.
@@ -76,16 +74,18 @@ class Sealer:
                 log.warning("sealing_failed", tenant_id=tenant_id, error=type(error).__name__)
 
     async def _due(self) -> list[str]:
-        """Tenants appended to in this process of late, and a few of all the others in turn."""
-        touched = self._record.touched
-        forgotten = self._record.now() - TOUCHED_FOR
-        for tenant_id in [tenant_id for tenant_id, last in touched.items() if last < forgotten]:
-            del touched[tenant_id]
+        """Tenants with appends of this process that may not be sealed yet, and a few of all the others in turn.
+
+        A tenant is looked at every round until each transaction that wrote for it here has ended and was looked at: a
+        round costs by what is new, and not by how many tenants there were of late.
+        """
+        self._record.forget(self._record.now() - TOUCHED_FOR)
         if not self._others:
             async with directory_transaction(self._engine) as tx:
                 self._others = await all_tenants(tx)
         now, self._others = self._others[:OTHERS_AT_ONCE], self._others[OTHERS_AT_ONCE:]
-        return [*touched, *(tenant_id for tenant_id in now if tenant_id not in touched)]
+        unsettled = self._record.unsettled
+        return [*unsettled, *(tenant_id for tenant_id in now if tenant_id not in unsettled)]
 
     async def _batch(self, tenant_id: str) -> int:
         """One transaction. Returns how many entries got their place."""
@@ -93,6 +93,7 @@ class Sealer:
             async with tenant_transaction(self._engine, tenant_id) as tx:
                 if not await store.take_sealing(tx, tenant_id):
                     return 0
+                crashpoints.reach("sealer_turn")
                 newest = await store.newest_checkpoint(tx, tenant_id)
                 edge = self._trusted_edge(tenant_id, newest)
                 since = newest.settled_below if newest else 0
@@ -101,7 +102,10 @@ class Sealer:
                     await self._write(tx, tenant_id, edge, unsealed)
         except IntegrityError:
             raise RecordDamaged from None
+        crashpoints.reach("sealer_committed")
         self._signed[tenant_id] = Checkpoint(origin_of(tenant_id), edge.size, edge.root())
+        if len(unsealed.entries) < BATCH_ENTRIES_MAX:
+            self._record.settle(tenant_id, unsealed.settled_below)
         return len(unsealed.entries)
 
     async def _write(self, tx: AsyncConnection, tenant_id: str, edge: RightEdge, unsealed: Unsealed) -> None:
@@ -118,8 +122,11 @@ class Sealer:
             signed_at=self._record.now(),
         )
         await store.add_leaves(tx, tenant_id, first, [entry.entry_id for entry in unsealed.entries])
+        crashpoints.reach("sealer_places")
         await store.add_nodes(tx, tenant_id, kept)
+        crashpoints.reach("sealer_tiles")
         await store.add_checkpoint(tx, tenant_id, row)
+        crashpoints.reach("sealer_checkpoint")
 
     def _trusted_edge(self, tenant_id: str, newest: CheckpointRow | None) -> RightEdge:
         """The tree as it was signed. Raises RecordDamaged: also when it is less than this process saw before."""
@@ -138,6 +145,12 @@ class Sealer:
         if seen is not None and (seen.size > signed.size or (seen.size == signed.size and seen.root != signed.root)):
             raise RecordDamaged
         return edge
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Until `stop`, and for so long at most."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 def _settled_below(unsealed: Unsealed) -> int:

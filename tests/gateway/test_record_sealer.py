@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
 from gateway.record import store
 from gateway.record.entries import Record, receipt_holds
-from gateway.record.sealer import BATCH_ENTRIES_MAX, INTERVAL_SECONDS, RecordDamaged, Sealer
+from gateway.record.sealer import BATCH_ENTRIES_MAX, RecordDamaged, Sealer
 from infra.chassis.engine import create_engine, tenant_transaction
 from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
@@ -189,18 +188,6 @@ async def test_a_sealer_finds_what_another_process_appended(lone_house: RecordHo
     await wait_until(all_sealed)
     stop.set()
     await asyncio.wait_for(sealing, timeout=5)
-
-
-async def test_a_tenant_is_looked_at_every_round_for_a_while_after_an_append(house: RecordHouse):
-    await house.append()
-    assert house.north in house.record.touched
-
-    house.clock.advance(timedelta(minutes=1))
-    stop = asyncio.Event()
-    sealing = asyncio.create_task(house.sealer.run(stop))
-    await wait_until(lambda: house.north not in house.record.touched)
-    stop.set()
-    await asyncio.wait_for(sealing, timeout=5 + INTERVAL_SECONDS)
 
 
 async def test_a_sealer_does_not_sign_on_after_a_damaged_checkpoint(house: RecordHouse):
