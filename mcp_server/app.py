@@ -47,7 +47,7 @@ async def open_mcp_server(settings: Settings, clock: Clock) -> AsyncIterator[Mcp
     packs = load_packs(settings.brands_folder)
     engine = create_engine(settings.database_url)
     gateway = PeerClient("gateway", settings.gateway_url, timeout_seconds=GATEWAY_SECONDS)
-    key = ClientKey(settings.client_key, client_id=settings.client_id, issuer=settings.issuer, clock=clock)
+    key = ClientKey(settings.client_key_file, client_id=settings.client_id, issuer=settings.issuer, clock=clock)
     calls = GatewayCalls(gateway, Exchange(gateway, key, issuer=settings.issuer, clock=clock))
     bearers = BearerCheck(
         SigningKeys(gateway, issuer=settings.issuer, clock=clock), issuer=settings.issuer, clock=clock

@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import jwt
@@ -23,7 +24,7 @@ from infra.chassis import logs
 from infra.chassis.client import PeerClient
 from infra.chassis.clock import Clock
 from infra.chassis.compact import NotCompact, read_compact
-from infra.chassis.jwk import ALGORITHM
+from infra.chassis.jwk import ALGORITHM, stamp
 from infra.chassis.secret import Secret
 from mcp_server.errors import SignInEnded, Unavailable
 from mcp_server.signing_keys import SigningKeys
@@ -124,19 +125,35 @@ class BearerCheck:
             raise BearerNotValid
 
 
-class ClientKey:
-    """Our private key, and the assertions (RFC 7523) it signs to prove us to the gateway."""
+@dataclass(frozen=True, slots=True)
+class _Signing:
+    key: Ed25519PrivateKey | EllipticCurvePrivateKey
+    algorithm: str
 
-    def __init__(self, pem: Secret[bytes], *, client_id: str, issuer: str, clock: Clock) -> None:
-        key = load_pem_private_key(pem.reveal(), password=None)
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises OSError, ValueError."""
+        key = load_pem_private_key(path.read_bytes(), password=None)
         if isinstance(key, Ed25519PrivateKey):
-            self._algorithm = "EdDSA"
-        elif isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):
-            self._algorithm = "ES256"
-        else:
-            msg = "the client key must be Ed25519 or P-256"
-            raise ValueError(msg)  # noqa: TRY004 - the file's content is wrong, not a type in our code
-        self._key = key
+            return cls(key, "EdDSA")
+        if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):
+            return cls(key, "ES256")
+        msg = "the client key must be Ed25519 or P-256"
+        raise ValueError(msg)
+
+
+class ClientKey:
+    """Our private key, and the assertions (RFC 7523) it signs to prove us to the gateway.
+
+    The file is looked at with each assertion and read again when it changed: the key is exchanged without a restart,
+    once the gateway knows the next one (`next_jwk` in its manifest). While the file cannot be read, the former key
+    signs; the log says so.
+    """
+
+    def __init__(self, path: Path, *, client_id: str, issuer: str, clock: Clock) -> None:
+        self._path = path
+        self._stamp = stamp(path)
+        self._signing = _Signing.read(path)
         self._client_id = client_id
         self._issuer = issuer
         self._clock = clock
@@ -152,12 +169,24 @@ class ClientKey:
             "exp": now + ASSERTION_SECONDS,
             "jti": secrets.token_urlsafe(16),
         }
-        assertion = jwt.encode(claims, self._key, algorithm=self._algorithm)
+        signing = self._now()
+        assertion = jwt.encode(claims, signing.key, algorithm=signing.algorithm)
         return {
             "client_id": self._client_id,
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": assertion,
         }
+
+    def _now(self) -> _Signing:
+        seen = stamp(self._path)
+        if seen != self._stamp:
+            self._stamp = seen
+            try:
+                self._signing = _Signing.read(self._path)
+                log.info("client_key_read")
+            except (OSError, ValueError) as error:
+                log.warning("client_key_unreadable", error=type(error).__name__)
+        return self._signing
 
 
 class Issued(msgspec.Struct, frozen=True):

@@ -20,8 +20,8 @@ class Settings:
     gateway_url: str
     issuer: str
     client_id: str
-    client_key: Secret[bytes]
-    """PKCS #8 PEM of an Ed25519 or P-256 key: proves us to the gateway."""
+    client_key_file: Path
+    """PKCS #8 PEM of an Ed25519 or P-256 key: proves us to the gateway. Read again whenever it changes."""
     state_key: Secret[bytes]
     """Seals what a client carries for us between two calls; the same on every process of this service."""
     brands_folder: Path
@@ -45,6 +45,8 @@ def check(settings: Settings) -> Settings:
             wrong.append(f"UNDERCROFT_{PREFIX}_{name} must not end in a slash")
     if len(settings.state_key.reveal()) < STATE_KEY_BYTES_MIN:
         wrong.append(f"UNDERCROFT_{PREFIX}_STATE_KEY_FILE holds fewer than {STATE_KEY_BYTES_MIN} bytes")
+    if not settings.client_key_file.is_file():
+        wrong.append(f"UNDERCROFT_{PREFIX}_CLIENT_KEY_FILE is no file")
     if wrong:
         raise SettingsIncomplete("; ".join(wrong))
     return settings

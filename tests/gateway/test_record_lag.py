@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from gateway.record import sealer
-from gateway.record.sealer import BATCH_ENTRIES_MAX, INTERVAL_SECONDS, TOUCHED_FOR, Sealer
+from gateway.record import sealer, store
+from gateway.record.sealer import BATCH_ENTRIES_MAX, INTERVAL_SECONDS, TOUCHED_FOR
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 from infra.dev.postgres import Cluster
@@ -160,9 +160,8 @@ async def test_a_sealer_that_finds_another_at_it_looks_again(house: RecordHouse,
     seen = looked_at(house, monkeypatch)
     await house.append()
     async with tenant_transaction(house.engine, house.north) as other:
-        assert await sealer.store.take_sealing(other, house.north)
+        assert await store.take_sealing(other, house.north)
         await one_round(house)
     await one_round(house)
 
     assert (seen, len(await house.places())) == ([house.north] * 2, 1)
-    assert isinstance(house.sealer, Sealer)

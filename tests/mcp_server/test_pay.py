@@ -11,7 +11,6 @@ from mcp import Client, MCPError
 from mcp_types import InputRequiredResult
 
 from infra.chassis.clock import SystemClock
-from infra.chassis.secret import Secret
 from infra.dev.demo.person import CARD_FIELDS, FormSender
 from infra.dev.house import House
 from infra.dev.settings import MCP_CLIENT_ID
@@ -259,7 +258,7 @@ async def test_a_payment_whose_order_was_lost_in_a_crash_gets_its_order_later(
 async def pay_past_us(house: House, http: httpx2.AsyncClient, person: Person, checkout_id: str) -> str:
     """What mcp_server would have sent just before it died, with its own key and the cart's hash from its database."""
     key, clock, issuer = house.keyring.path("mcp_server/client.pem"), SystemClock(), house.urls["gateway"]
-    fields = ClientKey(Secret(key.read_bytes()), client_id=MCP_CLIENT_ID, issuer=issuer, clock=clock).fields()
+    fields = ClientKey(key, client_id=MCP_CLIENT_ID, issuer=issuer, clock=clock).fields()
     fields |= {"grant_type": EXCHANGE, "subject_token": person.bearer, "subject_token_type": ACCESS_TOKEN_TYPE}
     exchanged = (await http.post(f"{issuer}/oauth/token", data=fields)).json()["access_token"]
     query = f"SELECT cart_sha256 FROM checkouts WHERE checkout_id = '{checkout_id}'"  # noqa: S608 - an id of ours

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,12 +40,13 @@ LAMP = "LL-LAMP-DUSK"
 
 
 @pytest.fixture
-async def silent(clock: FixedClock) -> AsyncIterator[GatewayCalls]:
+async def silent(clock: FixedClock, tmp_path: Path) -> AsyncIterator[GatewayCalls]:
     """A port nobody listens on."""
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem = tmp_path / "client.pem"
+    pem.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     (port,) = free_ports(1)
     client = PeerClient("gateway", f"http://127.0.0.1:{port}")
-    key = ClientKey(Secret(pem), client_id="mcp_server", issuer="https://gateway.test", clock=clock)
+    key = ClientKey(pem, client_id="mcp_server", issuer="https://gateway.test", clock=clock)
     yield GatewayCalls(client, Exchange(client, key, issuer="https://gateway.test", clock=clock))
     await client.close()
 

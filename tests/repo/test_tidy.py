@@ -46,7 +46,6 @@ REVEALS = {
     ("gateway/couriers.py", "Texts.send_code"),
     ("gateway/factors/credentials.py", "Credentials._basic"),
     ("mcp_server/gateway_calls.py", "GatewayCalls._send"),
-    ("mcp_server/identity.py", "ClientKey.__init__"),
     ("mcp_server/identity.py", "Exchange.for_caller"),
     # who seals and opens memories
     ("memory/seal.py", "SubjectKeys.new_subject_key"),
