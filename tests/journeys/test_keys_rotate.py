@@ -36,7 +36,7 @@ from infra.dev import provisioning
 from infra.dev.house import House
 from infra.dev.settings import MCP_CLIENT_ID
 from mcp_server.identity import ClientKey
-from memory.contract import Action, RecallOrder
+from memory.contract import Action, RecallOrder, Tier
 from tests.support.assistants import new_person
 from tests.support.counter import Buyer, Counter, buyer, opened
 from tests.support.waiting import wait_until
@@ -109,7 +109,7 @@ async def test_every_key_rotates_under_load_without_a_failed_request_and_the_old
     who, former = await buyer(at), Former.copy(house, tmp_path)
     endpoint = first_brand(house)[1].resource_url
     async with new_person(house, endpoint) as person:
-        calls = {
+        calls: dict[str, Call] = {
             "an assistant with the bearer it has": lambda: recall_by_assistant(at, endpoint, person.bearer),
             "an assistant with a new bearer": lambda: recall_by_assistant(at, endpoint, renewed(house, person.bearer)),
             "an agent with the bearer it has, to memory": lambda: recall_by_agent(who, former.agent),
@@ -188,7 +188,9 @@ def overlap_over(house: House, purpose: str) -> Iterator[None]:
 
 async def recalled_with(at: Counter, keys: Keys) -> int:
     """The memory's answer to a grant, and its sender's proof, by these keys."""
-    order = RecallOrder(tenant_id=at.tenant_id, brand_id=at.brand_id, subject_id=new_id("sub"), query="tea", tier_max=1)
+    order = RecallOrder(
+        tenant_id=at.tenant_id, brand_id=at.brand_id, subject_id=new_id("sub"), query="tea", tier_max=Tier.LOW
+    )
     mint = GrantMint(keys.grant, at.house.urls["gateway"], SystemClock(), keys.sender)
     grant = mint.mint(
         audience="memory",
