@@ -272,7 +272,8 @@ async def serve(listeners: Sequence[Listener], background: Sequence[Background] 
     work += [asyncio.ensure_future(task(stop)) for task in background]
     stopping = asyncio.ensure_future(stop.wait())
     done, _ = await asyncio.wait([*work, stopping], return_when=asyncio.FIRST_COMPLETED)
-    died = [task for task in done if task is not stopping]
+    asked = stop.is_set()  # a task may end with the very signal, in the same turn of the loop: it did as it was told
+    died = [task for task in done if task is not stopping and not (asked and task.exception() is None)]
     stop.set()
     for server in servers:
         server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped

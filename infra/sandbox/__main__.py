@@ -26,6 +26,7 @@ from infra.sandbox.openid.routes import openid_routes
 from infra.sandbox.operations import OPERATIONS
 from infra.sandbox.settings import Address, Settings, SettingsIncomplete, load
 from infra.sandbox.texting import Account, texting
+from infra.sandbox.transit.app import Transit, build_transit
 
 _FINGERPRINT_KEY_BYTES = 32
 
@@ -36,7 +37,8 @@ def main() -> int:
     except SettingsIncomplete as problem:
         sys.stderr.write(f"sandbox: {problem}\n")
         return 2
-    for address in (settings.bind, settings.inbox_bind):
+    transit = [] if settings.transit is None else [settings.transit.bind]
+    for address in (settings.bind, settings.inbox_bind, *transit):
         if not address.is_free():
             sys.stderr.write(f"sandbox: {address.url} is taken or cannot be bound\n")
             return 1
@@ -75,6 +77,9 @@ async def _serve(settings: Settings) -> None:
         others += openid_routes(realms)
         others += [] if settings.carrier is None else [calls(read_signer(settings.carrier))]
         servers = [_server(processor, settings.bind), _server(build_inbox(inbox, others), settings.inbox_bind)]
+        if settings.transit is not None:
+            engine = build_transit(Transit(settings.transit.bearer))
+            servers.append(_server(engine, settings.transit.bind))
         await _run(servers, desk.waiting_room, courier)
 
 

@@ -12,6 +12,7 @@ _REQUIRED = ("BIND", "INBOX_BIND", "STATE_FOLDER", "API_KEY_FILE")
 _CARRIER = "CARRIER_KEY_FILE"
 _TEXTING = "TEXTING_ACCOUNT_FILE"
 _OPENID = "OPENID_CLIENTS_FILE"
+_TRANSIT = ("TRANSIT_BIND", "TRANSIT_BEARER_FILE")
 _WEBHOOK = ("WEBHOOK_URL", "WEBHOOK_SECRET_FILE")
 _PORT_MAX = 65_535
 
@@ -68,6 +69,13 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
+class TransitListener:
+    bind: Address
+    bearer: str = field(repr=False)
+    """May do anything there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     bind: Address
     inbox_bind: Address
@@ -79,20 +87,25 @@ class Settings:
     texting: str | None = field(repr=False)
     """Account and password of the SMS company, as `ACCOUNT:PASSWORD`; None: nobody sends texts here."""
     log_level: int
+    transit: "TransitListener | None" = None
+    """A transit engine, which forgets its keys when it ends; without it there is none."""
     openid_clients: Path | None = None
     """Who is registered at the sandbox's OpenID provider; without it there is none."""
 
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; the two webhook settings come together or not at all (then no webhook is sent)."""
-    values = {name: environment.get(PREFIX + name, "").strip() for name in (*_REQUIRED, *_WEBHOOK, _TEXTING, _CARRIER)}
+    names = (*_REQUIRED, *_WEBHOOK, *_TRANSIT, _TEXTING, _CARRIER)
+    values = {name: environment.get(PREFIX + name, "").strip() for name in names}
     wrong = [f"{PREFIX}{name} is missing" for name in _REQUIRED if not values[name]]
-    if any(values[name] for name in _WEBHOOK):
-        wrong += [f"{PREFIX}{name} is missing" for name in _WEBHOOK if not values[name]]
+    for together in (_WEBHOOK, _TRANSIT):
+        if any(values[name] for name in together):
+            wrong += [f"{PREFIX}{name} is missing" for name in together if not values[name]]
     level = logging.getLevelNamesMapping().get(environment.get(PREFIX + "LOG_LEVEL", "INFO").upper())
     if level is None:
         wrong.append(f"{PREFIX}LOG_LEVEL is not a log level")
-    addresses = {name: _address(name, values[name], wrong) for name in ("BIND", "INBOX_BIND") if values[name]}
+    binds = [name for name in ("BIND", "INBOX_BIND", "TRANSIT_BIND") if values[name]]
+    addresses = {name: _address(name, values[name], wrong) for name in binds}
     secrets = {name: _secret(name, values[name], wrong) for name in values if name.endswith("_FILE") and values[name]}
     if values["WEBHOOK_URL"] and not values["WEBHOOK_URL"].startswith(("http://", "https://")):
         wrong.append(f"{PREFIX}WEBHOOK_URL must be an http or https URL")
@@ -100,7 +113,9 @@ def load(environment: Mapping[str, str]) -> Settings:
     if wrong or level is None:
         raise SettingsIncomplete("; ".join(wrong))
     webhook = Webhook(values["WEBHOOK_URL"], secrets["WEBHOOK_SECRET_FILE"]) if values["WEBHOOK_URL"] else None
+    transit = addresses.get("TRANSIT_BIND")
     return Settings(
+        transit=None if transit is None else TransitListener(transit, secrets["TRANSIT_BEARER_FILE"]),
         bind=addresses["BIND"],
         inbox_bind=addresses["INBOX_BIND"],
         state_folder=Path(values["STATE_FOLDER"]),

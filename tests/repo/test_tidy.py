@@ -35,6 +35,7 @@ REVEALS = {
     ("infra/chassis/keys/probe.py", "prove_round_trip"),
     ("infra/chassis/keys/ringfile.py", "encode"),
     ("infra/chassis/keys/software.py", "_open_before_versions"),
+    ("infra/chassis/keys/transit.py", "TransitKeyService._client"),
     ("infra/chassis/jwk.py", "signing_key"),
     # who keys an HMAC or derives a key
     ("gateway/challenges.py", "Codes._hmac"),

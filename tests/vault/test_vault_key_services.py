@@ -10,6 +10,7 @@ import pytest
 from tests.sandbox.running import Sandbox
 from tests.support import softhsm
 from tests.support.database import DatabaseMaker
+from tests.support.transit import transit_engine
 from tests.vault.bench import Person
 from tests.vault.process import vault_process
 from tests.vault.test_vault_process import run_vault
@@ -33,8 +34,22 @@ async def pkcs11(folder: Path) -> AsyncIterator[Environment]:
     }
 
 
+@asynccontextmanager
+async def transit(folder: Path) -> AsyncIterator[Environment]:
+    async with transit_engine(folder) as engine:
+        yield {
+            "UNDERCROFT_VAULT_KEY_SERVICE": "transit",
+            "UNDERCROFT_VAULT_ROOT_KEY_NAME": engine.as_service.key_name,
+            "UNDERCROFT_VAULT_TRANSIT_URL": engine.as_service.url,
+            "UNDERCROFT_VAULT_TRANSIT_BEARER_FILE": str(engine.as_service.bearer_file),
+        }
+
+
 @pytest.mark.control("UC-3.6.1")
-@pytest.mark.parametrize(("opened", "spoil"), [(pkcs11, {"PKCS11_TOKEN": "no such token"})])
+@pytest.mark.parametrize(
+    ("opened", "spoil"),
+    [(pkcs11, {"PKCS11_TOKEN": "no such token"}), (transit, {"ROOT_KEY_NAME": "no such key"})],
+)
 async def test_a_card_is_charged_on_it_and_again_after_a_restart_and_without_it_nothing_starts(
     database: DatabaseMaker,
     processor: Sandbox,
@@ -64,6 +79,8 @@ async def test_a_card_is_charged_on_it_and_again_after_a_restart_and_without_it_
     [
         ({"KEY_SERVICE": "hsm"}, "UNDERCROFT_VAULT_KEY_SERVICE must be one of"),
         ({"KEY_SERVICE": "pkcs11"}, "UNDERCROFT_VAULT_PKCS11_PIN_FILE is missing"),
+        ({"KEY_SERVICE": "transit", "ROOT_KEY_NAME": "x"}, "UNDERCROFT_VAULT_TRANSIT_BEARER_FILE is missing"),
+        ({"KEY_SERVICE": "kms", "ROOT_KEY_NAME": "x"}, "UNDERCROFT_VAULT_KMS_REGION is missing"),
         ({"KEY_SERVICE": "software", "ROOT_KEY_FILE": "/nowhere"}, "UNDERCROFT_VAULT_ROOT_KEY_FILE cannot be used"),
     ],
 )

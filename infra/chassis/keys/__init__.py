@@ -1,7 +1,8 @@
 """The key service: wraps and unwraps keys under a root that callers never hold.
 
 `protocol` says what every provider answers, `frame` what every wrapped key begins with. The providers: `software` (a
-file, for one machine) and `pkcs11` (a token that never gives the root out); `settings` names one, `sparing` stands
+file, for one machine), `pkcs11` (a token that never gives the root out), `transit` (HashiCorp Vault, OpenBao) and `kms`
+(AWS); `settings` names one, `sparing` stands
 before it, `starting` proves it before anything is served.
 """
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from infra.chassis.clock import Clock
 from infra.chassis.keys.pkcs11 import Pkcs11KeyService, Token
@@ -11,9 +12,12 @@ from infra.chassis.keys.ringfile import RingFile, RingUnusable
 from infra.chassis.keys.software import SoftwareKeyService
 from infra.chassis.keys.sparing import Sparing, SparingKeyService
 
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 NEEDS: Final = {
     "software": ("root_key_file",),
     "pkcs11": ("root_key_name", "pkcs11_module", "pkcs11_token", "pkcs11_pin_file"),
+    "transit": ("root_key_name", "transit_url", "transit_bearer_file"),
+    "kms": ("root_key_name", "kms_region"),
 }
 
 
@@ -31,6 +35,14 @@ class KeySettings:
     pkcs11_module: Path | None = None
     pkcs11_token: str = ""
     pkcs11_pin_file: Path | None = None
+    transit_url: str = ""
+    transit_bearer_file: Path | None = None
+    transit_mount: str = "transit"
+    transit_namespace: str | None = None
+    transit_certificates: Path | None = None
+    kms_region: str = ""
+    kms_url: str | None = None
+    kms_credentials_file: Path | None = None
     key_service_timeout_seconds: int = 5
     key_service_per_second: int = 200
     key_cache_seconds: int = 60
@@ -47,6 +59,10 @@ class KeySettings:
     def _further_faults(self) -> list[str]:
         if self.key_service_timeout_seconds < 1 or self.key_service_per_second < 1 or self.key_cache_seconds < 0:
             return ["KEY_SERVICE_TIMEOUT_SECONDS, KEY_SERVICE_PER_SECOND or KEY_CACHE_SECONDS is too small"]
+        urls = {"TRANSIT_URL": self.transit_url, "KMS_URL": self.kms_url}
+        plain = [f"{name} must be https" for name, url in urls.items() if url and not _protected(url)]
+        if plain:
+            return plain
         if self.root_key_file is not None and self.key_service == "software":
             try:
                 RingFile(self.root_key_file).read()
@@ -60,10 +76,11 @@ def open_key_service(settings: KeySettings, clock: Clock) -> KeyService:
     if settings.key_service == "software":
         return SoftwareKeyService(RingFile(_given(settings.root_key_file)), clock)
     limits = Sparing(seconds=settings.key_cache_seconds, per_second=settings.key_service_per_second)
-    return SparingKeyService(_remote(settings), clock, limits)
+    remote = {"pkcs11": _pkcs11, "transit": _transit, "kms": _kms}[settings.key_service]
+    return SparingKeyService(remote(settings), clock, limits)
 
 
-def _remote(settings: KeySettings) -> KeyService:
+def _pkcs11(settings: KeySettings) -> KeyService:
     token = Token(
         module=_given(settings.pkcs11_module),
         label=settings.pkcs11_token,
@@ -73,10 +90,42 @@ def _remote(settings: KeySettings) -> KeyService:
     return Pkcs11KeyService(token, settings.key_service_timeout_seconds)
 
 
+def _transit(settings: KeySettings) -> KeyService:
+    from infra.chassis.keys.transit import Server, TransitKeyService  # noqa: PLC0415 - hvac takes a second to load
+
+    server = Server(
+        url=settings.transit_url,
+        mount=settings.transit_mount,
+        key_name=settings.root_key_name,
+        bearer_file=_given(settings.transit_bearer_file),
+        namespace=settings.transit_namespace,
+        certificates=settings.transit_certificates,
+    )
+    return TransitKeyService(server, settings.key_service_timeout_seconds)
+
+
+def _kms(settings: KeySettings) -> KeyService:
+    from infra.chassis.keys.kms import Account, KmsKeyService  # noqa: PLC0415 - boto3 takes a second to load
+
+    account = Account(
+        region=settings.kms_region,
+        key_name=settings.root_key_name,
+        url=settings.kms_url,
+        credentials_file=settings.kms_credentials_file,
+    )
+    return KmsKeyService(account, settings.key_service_timeout_seconds)
+
+
 def _given(path: Path | None) -> Path:
     if path is None:
         raise ValueError("settings with faults were not refused")
     return path
+
+
+def _protected(url: str) -> bool:
+    """Whether what is sent there cannot be read on the way: https, or this very machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
 def _readable(path: Path | None) -> bool:

@@ -2,14 +2,19 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from infra.chassis.clock import FixedClock
 from infra.chassis.keys import KeyService, RingFile, SoftwareKeyService
+from infra.chassis.keys.transit import TransitKeyService
+from infra.sandbox.transit.app import Faults
+from tests.support import kms as kms_support
 from tests.support import softhsm
 from tests.support.keys import root_file
+from tests.support.kms import kms_server
+from tests.support.transit import transit_engine
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -71,8 +76,48 @@ async def pkcs11(folder: Path) -> AsyncIterator[World]:
         )
 
 
+@asynccontextmanager
+async def transit(folder: Path) -> AsyncIterator[World]:
+    async with transit_engine(folder) as engine, AsyncExitStack() as stack:
+        other_key = replace(engine.server, key_name="another")
+        engine.transit.engine.create("another", {})
+        keys, same, other = engine.service(), engine.service(), TransitKeyService(other_key, 5.0)
+        for each in (keys, same, other):
+            stack.push_async_callback(each.close)
+        yield World(
+            keys=keys,
+            same=same,
+            other=other,
+            take_away=lambda: engine.transit.misbehave(Faults(refuses=503)),
+            bring_back=lambda: engine.transit.misbehave(Faults()),
+            secrets=(engine.transit.root_token.encode(),),
+        )
+
+
+@asynccontextmanager
+async def kms(folder: Path) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(kms_server())
+        account, another = kms_support.account(folder, server.url), kms_support.account(folder, server.url)
+        assert account.credentials_file is not None
+        keys, other = kms_support.service(account, 20.0), kms_support.service(another, 20.0)
+        for each in (keys, other):
+            stack.push_async_callback(each.close)
+        await keys.rotate()
+        await other.rotate()
+        yield World(
+            keys=keys,
+            same=keys,  # nothing is kept on our side
+            other=other,
+            take_away=server.stop,
+            bring_back=server.start,
+            secrets=(account.credentials_file.read_text().split()[-1].encode(),),
+            shreds=False,
+        )
+
+
 def void(_: object) -> None:
     """For a lambda whose result nobody wants."""
 
 
-WORLDS = {"software": software, "pkcs11": pkcs11}
+WORLDS = {"software": software, "pkcs11": pkcs11, "transit": transit, "kms": kms}
