@@ -74,18 +74,8 @@ async def test_a_card_is_charged_on_it_and_again_after_a_restart_and_without_it_
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"KEY_SERVICE": "hsm"}, "UNDERCROFT_VAULT_KEY_SERVICE must be one of"),
-        ({"KEY_SERVICE": "pkcs11"}, "UNDERCROFT_VAULT_PKCS11_PIN_FILE is missing"),
-        ({"KEY_SERVICE": "transit", "ROOT_KEY_NAME": "x"}, "UNDERCROFT_VAULT_TRANSIT_BEARER_FILE is missing"),
-        ({"KEY_SERVICE": "kms", "ROOT_KEY_NAME": "x"}, "UNDERCROFT_VAULT_KMS_REGION is missing"),
-        ({"KEY_SERVICE": "software", "ROOT_KEY_FILE": "/nowhere"}, "UNDERCROFT_VAULT_ROOT_KEY_FILE cannot be used"),
-    ],
-)
-def test_a_key_service_that_is_not_wholly_described_is_not_begun_with(given: dict[str, str], said: str):
-    ended = run_vault({f"UNDERCROFT_VAULT_{name}": value for name, value in given.items()})
+def test_a_key_service_that_is_not_wholly_described_is_not_begun_with():
+    ended = run_vault({"UNDERCROFT_VAULT_KEY_SERVICE": "pkcs11"})
 
     assert ended.returncode == 2
-    assert said in ended.stderr
+    assert "UNDERCROFT_VAULT_PKCS11_PIN_FILE is missing" in ended.stderr

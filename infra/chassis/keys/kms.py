@@ -74,13 +74,13 @@ class KmsKeyService:
         if not versions:
             raise KeyServiceUnreachable(f"KMS has no key under alias/{self._account.key_name}-v1")
         header = frame.header(Provider.KMS, max(versions))
-        name, bound = self._alias(max(versions)), _context(header, context)
+        name, bound = self._alias(max(versions)), encryption_context(header, context)
         answer = await self._run(lambda: self._client.encrypt(KeyId=name, Plaintext=plain, EncryptionContext=bound))
         return header + answer["CiphertextBlob"]
 
     async def unwrap(self, wrapped: bytes, context: bytes) -> Secret[bytes]:
         wrap = frame.parse(wrapped, Provider.KMS)
-        name, bound = self._alias(wrap.version), _context(wrap.header, context)
+        name, bound = self._alias(wrap.version), encryption_context(wrap.header, context)
         return frame.unbound(await self._run(lambda: self._opened(name, wrap.body, bound)), context)
 
     def version_of(self, wrapped: bytes) -> int:
@@ -174,6 +174,6 @@ def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code"))
 
 
-def _context(header: bytes, context: bytes) -> dict[str, str]:
+def encryption_context(header: bytes, context: bytes) -> dict[str, str]:
     bound = joined(header, frame.associated(Provider.KMS, context))
     return {"undercroft": hashlib.sha256(bound).hexdigest()}

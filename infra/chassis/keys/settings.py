@@ -130,7 +130,10 @@ def _protected(url: str) -> bool:
 
 def _readable(path: Path | None) -> bool:
     """Whether it is there and has something in it; what that is its reader will say."""
+    if path is None:
+        return False
     try:
-        return path is not None and bool(path.open("rb").read(1))
+        with path.open("rb") as file:
+            return bool(file.read(1))
     except OSError:
         return False
