@@ -8,6 +8,12 @@ class Counters:
         self.tokenised = Counter("vault_cards_tokenised_total", "Cards taken in.", registry=registry)
         self.revealed = Counter("vault_cards_revealed_total", "Cards revealed to the processor.", registry=registry)
         self.forms_refused = Counter("vault_card_forms_refused_total", "Card forms with a flaw.", registry=registry)
+        self.forms_taken = Counter(
+            "vault_card_forms_taken_total",
+            "Cards taken, by what the browser sealed them with.",
+            ["suite"],
+            registry=registry,
+        )
         self.policy_reports = Counter(
             "vault_card_page_policy_reports_total",
             "What browsers said the page's policy stopped.",

@@ -136,6 +136,7 @@ class CardPages:
             self._counters.forms_refused.inc()
             return _page(self._form(row, cookie, reader, refused), HTTPStatus.UNPROCESSABLE_ENTITY)
         if await self._cards.tokenise(row, intake):
+            self._counters.forms_taken.labels(intake.suite or "none").inc()
             log.info("card_taken", capture_id=row.capture_id, sealed=intake.suite is not None, suite=intake.suite)
         return _see(row.capture_id, reader)
 

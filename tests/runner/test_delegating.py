@@ -1,4 +1,4 @@
-"""`undercroft policy` and `undercroft record`: the gateway's own commands, told where the house keeps things."""
+"""Commands that belong to a service: the gateway's are told where the house keeps things, the vault's needs nothing."""
 
 import os
 import subprocess
@@ -52,3 +52,10 @@ def test_help_is_the_gateways_own():
     done = undercroft("policy", "diff", "--help")
 
     assert (done.returncode, "--last N" in done.stdout) == (0, True)
+
+
+def test_the_card_page_of_a_running_house_is_what_its_inventory_says(house: House):
+    done = undercroft("page", "check", house.urls["vault_page"])
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip().endswith("are those of the inventory")

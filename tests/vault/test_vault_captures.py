@@ -67,6 +67,7 @@ async def test_a_card_sealed_in_the_browser_is_taken_too(bench: Bench, ada: Pers
 
     assert answer.status_code == 303
     assert (await bench.show_capture(order)).json()["state"] == "completed"
+    assert f'vault_card_forms_taken_total{{suite="{suite}"}} 1.0' in (await bench.api.get("/metrics")).text
 
 
 @pytest.mark.parametrize("suite", SealSuite)

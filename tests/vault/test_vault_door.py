@@ -14,6 +14,7 @@ from tests.support.database import DatabaseMaker
 from tests.vault.bench import Person
 from tests.vault.process import VaultProcess, vault_process
 from vault.contract import CaptureOrder
+from vault.page_check import check_page
 
 
 @asynccontextmanager
@@ -71,5 +72,6 @@ async def test_a_browser_comes_from_the_door_to_the_form_and_pays(
             await page.wait_for(".saved")
 
             assert (await vault.show_capture(order)).json()["state"] == "completed"
-            assert ('"sealed": true' in vault.log.read_text()) is javascript
+            assert ('"suite": "x-wing"' in vault.log.read_text()) is javascript
+            assert await check_page(vault.page_url) == []
             assert came_again == (1 if host == "localhost" else 0), "the redirect from another site has no cookie yet"
