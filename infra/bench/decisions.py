@@ -1,10 +1,14 @@
-"""A whole `POST /v1/decisions`: beside one insert, under sixteen callers at once, and by one worker and by two."""
+"""A whole `POST /v1/decisions`: beside one insert, under sixteen callers at once, and by one worker and by two.
+
+And how far the record is behind meanwhile.
+"""
 
 import asyncio
 from dataclasses import replace
 
 import psutil
 
+from infra.bench import lag
 from infra.bench.capacity import CapacityNotOurs, limited
 from infra.bench.load import Load, press, scaling_figure, tail_figure
 from infra.bench.measuring import BenchFailed, Comparison, Figure
@@ -40,7 +44,9 @@ async def measure() -> list[Figure]:
                 floor=insertion(Door(http, floors)),
                 bar=DECISION_BAR,
             )
-            return [await measured(whole), await _tail(at), await _scaling(house, at)]
+            figures = [await measured(whole), await _tail(at)]
+            figures.append(await lag.measure(at, callers=CALLERS, seconds=SECONDS, rounds=ROUNDS))
+            return [*figures, await _scaling(house, at)]
 
 
 async def _tail(at: Conversation) -> Figure:
