@@ -7,6 +7,7 @@ newest checkpoint, whose signature and right edge are checked before anything is
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
@@ -28,8 +29,10 @@ BATCH_ENTRIES_MAX: Final = 1_000
 """Hashed in about 5 ms and stored in about 20."""
 TOUCHED_FOR: Final = timedelta(seconds=30)
 """How long an append here is remembered at most: longer than any transaction of ours may last."""
-OTHERS_AT_ONCE: Final = 8
-"""Tenants looked at in a round without a hint: what another process appended before it died, one after the other."""
+TURN_SECONDS: Final = 0.5
+OTHERS_AT_ONCE: Final = 16
+"""Tenants looked at in a turn without a hint: what another process appended before it died, one after the other."""
+Due = Callable[[], Awaitable[list[str]]]
 log = logs.get_logger()
 
 
@@ -46,10 +49,13 @@ class Sealer:
         self._others: list[str] = []
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`. A tenant whose round fails is logged and tried again; it does not hold up the others."""
-        while not stop.is_set():
-            await self._round()
-            await pause(stop, INTERVAL_SECONDS)
+        """Until `stop`. A tenant whose round fails is logged and tried again; it does not hold up the others.
+
+        Whoever was appended to here never waits for the turn of all: that goes round beside it.
+        """
+        await asyncio.gather(
+            self._keep(self._unsettled, stop, INTERVAL_SECONDS), self._keep(self._next_in_turn, stop, TURN_SECONDS)
+        )
 
     async def seal(self, tenant_id: str) -> None:
         """Seal everything of one tenant that is committed by now, unless another sealer is at it.
@@ -59,9 +65,16 @@ class Sealer:
         while await self._batch(tenant_id) == BATCH_ENTRIES_MAX:
             continue
 
-    async def _round(self) -> None:
+    async def _keep(self, due: Due, stop: asyncio.Event, seconds: float) -> None:
+        while True:
+            await self._round(due)
+            await pause(stop, seconds)
+            if stop.is_set():
+                return
+
+    async def _round(self, due: Due) -> None:
         try:
-            tenants = await self._due()
+            tenants = await due()
         except Exception as error:  # noqa: BLE001 - a background task must outlive what it depends on
             log.warning("sealing_failed", error=type(error).__name__)
             return
@@ -73,19 +86,22 @@ class Sealer:
             except Exception as error:  # noqa: BLE001 - a background task must outlive what it depends on
                 log.warning("sealing_failed", tenant_id=tenant_id, error=type(error).__name__)
 
-    async def _due(self) -> list[str]:
-        """Tenants with appends of this process that may not be sealed yet, and a few of all the others in turn.
+    async def _unsettled(self) -> list[str]:
+        """Tenants with appends of this process that may not be sealed yet.
 
         A tenant is looked at every round until each transaction that wrote for it here has ended and was looked at: a
         round costs by what is new, and not by how many tenants there were of late.
         """
         self._record.forget(self._record.now() - TOUCHED_FOR)
+        return list(self._record.unsettled)
+
+    async def _next_in_turn(self) -> list[str]:
+        """A few of all the others."""
         if not self._others:
             async with directory_transaction(self._engine) as tx:
                 self._others = await all_tenants(tx)
         now, self._others = self._others[:OTHERS_AT_ONCE], self._others[OTHERS_AT_ONCE:]
-        unsettled = self._record.unsettled
-        return [*unsettled, *(tenant_id for tenant_id in now if tenant_id not in unsettled)]
+        return [tenant_id for tenant_id in now if tenant_id not in self._record.unsettled]
 
     async def _batch(self, tenant_id: str) -> int:
         """One transaction. Returns how many entries got their place."""

@@ -8,12 +8,13 @@ import pytest
 from sqlalchemy import text
 
 from gateway.record import sealer, store
-from gateway.record.sealer import BATCH_ENTRIES_MAX, INTERVAL_SECONDS, TOUCHED_FOR
+from gateway.record.sealer import BATCH_ENTRIES_MAX, INTERVAL_SECONDS, TOUCHED_FOR, TURN_SECONDS
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 from infra.dev.postgres import Cluster
 from tests.support.database import DatabaseMaker
 from tests.support.record import RecordHouse, record_house
+from tests.support.waiting import wait_until
 
 PROMISED_SECONDS = 1.0
 """Issue 3, capability 8."""
@@ -34,7 +35,7 @@ async def append_many(house: RecordHouse, tenant_id: str, count: int) -> None:
 async def one_round(house: RecordHouse) -> None:
     stop = asyncio.Event()
     running = asyncio.create_task(house.sealer.run(stop))
-    await asyncio.sleep(0)  # it begins its first round, which nothing interrupts
+    await asyncio.sleep(0)  # it begins its first round, which nothing interrupts, and which is its last
     stop.set()
     await running
 
@@ -72,7 +73,10 @@ async def test_the_sealer_waits_for_nothing_but_its_interval_and_that_leaves_mos
     """What comes while it pauses is sealed when it pauses next: an entry waits for one pause and one round at most."""
     stop, waits, unsealed = asyncio.Event(), [], []
 
-    async def pause(_stop: asyncio.Event, seconds: float) -> None:
+    async def pause(asked: asyncio.Event, seconds: float) -> None:
+        if seconds == TURN_SECONDS:
+            await asked.wait()
+            return
         waits.append(seconds)
         unsealed.append((await house.verify()).unsealed)
         if len(waits) > len(ARRIVALS):
@@ -106,6 +110,31 @@ async def test_a_round_costs_by_what_is_new_and_not_by_how_many_tenants_there_we
 
     assert seen == [house.north, house.south, house.north]
     assert house.record.touched.keys() == {house.north, house.south}, "the sweeper goes by that"
+
+
+async def test_what_was_appended_here_does_not_wait_for_the_turn_of_all(
+    house: RecordHouse, monkeypatch: pytest.MonkeyPatch
+):
+    """A tenant in that turn takes for ever; the round of those that decide goes on."""
+    seal, stop, stuck = house.sealer.seal, asyncio.Event(), asyncio.Event()
+
+    async def slow_for_the_south(tenant_id: str) -> None:
+        if tenant_id == house.south:
+            stuck.set()
+            await stop.wait()
+        await seal(tenant_id)
+
+    monkeypatch.setattr(house.sealer, "seal", slow_for_the_south)
+    running = asyncio.create_task(house.sealer.run(stop))
+    await asyncio.wait_for(stuck.wait(), timeout=10)
+    await house.append(house.north)
+
+    async def is_sealed() -> bool:
+        return len(await house.places(house.north)) == 1
+
+    await wait_until(is_sealed)
+    stop.set()
+    await running
 
 
 async def test_a_tenant_is_looked_at_every_round_until_its_last_transaction_has_ended(
