@@ -5,7 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from infra.bench import gateway, mcp_server, memory, purchase, vault
+from infra.bench import chassis, gateway, mcp_server, memory, purchase, vault
 from infra.bench.measuring import BenchFailed, Figure
 from infra.bench.report import as_table, write_json
 from infra.cli.console import complain, say
@@ -14,6 +14,7 @@ from infra.dev.demo.story import DidNotHappen
 Bench = Callable[[], Awaitable[list[Figure]]]
 
 BENCHES: dict[str, Bench] = {
+    "chassis": chassis.measure,
     "gateway": gateway.measure,
     "vault": vault.measure,
     "memory": memory.measure,

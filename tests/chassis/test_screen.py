@@ -120,6 +120,19 @@ def test_what_says_that_it_is_something_else_passes_only_as_that(text: str, digi
     assert find_card_number(text) is None
 
 
+@given(
+    country=st.sampled_from([("DE", 18), ("FR", 23), ("ES", 20), ("AT", 16), ("PL", 24), ("NO", 11)]),
+    digits=st.text("0123456789", min_size=24, max_size=24),
+    around=st.sampled_from(["{}", "to {}, please", "IBAN {} BIC", "({})"]),
+)
+def test_no_account_number_is_taken_for_a_card(country: tuple[str, int], digits: str, around: str):
+    number = iban(country[0], digits[: country[1]])
+    grouped = " ".join(number[at : at + 4] for at in range(0, len(number), 4))
+
+    assert find_card_number(around.format(number)) is None
+    assert find_card_number(around.format(grouped)) is None
+
+
 def test_a_mask_takes_out_the_number_and_nothing_else():
     assert mask(f"pay {VISA} and {AMEX}, or four two") == f"pay {MASK} and {MASK}, or four two"
     assert mask("x \uff14\u200b\uff12" + "\uff14\uff12" * 7 + " y") == f"x {MASK} y"

@@ -151,10 +151,12 @@ class Part:
 
 
 def part_of(run: Run) -> Part | None:
-    """The run's digits by its first reading; None when they are too many or none.
+    """The run's digits by its first reading; None when they are too many, or none, or stuck to letters.
 
     A soft word beside a word of another kind is left out when that leaves fours: "charge it to | four two four two".
     """
+    if run.stuck:
+        return None
     atoms = next(readings(run))
     whole = trimmed = atoms
     while run.strangers and trimmed and trimmed[0].soft:

@@ -63,6 +63,8 @@ class Run:
     """Bit n is set for a piece of kind n."""
     cut: bool = False
     """It ends at a word that is no number."""
+    stuck: bool = False
+    """Letters stand right beside it, as in identifiers: no part of a number that goes on elsewhere."""
 
 
 @dataclass(slots=True)
@@ -82,13 +84,22 @@ def read(folded: str) -> Read:
         if which == _DIGITS:
             reader.take(_GROUP, said, match.span())
         elif which == _WORD:
-            reader.hear(said, match.span())
+            reader.hear(said, match.span(), _is_stuck(folded, *match.span()))
         elif len(said) <= GAP_MAX and _BREAKING.search(said) is None:
             reader.tight = reader.tight and _JOINING.match(said) is not None
             reader.strong = reader.strong or _STRONG.search(said) is not None
         else:
             reader.end_run(cut=False)
     return reader.read()
+
+
+def _is_stuck(folded: str, start: int, end: int) -> bool:
+    """Whether digits stand right beside a word, as in identifiers and in 28th."""
+    return folded[end : end + 1].isdecimal() or folded[max(start - 1, 0) : start].isdecimal()
+
+
+def _is_no_number(word: str, known: Word) -> bool:
+    return known.kind is Kind.FILLER or (known.soft and word.strip("o") != "")
 
 
 class _Runs:
@@ -101,20 +112,20 @@ class _Runs:
         self._run = Run()
         self._strangers = 0
 
-    def hear(self, word: str, span: Span) -> None:
+    def hear(self, word: str, span: Span, stuck: bool) -> None:
         known = LEXICON.get(word)
-        if known is not None:
+        if known is not None and not (stuck and _is_no_number(word, known)):
             if known.kind is Kind.FILLER:
                 self.tight = False
             else:
                 self.take(known, word, span)
             return
-        parts = parts_of(word)
+        parts = None if stuck else parts_of(word)
         if parts is not None:
             for part in parts:
                 self.take(part, word, span)
             return
-        self.end_run(cut=True)
+        self.end_run(cut=True, stuck=stuck)
         self._run.strangers += 1
         self._strangers += 1
 
@@ -133,11 +144,13 @@ class _Runs:
         run.pieces.append(Atom(kind, known.value, digits, *span, known.soft, self.tight, self.strong))
         self.tight, self.strong = True, False
 
-    def end_run(self, *, cut: bool) -> None:
+    def end_run(self, *, cut: bool, stuck: bool = False) -> None:
         if self._run.pieces:
             self._run.cut = cut
+            self._run.stuck = self._run.stuck or stuck
             self._runs.append(self._run)
             self._run = Run()
+        self._run.stuck = stuck
         self.tight, self.strong = False, True
 
     def read(self) -> Read:
