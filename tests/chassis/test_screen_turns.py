@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+import time
 from collections import Counter, OrderedDict
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -123,8 +124,9 @@ def test_no_digits_are_kept_between_turns(screen: TurnScreen):
     refused(screen, *FOURS[:3])
 
     parts = kept(screen)["cnv_one"].kept
-    held = [value for piece in parts for value in (getattr(piece, name) for name in piece.__slots__)]
-    assert [piece.count for piece in parts] == [4, 4, 4]
+    said = [way for part in parts for way in part.ways]
+    held = [getattr(one, name) for one in said for name in one.__slots__]
+    assert [one.count for one in said] == [4, 4, 4]
     assert max(held) < 128
     assert not any(isinstance(value, str | bytes) for value in held)
     assert not any(digits in repr((screen, parts, kept(screen))) for digits in FOURS)
@@ -154,6 +156,23 @@ def test_no_turns_break_the_screen(turns: list[str]):
 
     for turn in turns:
         assert all(0 <= start < end <= len(turn) for start, end in screen.read("cnv_one", turn).spans)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        "x to 1 x to 1 x to 1 x to 1 x",
+        "to four",
+        "quatre vingt x quatre vingt x quatre vingt x quatre vingt",
+        "soixante quatre vingt",
+        "4 x " * 16_000,
+    ],
+)
+def test_no_turns_made_to_be_read_in_many_ways_take_long(screen: TurnScreen, turn: str):
+    started = time.process_time()
+    refused(screen, *[turn] * TURNS_MAX)
+
+    assert time.process_time() - started < 6
 
 
 @pytest.mark.parametrize(

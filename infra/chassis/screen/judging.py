@@ -113,6 +113,9 @@ STRANGERS_MAX: Final = 4
 PARTS_MAX: Final = 9
 """Parts of one number: a long card in pairs."""
 
+WAYS_MAX: Final = 3
+"""In which the words of one part are read."""
+
 
 def spans_across(runs: list[Run]) -> list[Span]:
     """Card numbers whose parts stand in several runs, with a few unknown words between them.
@@ -127,11 +130,11 @@ def spans_across(runs: list[Run]) -> list[Span]:
     for run in runs:
         if run.strangers > STRANGERS_MAX:
             chain = []
-        part = part_of(run)
-        if part is None:
+        parts = parts_of(run)
+        if not parts:
             chain = []
             continue
-        chain = [*chain[1 - PARTS_MAX :], part] if len(chain) >= PARTS_MAX else [*chain, part]
+        chain = [*chain[1 - PARTS_MAX :], parts[0]] if len(chain) >= PARTS_MAX else [*chain, parts[0]]
         span = _last_span(chain)
         if span is not None:
             found.append(span)
@@ -150,26 +153,26 @@ class Part:
     """Spoken, each word one digit."""
 
 
-def part_of(run: Run) -> Part | None:
-    """The run's digits by its first reading; None when they are too many, or none, or stuck to letters.
+def parts_of(run: Run) -> list[Part]:
+    """The run's digits in up to three ways, the likeliest first; none when they are too many, or stuck to letters.
 
-    A soft word beside a word of another kind is left out when that leaves fours: "charge it to | four two four two".
+    A soft word beside a word of another kind may be left out: "charge it to | four two four two". That is likelier when
+    it leaves fours.
     """
-    if run.stuck:
-        return None
-    atoms = next(readings(run))
-    whole = trimmed = atoms
-    while run.strangers and trimmed and trimmed[0].soft:
-        trimmed = trimmed[1:]
-    while run.cut and trimmed and trimmed[-1].soft:
-        trimmed = trimmed[:-1]
-    if trimmed and sum(len(atom.digits) for atom in trimmed) % 4 == 0:
-        whole = trimmed
-    digits = "".join(atom.digits for atom in whole)
-    if not 0 < len(digits) < LENGTH_MAX:
-        return None
-    one_by_one = len(digits) > 1 and all(atom.spoken and len(atom.digits) == 1 for atom in whole)
-    return Part(digits, whole[0].start, whole[-1].end, one_by_one)
+    found: dict[str, Part] = {}
+    for atoms in () if run.stuck else readings(run):
+        trimmed = atoms
+        while run.strangers and trimmed and trimmed[0].soft:
+            trimmed = trimmed[1:]
+        while run.cut and trimmed and trimmed[-1].soft:
+            trimmed = trimmed[:-1]
+        fours = trimmed and sum(len(atom.digits) for atom in trimmed) % 4 == 0
+        for said in (trimmed, atoms) if fours else (atoms, trimmed):
+            digits = "".join(atom.digits for atom in said)
+            if 0 < len(digits) < LENGTH_MAX and len(found) < WAYS_MAX:
+                one_by_one = len(digits) > 1 and all(atom.spoken and len(atom.digits) == 1 for atom in said)
+                found.setdefault(digits, Part(digits, said[0].start, said[-1].end, one_by_one))
+    return list(found.values())
 
 
 def _last_span(chain: list[Part]) -> Span | None:

@@ -18,7 +18,7 @@ from typing import Final
 from infra.chassis.clock import Clock
 from infra.chassis.screen import found_in
 from infra.chassis.screen.folding import fold
-from infra.chassis.screen.judging import is_printed, part_of
+from infra.chassis.screen.judging import is_printed, parts_of
 from infra.chassis.screen.networks import LENGTH_MAX, LENGTH_MIN, check_sums, lengths_of
 from infra.chassis.screen.reading import Read, Span, read
 from infra.chassis.screen.words import words
@@ -31,6 +31,8 @@ KEPT: Final = timedelta(minutes=15)
 """After the last turn. Nobody takes longer between two parts of one number."""
 CONVERSATIONS_MAX: Final = 10_000
 """In one process: about 10 MB at most. Beyond, the one that was silent longest is forgotten."""
+PRINTED_SIZES: Final = frozenset({4, 6, 8, 10, 12})
+"""Digits between two gaps of an embossed number, in any of its forms; the last group may be of any size."""
 STRANGERS_MAX: Final = 5
 """Words in a turn that say nothing of digits; what has more talks about something else."""
 STRANGERS_TO_ONE_MAX: Final = 3
@@ -59,15 +61,22 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Kept:
+class _Said:
     """What is left of some digits. `lengths`: bit n for a card of 13 + n digits that can begin with them."""
 
-    turn: int
     count: int
     odd: int
     even: int
     lengths: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Kept:
+    """A part of a turn, in the ways it can be read. `bare`: the turn says nothing else and names it nothing else."""
+
+    turn: int
     bare: bool
+    ways: tuple[_Said, ...]
 
 
 @dataclass(slots=True, repr=False)
@@ -139,42 +148,69 @@ def _parts(seen: Read, turn: int, folded: str) -> list[tuple[_Kept, Span]]:
     """What of this turn could be part of a number, and where it stands."""
     if seen.strangers > STRANGERS_MAX or len(seen.runs) > PARTS_MAX:
         return []
-    found = [part for part in map(part_of, seen.runs) if part is not None]
+    found = [parts for parts in map(parts_of, seen.runs) if parts]
     if seen.strangers > STRANGERS_TO_ONE_MAX:
-        found = [part for part in found if len(part.digits) > 1]
+        found = [parts for parts in found if len(parts[0].digits) > 1]
     labelled = not _LABELS.isdisjoint(folded.replace(",", " ").replace(".", " ").split())
-    kept = []
-    for part in found:
-        odd, even = check_sums(part.digits)
-        lengths = lengths_of(part.digits) >> LENGTH_MIN
-        bare = len(found) == 1 and not labelled
-        kept.append((_Kept(turn, len(part.digits), odd % 10, even % 10, lengths, bare), (part.start, part.end)))
-    return kept
+    bare = len(found) == 1 and not labelled
+    return [
+        (
+            _Kept(turn, bare, tuple(_said(part.digits) for part in parts)),
+            (min(part.start for part in parts), max(part.end for part in parts)),
+        )
+        for parts in found
+    ]
+
+
+def _said(digits: str) -> _Said:
+    odd, even = check_sums(digits)
+    return _Said(len(digits), odd % 10, even % 10, lengths_of(digits) >> LENGTH_MIN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """The last parts of what may be a number: their sizes, their share of the check sum, whether all are bare."""
+
+    sizes: tuple[int, ...] = ()
+    check: int = 0
+    bare: bool = True
+
+    def after(self, kept: _Kept, said: _Said) -> "_Tail":
+        """With one more part before it. In Luhn the last digit counts plainly, so what is doubled hangs on the end."""
+        from_end = said.count + sum(self.sizes)
+        check = self.check + (said.odd if from_end % 2 else said.even)
+        return _Tail((said.count, *self.sizes), check, self.bare and kept.bare)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Two numbers of eight digits meet often, so fours count from three parts on."""
+        return self.bare or (len(self.sizes) > 2 and is_printed(self.sizes))  # noqa: PLR2004 - as said
 
 
 def _began(before: list[_Kept], now: list[_Kept]) -> int | None:
     """The turn in which a card number began that ends with a part of this one."""
     for last in range(1, len(now) + 1):
-        parts = [*before, *now[:last]]
-        for first in range(len(before)):
-            if _is_card(parts[first:]):
-                return parts[first].turn
+        turn = _began_before(_Tail(), [*before, *now[:last]], len(before))
+        if turn is not None:
+            return turn
     return None
 
 
-def _is_card(parts: Sequence[_Kept]) -> bool:
-    total = sum(part.count for part in parts)
-    if not LENGTH_MIN <= total <= LENGTH_MAX or not parts[0].lengths >> (total - LENGTH_MIN) & 1:
-        return False
-    sizes = [part.count for part in parts]
-    fours = is_printed(sizes) and len(sizes) > 2  # noqa: PLR2004 - two numbers of eight digits meet often
-    if not fours and not all(part.bare for part in parts):
-        return False
-    check, at = 0, 0
-    for part in parts:
-        check += part.even if (total - at) % 2 == 0 else part.odd
-        at += part.count
-    return check % 10 == 0
+def _began_before(tail: _Tail, parts: Sequence[_Kept], earlier: int) -> int | None:
+    """Go back through `parts`, the first `earlier` of which are of earlier turns, in every way they can be read."""
+    kept = parts[-1]
+    for said in kept.ways:
+        whole = tail.after(kept, said)
+        total = sum(whole.sizes)
+        if total > LENGTH_MAX or not (whole.bare or not tail.sizes or said.count in PRINTED_SIZES):
+            continue
+        long_enough = total >= LENGTH_MIN and said.lengths >> (total - LENGTH_MIN) & 1
+        if len(parts) <= earlier and long_enough and whole.check % 10 == 0 and whole.is_grouped:
+            return kept.turn
+        turn = _began_before(whole, parts[:-1], earlier) if len(parts) > 1 else None
+        if turn is not None:
+            return turn
+    return None
 
 
 def _original(span: Span, places: list[int] | None) -> Span:
