@@ -165,14 +165,13 @@ def test_no_turns_break_the_screen(turns: list[str]):
         "to four",
         "quatre vingt x quatre vingt x quatre vingt x quatre vingt",
         "soixante quatre vingt",
-        "4 x " * 16_000,
     ],
 )
 def test_no_turns_made_to_be_read_in_many_ways_take_long(screen: TurnScreen, turn: str):
     started = time.process_time()
     refused(screen, *[turn] * TURNS_MAX)
 
-    assert time.process_time() - started < 6
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
