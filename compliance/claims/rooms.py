@@ -26,9 +26,9 @@ ROOMS = (
         claim="A card number in a chat field, memory or tool argument is refused before it is stored or logged, also "
         "in other scripts' digits, escapes, base64, hexadecimal or words of English, Spanish, French and German, and "
         "with its last part when it is said over up to six turns; between turns no digits are kept. Of disguised "
-        "numbers in texts it was not tuned on at least 97 in 100 are found, of ordinary texts at most 1 in 100 refused.",
+        "numbers in texts nobody tuned it on at least 97 in 100 are found, of ordinary ones at most 1 in 100 refused.",
         not_claimed="Recall of every disguise: other languages' words, letters between the digits, digits reversed or "
-        "glued to others at both ends, twelve-digit Maestro and ciphers pass. What earlier turns said has gone on before "
+        "glued at both ends, twelve-digit Maestro and ciphers pass. What earlier turns said has gone on before "
         "the last is refused. Turns that reach different workers of the gateway are put together by the memory only.",
     ),
 )
