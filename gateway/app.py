@@ -28,6 +28,7 @@ from gateway.factors import keeping_routes, stepping_routes
 from gateway.factors import routes as factor_routes
 from gateway.factors.building import Factors, build_factors
 from gateway.factors.ceremonies import Host
+from gateway.factors.confirming import Confirming
 from gateway.factors.metadata import Published
 from gateway.grants import GrantMint
 from gateway.identity import Identity, build_identity
@@ -175,6 +176,7 @@ def _purchases(
         captures=captures,
         charging=charging,
         approvals=Approvals(engine=engine, record=record, clock=clock, public_url=public_url),
+        confirming=Confirming(public_url),
         clock=clock,
     )
 

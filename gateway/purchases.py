@@ -19,6 +19,7 @@ from gateway.charging import Charging, note
 from gateway.confirmations import level_for
 from gateway.contract import (
     CardOnFile,
+    ConfirmPurchase,
     DecisionView,
     PurchasePage,
     PurchaseRequest,
@@ -30,6 +31,7 @@ from gateway.conversations import conversation_of, require_own
 from gateway.decide import decide_purchase
 from gateway.deciding import Deciding
 from gateway.errors import PurchaseUnderWay
+from gateway.factors.confirming import Confirming
 from gateway.facts import PurchaseFacts, delegate_names
 from gateway.peers import Behalf, Vault
 from gateway.record.entries import Record
@@ -80,6 +82,7 @@ class Purchases:
         captures: Captures,
         charging: Charging,
         approvals: Approvals,
+        confirming: Confirming,
         clock: Clock,
     ) -> None:
         self._engine = engine
@@ -87,6 +90,7 @@ class Purchases:
         self._record = record
         self._vault = vault
         self._approvals = approvals
+        self._confirming = confirming
         self._captures = captures
         self._charging = charging
         self._clock = clock
@@ -176,6 +180,8 @@ class Purchases:
         subject_id, mandate = lookup.conversation.subject_id, lookup.mandate
         if not decided.decision.allowed or subject_id is None or mandate is None:
             view = await self._with_question(tx, facts, view, now)
+            confirm = ConfirmPurchase(checkout_id=request.checkout_id, cart_sha256=request.cart_sha256)
+            view = await self._confirming.offer(tx, view, caller, facts.conversation, confirm, now)
             return Step(lookup.quote.amount_minor, lookup.quote.currency, earlier, view, denied=True)
         await note_use(tx, lookup.conversation, now)
         attempt = ledger.Attempt(

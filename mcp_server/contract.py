@@ -237,6 +237,8 @@ class RemedyView(View, frozen=True, kw_only=True):
     level: str = ""
     amount_minor_max: int = 0
     url: str = ""
+    match_code: str = ""
+    """The page at `url` must show the same: say it to the person."""
 
 
 class PaymentView(View, frozen=True, kw_only=True):

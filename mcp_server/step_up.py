@@ -19,10 +19,14 @@ class Refusable(Protocol):
 
 
 def challenge_in(view: View, *, metadata_url: str, scopes: Sequence[str]) -> str | None:
-    """A `WWW-Authenticate` value, or None for an answer that is no deny, or that no sign-in would turn."""
+    """A `WWW-Authenticate` value, or None for an answer that is no deny, or that no sign-in would turn.
+
+    Confirming one request is no sign-in: its remedy says where that is done.
+    """
     if not isinstance(view, Refusable) or not view.reasons:
         return None
     levels = [LevelName(remedy.level) for remedy in view.remedies if remedy.kind == RemedyKind.STEP_UP and remedy.level]
+    levels = [level for level in levels if level is not LevelName.CONFIRMED]
     challenge = step_up_challenge(levels)
     if challenge is None:
         return None

@@ -64,6 +64,9 @@ class Remedy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount_minor_max: int | None = None
     currency: str | None = None
     url: str | None = None
+    """For the person's own browser: to approve, or, for an assistant, to confirm exactly this with a passkey."""
+    match_code: str | None = None
+    """Of a page to confirm on: tell the person; the page must show the same."""
     approval_id: str | None = None
     until: datetime | None = None
 

@@ -63,7 +63,7 @@ class Asking:
             self._require_possible(request.method, provider)
             challenge = new_challenge(facts, caller.client_id, request.method, now)
             if request.confirm is not None:
-                challenge = await _confirming(tx, challenge, request.confirm, facts)
+                challenge = await confirming(tx, challenge, request.confirm, facts)
             if by_phone and provider is not None:
                 challenge = await for_phone(tx, challenge, provider, facts.person(now))
             await store.add(tx, challenge, None if by_phone else digest(link))
@@ -122,7 +122,7 @@ def new_challenge(facts: ConversationFacts, client_id: str, method: ChallengeMet
     )
 
 
-async def _confirming(
+async def confirming(
     tx: AsyncConnection, challenge: Challenge, confirm: Confirm, facts: ConversationFacts
 ) -> Challenge:
     """With what the page shows, looked up, and the hash that the decision on that request will compute.

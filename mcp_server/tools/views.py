@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.contract import DecisionView, PurchaseState, Reason, Remedy, RemedyKind
+from gateway.contract import DecisionView, LevelName, PurchaseState, Reason, Remedy, RemedyKind
 from mcp_server.brands.pack import BrandPack
 from mcp_server.checkout.cart import Cart, shipping_choices, shipping_view, written
 from mcp_server.contract import CheckoutState, CheckoutView, OrderView, RemedyView
@@ -89,12 +89,13 @@ def _remedy(remedy: Remedy) -> RemedyView:
         level=remedy.level.value if remedy.level else "",
         amount_minor_max=remedy.amount_minor_max or 0,
         url=remedy.url or "",
+        match_code=remedy.match_code or "",
     )
 
 
 def _remedy_sentence(remedy: Remedy) -> str:
     if remedy.kind is RemedyKind.STEP_UP:
-        return "It would be allowed after the person signs in again."
+        return _step_up_sentence(remedy)
     if remedy.kind is RemedyKind.LOWER_AMOUNT:
         most = written(remedy.amount_minor_max or 0, remedy.currency or "")
         return f"A total of at most {most} would be allowed."
@@ -106,6 +107,20 @@ def _remedy_sentence(remedy: Remedy) -> str:
     if remedy.kind is RemedyKind.NEW_MANDATE:
         return "It would be allowed after the person connects this assistant again and agrees to purchases like this."
     return "It would be allowed with a fresh price: call update_checkout without changes, then pay again."
+
+
+def _step_up_sentence(remedy: Remedy) -> str:
+    """Confirmed is no matter of signing in: it is about this one call."""
+    if remedy.level is LevelName.CONFIRMED and remedy.url is not None:
+        return (
+            f"It would be allowed after the person confirms exactly this with their passkey at {remedy.url}, if that "
+            f"page shows the code {remedy.match_code}; then ask again in the same way, within five minutes."
+        )
+    if remedy.level is LevelName.CONFIRMED:
+        return "It would be allowed only after the person confirms exactly this with a passkey."
+    if remedy.level is LevelName.STRONG:
+        return "It would be allowed after the person signs in again and uses a passkey or approves it on their phone."
+    return "It would be allowed after the person signs in again."
 
 
 def _state(checkout: Checkout) -> CheckoutState:

@@ -9,6 +9,7 @@ import pytest
 
 from infra.dev.browser import Browser, Look, Page, find_chromium, launch
 from infra.dev.house import House
+from tests.gateway.connecting import Assistant
 from tests.gateway.openid_world import World, new_email, open_world
 from tests.gateway.shop import CART, LARKSPUR, Talk
 from tests.support.database import DatabaseMaker
@@ -162,4 +163,37 @@ async def test_a_person_signs_in_at_the_provider_and_comes_back(browser: Browser
     await heading(page, "That worked")
 
     assert await world.state(talk, challenge) == "passed"
+    assert page.complaints == []
+
+
+@pytest.mark.control("UC-8.6")
+@pytest.mark.parametrize("look", [PHONE, DARK], ids=["phone", "dark"])
+async def test_an_assistants_person_steps_up_with_a_passkey_on_the_way_to_consent(
+    browser: Browser, world: World, look: Look
+):
+    page = await browser.open_page(look)
+    name = "dark" if look.dark else "phone"
+    await page.plug_in_authenticator()
+    assistant = await Assistant.registered(world.shop)
+
+    await page.goto(world.shop.issuer + assistant.url(acr_values="urn:undercroft:acr:strong"))
+    await page.wait_until("document.activeElement?.id === 'email'")
+    await page.keys(email := new_email())
+    await page.press("Enter")
+    await page.wait_until("document.activeElement?.id === 'code'")
+    await page.keys(await world.shop.code_sent_to(email))
+    await page.press("Enter")
+    await heading(page, "One more step")
+    step = await page.evaluate("location.href")
+    await looked_at(page, f"step-up-nothing-{name}")
+    await page.goto(f"{world.shop.issuer}/passkeys/{LARKSPUR}")
+    await heading(page, "Your passkeys")
+    await page.click("button[data-ask]")
+    await page.wait_until("document.querySelector('ul.keys') !== null")
+    await page.goto(step)
+    await heading(page, "One more step")
+    await looked_at(page, f"step-up-passkey-{name}")
+    await page.click("button[data-ask]")
+
+    await page.wait_until("document.querySelector('button[value=agree]') !== null")
     assert page.complaints == []

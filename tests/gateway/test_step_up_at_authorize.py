@@ -1,5 +1,6 @@
 """An assistant whose call needs more than a login: challenged, sent to the authorize page, proven there, allowed."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -15,13 +16,19 @@ from tests.gateway.authenticator import options_of
 from tests.gateway.connecting import Assistant, agree, form_number, logged_in, through
 from tests.gateway.openid_world import World, new_email, open_world
 from tests.gateway.passkey_people import HOME, ORIGIN, Person, browser, device
-from tests.gateway.shop import Talk
+from tests.gateway.shop import CART, Talk
+from tests.gateway.test_policies import Desk
 from tests.support.database import DatabaseMaker
 from tests.support.identity import CALLBACK, query_of
 
 ACR = "urn:undercroft:acr:"
 STRONG = {"acr_values": f"{ACR}strong", "max_age": "900"}
 PREFERS = {"Prefer": "challenge=401"}
+DEAR_THINGS_CONFIRMED = (
+    '@id("assurance_too_low")\nforbid (principal, action == Action::"purchase", resource)\n'
+    "when { resource.amount_minor > 3000 && context.level < 4 };\n"
+)
+"""The tenant's own rule, in all these tests."""
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +36,7 @@ async def ground(
     house: House, database: DatabaseMaker, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     async with open_world(house, database, Path(tmp_path_factory.mktemp("keys")), public_url=ORIGIN) as made:
+        await Desk(made.shop).activated(purchase=DEAR_THINGS_CONFIRMED)
         yield made
 
 
@@ -168,7 +176,7 @@ async def test_who_has_nothing_is_told_so_and_the_assistant_learns_that_it_was_n
     answer = await person.post(page, form=form_number(page, "/end"))
     back = query_of(answer.headers["location"])
 
-    assert "You have nothing here yet that is safe enough" in page.text
+    assert "A passkey would be enough, and you have none here yet." in page.text
     assert f'href="{HOME}"' in page.text
     assert answer.headers["location"].startswith(CALLBACK + "?")
     assert (back["error"], back["state"], back["iss"]) == ("unmet_authentication_requirements", "st-1", ORIGIN)
@@ -237,3 +245,51 @@ def test_of_the_classes_named_the_least_that_can_be_reached_is_asked_for(
             wanted_level(asked, lambda: possible)
     else:
         assert wanted_level(asked, lambda: possible).name.lower() == level
+
+
+async def entry_of(world: World, talk: Talk) -> dict[str, Any]:
+    """The newest decision of this conversation."""
+    rows = await world.shop.rows("SELECT canonical FROM record_entries ORDER BY entry_id DESC LIMIT 20")
+    bodies = [json.loads(bytes(row["canonical"]))["body"] for row in rows]
+    return next(body for body in bodies if "event" not in body and talk.conversation_id in json.dumps(body))
+
+
+@pytest.mark.control("UC-8.9")
+async def test_a_denied_purchase_brings_the_page_on_which_exactly_it_is_confirmed(world: World):
+    """The vault behind this gateway believes another issuer, so an allowed purchase stops at its door with a 503."""
+    person, assistant = await with_passkey(world), await Assistant.registered(world.shop)
+    talk = await assistant.connected(await agree(person, await logged_in(person, assistant.url())))
+    dear, other = await world.shop.checkout(4_000), await world.shop.checkout(4_100)
+
+    denied = await talk.buy(dear)
+    (remedy,) = denied["decision"]["remedies"]
+    page = await person.get(remedy["url"])
+    done = await person.use(remedy["url"])
+    elsewhere = await talk.buy(other)
+    changed = await talk.buy(dear, cart_sha256="cd" * 32)
+    bought = await talk.post("/v1/purchases", checkout_id=dear, cart_sha256=CART)
+    decided = await entry_of(world, talk)
+    again = await talk.buy(dear)
+
+    assert (denied["state"], remedy["level"], remedy["methods"]) == ("denied", "confirmed", ["passkey"])
+    assert all(text in page.text for text in ("40.00 USD", "One lamp", remedy["match_code"]))
+    assert done.status_code == 200, done.text
+    assert [found["kind"] for found in changed["decision"]["remedies"]] == ["step_up", "new_quote"]
+    assert all("url" not in found for found in changed["decision"]["remedies"]), "nothing to agree to yet"
+    assert [view["state"] for view in (elsewhere, changed, again)] == ["denied"] * 3, "for this one, and once"
+    assert (bought.status_code, bought.json()["code"]) == (503, "vault_unreachable")
+    assert (decided["outcome"], decided["context"]["level"]) == ("allow", 4)
+
+
+async def test_who_has_no_passkey_gets_no_such_page_and_who_asks_too_often_none_more(world: World):
+    bare, keyed, assistant = somebody(world), await with_passkey(world), await Assistant.registered(world.shop)
+    without = await assistant.connected(await agree(bare, await logged_in(bare, assistant.url())))
+    talk = await assistant.connected(await agree(keyed, await logged_in(keyed, assistant.url())))
+    dear = await world.shop.checkout(4_000)
+
+    (nothing,) = (await without.buy(dear))["decision"]["remedies"]
+    pages = [(await talk.buy(dear))["decision"]["remedies"][0].get("url") for _ in range(21)]
+
+    assert nothing == {"kind": "step_up", "level": "confirmed", "methods": []}
+    assert len(set(pages[:20])) == 20
+    assert pages[20] is None, "and it is a recorded deny all the same"

@@ -119,6 +119,7 @@ def payment(*remedies: RemedyView, **changes: Any) -> PaymentView:
 
 def test_only_a_deny_that_a_sign_in_would_turn_is_a_challenge():
     step_up = RemedyView(kind="step_up", sentence="", level="verified")
+    confirm = RemedyView(kind="step_up", sentence="", level="confirmed", url="https://g.test/factors/x")
     lower = RemedyView(kind="lower_amount", sentence="", amount_minor_max=1)
     reasons: Any = ["assurance_too_low"]
 
@@ -129,4 +130,5 @@ def test_only_a_deny_that_a_sign_in_would_turn_is_a_challenge():
     assert challenged(payment(step_up, lower, reasons=reasons))
     assert not challenged(payment(lower, reasons=reasons))
     assert not challenged(payment(step_up))
+    assert not challenged(payment(confirm, reasons=reasons))
     assert not challenged(SearchView(currency="USD", products=[]))
