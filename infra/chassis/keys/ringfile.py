@@ -8,8 +8,9 @@ A file of exactly 32 bytes is a ring of one version, number 1: what roots were b
 ring file with the first rotation.
 
 Writing: one at a time (`<name>.lock`), to a new file, flushed to the disk, renamed over the old, the folder flushed.
-Then the old file's blocks, which the open descriptor still reaches, are overwritten and flushed. Limits: a file system
-that copies on write, a flash disk's spare blocks, a snapshot or a backup of this file may keep what was overwritten.
+Then the old file, which has the name `<name>.old` meanwhile, is overwritten, flushed and removed; one that a killed
+writer left is by the next. Limits: a file system that copies on write, a flash disk's spare blocks, a snapshot or a
+backup of this file may keep what was overwritten.
 """
 
 import fcntl
@@ -145,7 +146,7 @@ class RingFile:
             with self.path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH)  # whoever overwrites an old file waits for those who read it
                 found = os.fstat(file.fileno())
-                if found.st_nlink == 0:
+                if not _is_there(found, self.path):
                     continue  # replaced since we opened it, and maybe overwritten
                 if found.st_mode & OTHERS_MAY:
                     raise RingUnusable("the root file may be read or written by others: chmod 600")
@@ -163,25 +164,44 @@ class RingFile:
             os.close(descriptor)
 
     def _replace(self, content: bytes) -> None:
-        new = self._beside(".new")
-        if new.exists():  # of a writer that was killed
-            with new.open("r+b") as left:
-                _overwrite(left.fileno())
-            new.unlink()
-        with self.path.open("r+b") as old:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, os.fstat(old.fileno()).st_mode & 0o777)  # a group that may read it still may
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            new.replace(self.path)
-            _flush_folder(self.path.parent)
-            fcntl.flock(old, fcntl.LOCK_EX)
-            _overwrite(old.fileno())
+        """The old file keeps a name until it is overwritten: a killed writer leaves nothing that nobody can reach."""
+        real, new, old = self.path.resolve(), self._beside(".new"), self._beside(".old")
+        for left in (new, old):
+            _wipe(left, unless=real)
+        old.hardlink_to(real)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, real.stat().st_mode & 0o777)  # a group that may read it still may
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        new.replace(real)
+        _flush_folder(real.parent)
+        _wipe(old, unless=real)
+        _flush_folder(real.parent)
 
     def _beside(self, ending: str) -> Path:
-        return self.path.with_name(self.path.name + ending)
+        """Beside the file itself, where `path` is a link to it."""
+        real = self.path.resolve()
+        return real.with_name(real.name + ending)
+
+
+def _wipe(path: Path, *, unless: Path) -> None:
+    """Overwrite and remove what is at `path`, when nobody reads it any more. Of `unless` itself only that name goes."""
+    try:
+        with path.open("r+b") as file:
+            if not _is_there(os.fstat(file.fileno()), unless):
+                fcntl.flock(file, fcntl.LOCK_EX)
+                _overwrite(file.fileno())
+    except FileNotFoundError:
+        return
+    path.unlink()
+
+
+def _is_there(found: os.stat_result, path: Path) -> bool:
+    """Whether `path` names this very file."""
+    now = path.stat()
+    return (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino)
 
 
 def _overwrite(descriptor: int) -> None:

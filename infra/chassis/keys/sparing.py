@@ -5,8 +5,9 @@ the longest unused going first; with 0 seconds none. Nothing else is kept: no fa
 the first question after their time, when this process destroys a version, and at `close`. So a version that another
 process destroys may open here for `seconds` more.
 
-Several who want the same key at once ask once. More than `per_second` requests (with a burst of as many) are not sent:
-KeyServiceUnreachable at once, so that a fault of ours does not become an outage of everybody's key service.
+Several who want the same key at once ask once. After a burst of `per_second` requests the next ones wait their turn, so
+that as many are sent in a second; who would wait longer than `waits_seconds` is refused at once, as unreachable.
+A fault of ours does not become an outage of everybody's key service.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ class Sparing:
     seconds: int = 60
     entries_max: int = 10_000
     per_second: int = 200
+    waits_seconds: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class SparingKeyService:
         self._counted_at = clock.now()
 
     async def wrap(self, key: Secret[bytes], context: bytes) -> bytes:
-        self._count()
+        await self._wait_turn()
         return await self._behind.wrap(key, context)
 
     async def unwrap(self, wrapped: bytes, context: bytes) -> Secret[bytes]:
@@ -58,8 +60,7 @@ class SparingKeyService:
         self._drop_overdue()
         asked = self._asked.get(name)
         if asked is None:
-            self._count()
-            asked = self._asked[name] = asyncio.ensure_future(self._behind.unwrap(wrapped, context))
+            asked = self._asked[name] = asyncio.ensure_future(self._ask(wrapped, context))
             asked.add_done_callback(lambda task: self._answered(name, task))
         return await asyncio.shield(asked)  # whoever gives up waiting takes the answer from nobody else
 
@@ -85,6 +86,10 @@ class SparingKeyService:
         self._forget()
         await self._behind.close()
 
+    async def _ask(self, wrapped: bytes, context: bytes) -> Secret[bytes]:
+        await self._wait_turn()
+        return await self._behind.unwrap(wrapped, context)
+
     def _answered(self, name: bytes, task: asyncio.Task[Secret[bytes]]) -> None:
         wanted = self._asked.get(name) is task
         if wanted:
@@ -105,12 +110,15 @@ class SparingKeyService:
         self._kept.clear()
         self._asked.clear()
 
-    def _count(self) -> None:
+    async def _wait_turn(self) -> None:
         """Raises KeyServiceUnreachable."""
         now = self._clock.now()
         gained = max(0.0, (now - self._counted_at).total_seconds()) * self._limits.per_second
         self._allowance = min(float(self._limits.per_second), self._allowance + gained)
         self._counted_at = now
-        if self._allowance < 1:
+        seconds = max(0.0, 1 - self._allowance) / self._limits.per_second
+        if seconds > self._limits.waits_seconds:
             raise KeyServiceUnreachable("more was asked of the key service than is agreed with it")
         self._allowance -= 1
+        if seconds > 0:
+            await asyncio.sleep(seconds)

@@ -182,7 +182,9 @@ async def test_a_service_that_keeps_the_contract_passes_the_probe(world: World):
 
 @pytest.mark.control("UC-3.6")
 @pytest.mark.filterwarnings(LOST)
-async def test_no_secret_is_in_an_error_a_description_or_a_log(world: World, caplog: pytest.LogCaptureFixture):
+async def test_no_secret_is_in_an_error_a_description_or_a_log(
+    world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+):
     caplog.set_level(logging.DEBUG)
     key = new_key()
     wrapped = await world.keys.wrap(key, CONTEXT)
@@ -201,7 +203,7 @@ async def test_no_secret_is_in_an_error_a_description_or_a_log(world: World, cap
     said += [await what_is_said(world.keys.unwrap(wrapped, CONTEXT)), await what_is_said(world.keys.wrap(key, CONTEXT))]
     world.bring_back()
 
-    texts = "\n".join([*said, caplog.text]).encode()
+    texts = "\n".join([*said, caplog.text, *capsys.readouterr()]).encode()
     assert len(said) == 8
     assert [form for secret in (key.reveal(), *world.secrets) for form in spelled(secret) if form in texts] == []
 

@@ -107,6 +107,20 @@ async def test_the_key_of_a_destroyed_version_is_in_no_file_beside_and_not_in_th
     assert not any(root in content or destroyed in content for content in contents(path))
 
 
+async def test_a_link_to_the_root_stays_one_and_the_file_it_names_is_replaced(tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    path, link = root_file(tmp_path / "elsewhere"), tmp_path / "root.key"
+    link.symlink_to(path)
+    keys, root = service(link), path.read_bytes()
+    await keys.rotate()
+
+    await keys.destroy_before(2)
+
+    assert link.is_symlink()
+    assert left_beside(path) == [path.name, f"{path.name}.lock"]
+    assert not any(root in content for content in contents(path))
+
+
 async def test_the_newest_version_is_never_destroyed_and_a_second_destruction_changes_nothing(tmp_path: Path):
     keys = service(root_file(tmp_path))
     await keys.rotate()
@@ -157,17 +171,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from infra.chassis.keys import ringfile
 path, step = Path(sys.argv[1]), sys.argv[2]
+opens = os.open
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 if step == "before the rename": ringfile.os.fsync = die
 if step == "after the rename": ringfile._flush_folder = die
 if step == "before the old is overwritten": ringfile._overwrite = die
+if step == "before the new is written": ringfile.os.open = lambda *a: die() if str(a[0]).endswith(".new") else opens(*a)
 ringfile.RingFile(path).change(lambda ring: ring.rotated(datetime.now(UTC)))
 """
 
 
 @pytest.mark.parametrize(
     ("step", "version"),
-    [("before the rename", 1), ("after the rename", 2), ("before the old is overwritten", 2)],
+    [
+        ("before the new is written", 1),
+        ("before the rename", 1),
+        ("after the rename", 2),
+        ("before the old is overwritten", 2),
+    ],
 )
 async def test_killed_at_any_step_of_a_rotation_the_old_or_the_new_ring_stands(tmp_path: Path, step: str, version: int):
     path = root_file(tmp_path)
@@ -179,7 +200,10 @@ async def test_killed_at_any_step_of_a_rotation_the_old_or_the_new_ring_stands(t
     assert await killed.wait() == -9
     assert (await keys.describe()).versions[-1].version == version
     assert await opens(keys, wrapped)
+    left = [content for content in contents(path) if content]
     assert await keys.rotate() == version + 1
+    assert await opens(keys, wrapped)
+    assert all(len(content) >= 32 for content in left)
     assert left_beside(path) == [path.name, f"{path.name}.lock"]
 
 

@@ -125,7 +125,7 @@ async def test_many_who_want_one_key_at_once_ask_once_and_one_who_leaves_takes_i
 
 
 async def test_no_more_is_asked_than_is_agreed_and_waiting_gives_it_back(behind: Counted, clock: FixedClock):
-    keys = SparingKeyService(behind, clock, Sparing(per_second=5))
+    keys = SparingKeyService(behind, clock, Sparing(per_second=5, waits_seconds=0))
     asks: list[Callable[[], Awaitable[object]]] = [lambda: keys.wrap(new_key(), CONTEXT)] * 6
 
     answers = await asyncio.gather(*(ask() for ask in asks), return_exceptions=True)
@@ -135,6 +135,26 @@ async def test_no_more_is_asked_than_is_agreed_and_waiting_gives_it_back(behind:
     assert [type(one) for one in answers].count(KeyServiceUnreachable) == 1
     assert [type(one) for one in later].count(KeyServiceUnreachable) == 1
     assert behind.asked == 7
+
+
+async def test_after_a_burst_requests_wait_their_turn_and_not_for_longer_than_agreed(
+    behind: Counted, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+):
+    keys, slept = SparingKeyService(behind, clock, Sparing(per_second=10, waits_seconds=0.3)), []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(round(seconds, 3))
+
+    monkeypatch.setattr("infra.chassis.keys.sparing.asyncio.sleep", sleep)
+    for _ in range(13):
+        await keys.wrap(new_key(), CONTEXT)
+
+    assert slept == [0.1, 0.2, 0.3]
+    with pytest.raises(KeyServiceUnreachable, match="agreed"):
+        await keys.wrap(new_key(), CONTEXT)
+    clock.advance(timedelta(seconds=0.1))
+    await keys.wrap(new_key(), CONTEXT)
+    assert behind.asked == 14
 
 
 async def test_the_longest_unused_key_goes_first(behind: Counted, clock: FixedClock):
