@@ -3,7 +3,8 @@
 `python -m vault page` checks the card page against its inventory, from anywhere.
 `python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
 
-Besides: `ledger` compares and shows the ledger, `inbox` shows the processor's events and has them looked at again.
+Besides: `keys` is the life of keys and cards, `ledger` compares and shows the ledger, `inbox` shows the processor's
+events and has them looked at again.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from infra.chassis.settings import SettingsIncomplete, load
 from vault import page_command
 from vault.app import build_vault
 from vault.inbox_commands import add_inbox, inbox
+from vault.keys.commands import add_keys, keys
 from vault.ledger.commands import add_ledger, ledger
 from vault.settings import PREFIX, OwnerSettings, Settings
 
@@ -48,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m vault", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("migrate", help="bring the database to the newest version, as its owner")
+    add_keys(commands.add_parser("keys", help="the life of tenant keys, of the root and of cards"))
     add_ledger(commands.add_parser("ledger", help="compare the ledger with the money it is about, or show it"))
     add_inbox(commands.add_parser("inbox", help="show the processor's events, or have them looked at again"))
     return parser
@@ -58,7 +61,7 @@ def _command(chosen: argparse.Namespace) -> int:
     if chosen.command == "migrate":
         asyncio.run(upgrade(MIGRATIONS, load(OwnerSettings, PREFIX, os.environ).owner_database_url))
         return 0
-    return {"ledger": ledger, "inbox": inbox}[chosen.command](chosen, os.environ)
+    return {"keys": keys, "ledger": ledger, "inbox": inbox}[chosen.command](chosen, os.environ)
 
 
 def main(arguments: Sequence[str], clock: Clock | None = None) -> int:

@@ -120,7 +120,7 @@ class Charges:
 
     async def _carry_out(self, row: ChargeRow, card: CardRow) -> ChargeRow:
         reach("charge_intended")
-        if card.shredded_at is not None:
+        if card.is_shredded:
             return await self._close(row, ChargeState.FAILED, ChargeReason.CARD_SHREDDED)
         if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id):
             return await self._close(row, ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING)

@@ -149,7 +149,9 @@ class Tx:
         await self._run(sql, asdict(card))
 
     async def card(self, token_id: str) -> CardRow | None:
-        sql = "SELECT * FROM cards WHERE tenant_id = :tenant_id AND token_id = :token_id"
+        sql = """SELECT c.*, k.destroyed_at AS key_destroyed_at FROM cards c
+            LEFT JOIN tenant_keys k ON k.tenant_id = c.tenant_id AND k.version = c.key_version
+            WHERE c.tenant_id = :tenant_id AND c.token_id = :token_id"""
         return _one(CardRow, await self._run(sql, {"token_id": token_id}))
 
     async def put_on_file(self, token_id: str, now: datetime) -> None:

@@ -54,6 +54,12 @@ class CardRow:
     good_through: date | None = None
     key_version: int | None = None
     shredded_at: datetime | None = None
+    key_destroyed_at: datetime | None = None
+
+    @property
+    def is_shredded(self) -> bool:
+        """Also when all its tenant had was shredded a moment ago, and this row has not been emptied yet."""
+        return self.shredded_at is not None or self.key_destroyed_at is not None
 
 
 @dataclass(frozen=True, slots=True)

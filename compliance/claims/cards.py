@@ -65,6 +65,32 @@ CARDS = (
         "tenant keys it is shown, or that its own backups forget a version it destroyed.",
     ),
     Control(
+        id="UC-3.7.5",
+        title="Shredded is gone, also from older dumps",
+        sources=("PCI DSS 3.7.5", "PCI DSS 3.2.1", "NIST SP 800-88 rev. 1, 2.5 (cryptographic erase)"),
+        claim="A shredded card cannot be charged from that moment. After a round, a dump taken before opens it neither "
+        "with all of today's keys nor by trying numbers against its fingerprint, while its neighbours still open; "
+        "killed at any step, a round ends so. What is final and since when is written down.",
+        not_claimed="Anything against a copy of the root from before the round: in a backup, a snapshot, old shares. "
+        "Nor that a key service which cannot destroy has done so: the round then says it is not final.",
+    ),
+    Control(
+        id="UC-3.2.1",
+        title="What is not needed is not kept",
+        sources=("PCI DSS 3.2.1",),
+        claim="Cards expired for the set number of months are shredded, spent captures and handled events deleted, "
+        "every day and by order, with counts written down; nothing is opened to find them.",
+        not_claimed="Charges, refunds and the ledger, which hold no card, are kept without end.",
+    ),
+    Control(
+        id="UC-10.2",
+        title="Acts on keys are written down",
+        sources=("PCI DSS 10.2.1.2", "PCI DSS 10.2.2", "PCI DSS 3.7.1"),
+        claim="Rotations, shreddings, purges, rounds and destructions are added, in the transaction that does them, to "
+        "a table nobody may change: who, when, what, and how it ended.",
+        not_claimed="That the owner of the database cannot rewrite it; and who is asking is what the machine says.",
+    ),
+    Control(
         id="UC-4.2",
         title="Sealed in the browser",
         sources=("PCI DSS 4.2.1", "RFC 9180"),

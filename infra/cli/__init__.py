@@ -22,6 +22,7 @@ COMMANDS = {
     "policy": "infra.cli.delegating",
     "record": "infra.cli.delegating",
     "page": "infra.cli.delegating",
+    "keys": "infra.cli.delegating",
     "ledger": "infra.cli.delegating",
     "inbox": "infra.cli.delegating",
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
-DELEGATED = ("policy", "record", "page", "ledger", "inbox")
+DELEGATED = ("policy", "record", "page", "keys", "ledger", "inbox")
 """Commands of a service, which reads what follows itself."""
 
 INTRODUCTION = """\
@@ -114,7 +114,13 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft inbox list --tenant TENANT [--limit N] | replay --tenant TENANT EVENT",
         add_help=False,
     )
-    for command in (policy, record, ledger, inbox):
+    keys = commands.add_parser(
+        "keys",
+        help="the vault's keys: list, rotate, shred a card or a tenant, purge, export: as `python -m vault keys`",
+        usage="undercroft keys list | rotate [TENANT] | shred --card TENANT TOKEN | purge [--dry-run] | round | export",
+        add_help=False,
+    )
+    for command in (policy, record, keys, ledger, inbox):
         _add_folder(command)
     commands.add_parser(
         "page",

@@ -12,6 +12,7 @@ SETTINGS = {
     "UNDERCROFT_GATEWAY_DATABASE_URL_FILE": "gateway/app.url",
     "UNDERCROFT_GATEWAY_KEYS_FOLDER": "gateway/keys",
     "UNDERCROFT_VAULT_DATABASE_URL_FILE": "vault/app.url",
+    "UNDERCROFT_VAULT_ROOT_KEY_FILE": "vault/root.key",
 }
 """Where the house keeps what the services' commands need."""
 
@@ -28,6 +29,10 @@ def page(options: argparse.Namespace) -> int:
     """The vault's, which needs nothing of the house: it may run on any machine, against any deployment."""
     program = [sys.executable, "-m", "vault", "page", *options.arguments]
     return subprocess.run(program, check=False).returncode  # noqa: S603 - our own program, arguments as a list
+
+
+def keys(options: argparse.Namespace) -> int:
+    return _service("vault", "keys", options)
 
 
 def ledger(options: argparse.Namespace) -> int:

@@ -59,6 +59,7 @@ REVEALS = {
     ("vault/fingerprint.py", "Fingerprints.of"),
     ("vault/fingerprint.py", "hidden"),
     ("vault/keys/resealing.py", "_moved"),
+    ("vault/keys/rounds.py", "Rounds._wrap_anew"),
     # who hands a card to the processor, and reads what it signed
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.__init__"),
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.present_card"),

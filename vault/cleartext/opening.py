@@ -45,7 +45,7 @@ class Opener:
         """
         at = place(card.tenant_id, card.token_id, "record_key")
         for _ in range(READS_MAX):
-            if card.shredded_at is not None:
+            if card.is_shredded:
                 raise CardShredded
             try:
                 tenant_key = await self._ring.opening_key(card.tenant_id, version_of(card.wrapped_key))
@@ -54,6 +54,12 @@ class Opener:
                 continue
             return card, Secret(open_sealed(tenant_key, card.wrapped_key, at))
         raise CardShredded
+
+    async def month(self, card: CardRow) -> date:
+        """The last day the card is good, from its sealed details. Raises as `record_key`."""
+        card, record_key = await self.record_key(card)
+        beside = details_of(card, record_key)
+        return last_day(beside.exp_year, beside.exp_month)
 
     async def _read_again(self, card: CardRow) -> CardRow:
         async with self._store.transaction(card.tenant_id) as tx:

@@ -142,6 +142,27 @@ async def destroy_emptied(tx: Tx, version: int, now: datetime) -> bool:
     return (await tx.run(sql, {"version": version, "now": now})).first() is not None
 
 
+async def newest_for_shredding(tx: Tx) -> int:
+    """The newest version (0 if there is none), which it stays until this transaction ends. Cards may still come in."""
+    await tx.run("SELECT 1 FROM tenant_keys WHERE tenant_id = :tenant_id FOR KEY SHARE", {})
+    return await newest_version(tx)
+
+
+async def destroy_all(tx: Tx, now: datetime) -> int:
+    """Destroy every version; the newest there was. Whoever calls has it from `newest_for_change`."""
+    sql = """UPDATE tenant_keys SET state = 'destroyed', wrapped_key = NULL, destroyed_at = :now
+        WHERE tenant_id = :tenant_id AND state <> 'destroyed'"""
+    return (await tx.run(sql, {"now": now})).rowcount
+
+
+async def replace_wrap(tx: Tx, key: TenantKeyRow, wrapped: bytes, root_version: int) -> bool:
+    """Only if it still is the wrap that was read."""
+    sql = """UPDATE tenant_keys SET wrapped_key = :wrapped, root_version = :root_version
+        WHERE tenant_id = :tenant_id AND version = :version AND wrapped_key = :former RETURNING version"""
+    row = {"version": key.version, "former": key.wrapped_key, "wrapped": wrapped, "root_version": root_version}
+    return (await tx.run(sql, row)).first() is not None
+
+
 # cards under them
 
 
@@ -152,6 +173,13 @@ async def cards_under(tx: Tx, version: int, *, after: str, limit: int) -> list[U
         ORDER BY token_id LIMIT :limit"""
     found = (await tx.run(sql, {"version": version, "after": after, "limit": limit})).mappings()
     return [UnderKey(**row) for row in found]
+
+
+async def count_cards_under(tx: Tx) -> dict[int, int]:
+    """Live cards by version."""
+    sql = """SELECT key_version, count(*) AS cards FROM cards WHERE tenant_id = :tenant_id AND shredded_at IS NULL
+        GROUP BY key_version"""
+    return {row["key_version"]: row["cards"] for row in (await tx.run(sql, {})).mappings()}
 
 
 async def hold_retired(tx: Tx, version: int) -> bool:
@@ -203,3 +231,10 @@ async def end_pass(tx: Tx, version: int, *, emptied: bool, now: datetime) -> Non
         WHERE tenant_id = :tenant_id AND version = :version"""
     row = {"version": version, "emptied": emptied, "now": now, "finished_at": now if emptied else None}
     await tx.run(sql, row)
+
+
+async def moves(tx: Tx) -> list[dict[str, object]]:
+    """How far each was, or when it was through."""
+    sql = """SELECT version, moved, stuck, after_token_id, started_at, updated_at, finished_at FROM key_moves
+        WHERE tenant_id = :tenant_id ORDER BY version"""
+    return [dict(row) for row in (await tx.run(sql, {})).mappings()]
