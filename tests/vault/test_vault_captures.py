@@ -279,6 +279,22 @@ async def test_two_posts_at_once_store_one_card(bench: Bench, ada: Person):
     assert len(await rows(bench.databases.owner_dsn, "SELECT * FROM cards", ada.tenant_id)) == 1
 
 
+async def test_a_sealed_form_posted_four_times_at_once_is_one_card_and_four_times_the_receipt(
+    bench: Bench, ada: Person
+):
+    order = await opened(bench, ada)
+    path = f"/captures/{order.capture_id}"
+    fields = sealed_fields((await bench.page(order)).text, SealSuite.X_WING)
+
+    answers = await asyncio.gather(
+        *(bench.browser.post(path, data=fields, headers={"origin": PAGE_URL}) for _ in range(4))
+    )
+
+    assert {(answer.status_code, answer.headers["location"]) for answer in answers} == {(303, path)}
+    assert "Visa" in (await bench.page(order)).text
+    assert len(await rows(bench.databases.owner_dsn, "SELECT * FROM cards", ada.tenant_id)) == 1
+
+
 @pytest.mark.parametrize("path", ["cap_a%0d%0aSet-Cookie:x=1", "cap_a%00", "CAP_A", "cap_a;url=x", "4242424242424242"])
 async def test_what_is_no_capture_id_gets_into_no_header(bench: Bench, path: str):
     headers = {"sec-fetch-site": "cross-site"}
