@@ -32,7 +32,7 @@ Span = tuple[int, int]
 """From, to; of the folded text."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Atom:
     """A number word or a group of written digits; or, once read, several that are one number."""
 
@@ -52,7 +52,7 @@ class Atom:
         return self.kind is not Kind.GROUP
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Run:
     pieces: list[Atom] = field(default_factory=list)
     strangers: int = 0
