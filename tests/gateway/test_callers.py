@@ -24,8 +24,21 @@ from tests.support.identity import (
 )
 
 
+@pytest.fixture(scope="module")
+async def ground(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
+    async with identity_house(database) as made:
+        yield made
+
+
 @pytest.fixture
-async def house(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
+async def house(ground: IdentityHouse) -> IdentityHouse:
+    await ground.empty()
+    return ground
+
+
+@pytest.fixture
+async def lone_house(database: DatabaseMaker) -> AsyncIterator[IdentityHouse]:
+    """For those who withdraw clients, which is remembered for a while."""
     async with identity_house(database) as made:
         yield made
 
@@ -180,15 +193,15 @@ async def test_a_missing_scope_names_every_scope_of_the_operation(house: Identit
 
 
 @pytest.mark.control("UC-8.2")
-async def test_a_withdrawn_client_is_out_before_its_bearer_ends(house: IdentityHouse):
-    bearer = (await house.machine("agt_chat")).json()["access_token"]
-    assert (await house.whoami(bearer)).status_code == 200
+async def test_a_withdrawn_client_is_out_before_its_bearer_ends(lone_house: IdentityHouse):
+    bearer = (await lone_house.machine("agt_chat")).json()["access_token"]
+    assert (await lone_house.whoami(bearer)).status_code == 200
 
-    await withdraw(house, "agt_chat")
-    house.clock.advance(timedelta(seconds=machines.FRESH_SECONDS + 1))
+    await withdraw(lone_house, "agt_chat")
+    lone_house.clock.advance(timedelta(seconds=machines.FRESH_SECONDS + 1))
 
-    assert (await house.whoami(bearer)).status_code == 401
-    assert (await house.machine("agt_chat")).json()["error"] == "invalid_client"
+    assert (await lone_house.whoami(bearer)).status_code == 401
+    assert (await lone_house.machine("agt_chat")).json()["error"] == "invalid_client"
 
 
 @pytest.mark.control("UC-8.1")
@@ -282,11 +295,11 @@ async def test_one_mcp_server_may_serve_several_brands(house: IdentityHouse):
     assert (await house.whoami(exchanged)).json()["brand_ids"] == [YEN_BRAND]
 
 
-async def test_an_assistant_is_out_when_its_carrier_is_withdrawn(house: IdentityHouse):
-    _, given = await house.connected()
-    exchanged = (await house.exchange(given["access_token"])).json()["access_token"]
+async def test_an_assistant_is_out_when_its_carrier_is_withdrawn(lone_house: IdentityHouse):
+    _, given = await lone_house.connected()
+    exchanged = (await lone_house.exchange(given["access_token"])).json()["access_token"]
 
-    await withdraw(house, "mcp_larkspur")
-    house.clock.advance(timedelta(seconds=machines.FRESH_SECONDS + 1))
+    await withdraw(lone_house, "mcp_larkspur")
+    lone_house.clock.advance(timedelta(seconds=machines.FRESH_SECONDS + 1))
 
-    assert (await house.whoami(exchanged)).status_code == 401
+    assert (await lone_house.whoami(exchanged)).status_code == 401

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
+from gateway.bearers import public_jwk
 from gateway.provision import ManifestRefused, Provisioned, provision, read_manifest
 from infra.chassis.clock import FixedClock
 from infra.chassis.engine import create_engine
@@ -91,6 +92,27 @@ async def test_a_machine_may_have_an_elliptic_key_and_signs_with_its_algorithm_o
     assert (good.status_code, old_key.status_code) == (200, 400)
 
 
+@pytest.mark.control("UC-G.3")
+async def test_a_client_that_changes_its_key_is_proven_by_either_until_one_is_taken_away(
+    house: IdentityHouse, described: dict[str, Any]
+):
+    entry, following = described["tenants"][0]["agents"][0], Ed25519PrivateKey.generate()
+    both = [lambda: house.assertion("agt_chat"), lambda: house.assertion("agt_chat", key=following)]
+
+    async def let_in() -> list[int]:
+        return [(await house.machine("agt_chat", made())).status_code for made in both]
+
+    before = await let_in()
+    entry["next_jwk"] = public_jwk(following)
+    await again(house, described)
+    during = await let_in()
+    entry["public_jwk"] = entry.pop("next_jwk")
+    await again(house, described)
+    after = await let_in()
+
+    assert (before, during, after) == ([200, 400], [200, 200], [400, 200])
+
+
 async def test_a_brand_or_client_of_another_tenant_is_refused_and_nothing_is_written(
     house: IdentityHouse, described: dict[str, Any]
 ):
@@ -117,6 +139,8 @@ def private_jwk() -> dict[str, str]:
     "agent",
     [
         {"public_jwk": private_jwk()},
+        {"next_jwk": private_jwk()},
+        {"next_jwk": {"kty": "oct", "k": "AAAA"}},
         {"public_jwk": {"kty": "oct", "k": "AAAA"}},
         {"public_jwk": {"kty": "RSA", "n": "x", "e": "AQAB"}},
         {"public_jwk": {"kty": "OKP", "crv": "X25519", "x": "x"}},

@@ -11,7 +11,7 @@ from gateway.record import sealer, store
 from gateway.record.sealer import BATCH_ENTRIES_MAX, INTERVAL_SECONDS, TOUCHED_FOR, TURN_SECONDS
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
-from infra.dev.postgres import Cluster
+from infra.dev.postgres import Cluster, ServiceDatabase
 from tests.support.database import DatabaseMaker
 from tests.support.record import RecordHouse, record_house
 from tests.support.waiting import wait_until
@@ -20,9 +20,14 @@ PROMISED_SECONDS = 1.0
 """Issue 3, capability 8."""
 
 
+@pytest.fixture(scope="module")
+def shared(database: DatabaseMaker) -> ServiceDatabase:
+    return database("gateway")
+
+
 @pytest.fixture
-async def house(database: DatabaseMaker, clusters: dict[str, Cluster]) -> AsyncIterator[RecordHouse]:
-    async with record_house(database("gateway"), clusters["house"]) as made:
+async def house(shared: ServiceDatabase, clusters: dict[str, Cluster]) -> AsyncIterator[RecordHouse]:
+    async with record_house(shared, clusters["house"]) as made:
         yield made
 
 
