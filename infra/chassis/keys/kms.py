@@ -75,7 +75,7 @@ class KmsKeyService:
             raise KeyServiceUnreachable(f"KMS has no key under alias/{self._account.key_name}-v1")
         header = frame.header(Provider.KMS, max(versions))
         name, bound = self._alias(max(versions)), encryption_context(header, context)
-        answer = await self._run(lambda: self._client.encrypt(KeyId=name, Plaintext=plain, EncryptionContext=bound))
+        answer = await self._run(lambda: self.client.encrypt(KeyId=name, Plaintext=plain, EncryptionContext=bound))
         return header + answer["CiphertextBlob"]
 
     async def unwrap(self, wrapped: bytes, context: bytes) -> Secret[bytes]:
@@ -89,9 +89,9 @@ class KmsKeyService:
     async def rotate(self) -> int:
         """Of two who rotate at once one gets the alias; the other's key has no name, and the caller is told."""
         version = max(await self._run(self._versions), default=0) + 1
-        made = await self._run(lambda: self._client.create_key(Description=f"Undercroft root, version {version}"))
+        made = await self._run(lambda: self.client.create_key(Description=f"Undercroft root, version {version}"))
         key_id = made["KeyMetadata"]["KeyId"]
-        await self._run(lambda: self._client.create_alias(AliasName=self._alias(version), TargetKeyId=key_id))
+        await self._run(lambda: self.client.create_alias(AliasName=self._alias(version), TargetKeyId=key_id))
         return version
 
     async def destroy_before(self, version: int) -> None:
@@ -115,7 +115,7 @@ class KmsKeyService:
     # in a thread
 
     @cached_property
-    def _client(self) -> "KMSClient":
+    def client(self) -> "KMSClient":
         found = botocore.session.get_session()
         if self._account.credentials_file is not None:
             found.set_config_variable("credentials_file", str(self._account.credentials_file))
@@ -132,24 +132,24 @@ class KmsKeyService:
     def _opened(self, name: str, blob: bytes, bound: dict[str, str]) -> bytes:
         """Raises KeyUnusable. KMS denies access both to whoever may not ask and to a blob that names another key."""
         try:
-            return self._client.decrypt(KeyId=name, CiphertextBlob=blob, EncryptionContext=bound)["Plaintext"]
+            return self.client.decrypt(KeyId=name, CiphertextBlob=blob, EncryptionContext=bound)["Plaintext"]
         except ClientError as error:
             if _code(error) == DENIED and self._opens_what_it_seals(name):
                 raise KeyUnusable from None
             raise
 
     def _opens_what_it_seals(self, name: str) -> bool:
-        sealed = self._client.encrypt(KeyId=name, Plaintext=PROBED)["CiphertextBlob"]
-        return self._client.decrypt(KeyId=name, CiphertextBlob=sealed)["Plaintext"] == PROBED
+        sealed = self.client.encrypt(KeyId=name, Plaintext=PROBED)["CiphertextBlob"]
+        return self.client.decrypt(KeyId=name, CiphertextBlob=sealed)["Plaintext"] == PROBED
 
     def _versions(self) -> set[int]:
-        pages = self._client.get_paginator("list_aliases").paginate()
+        pages = self.client.get_paginator("list_aliases").paginate()
         names = [alias["AliasName"] for page in pages for alias in page["Aliases"] if "TargetKeyId" in alias]
         wanted = re.compile(rf"alias/{re.escape(self._account.key_name)}-v([1-9]\d{{0,8}})")
         return {int(found[1]) for found in map(wanted.fullmatch, names) if found is not None}
 
     def _foreign_material(self) -> bool:
-        found = [self._client.describe_key(KeyId=self._alias(version)) for version in self._versions()]
+        found = [self.client.describe_key(KeyId=self._alias(version)) for version in self._versions()]
         return any(one["KeyMetadata"].get("Origin", "AWS_KMS") == "EXTERNAL" for one in found)
 
     def _alias(self, version: int) -> str:

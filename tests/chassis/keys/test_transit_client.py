@@ -14,8 +14,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from infra.chassis.keys import CannotDestroy, KeyServiceUnfit, KeyServiceUnreachable, KeyUnusable, new_key
 from infra.chassis.keys.frame import HEADER_BYTES
-from infra.chassis.keys.transit import TransitKeyService
-from infra.sandbox.transit.app import KEY_ACTS, Faults
+from infra.chassis.keys.transit import Server, TransitKeyService
+from infra.sandbox.transit.app import KEY_ACTS, Faults, Transit, build_transit
 from tests.support.serving import free_port, served
 from tests.support.transit import KEY_NAME, Engine, bearer_file, transit_engine
 
@@ -150,6 +150,22 @@ async def test_a_slow_server_is_not_waited_for_and_does_not_hold_the_event_loop(
     assert turns > 5
     engine.transit.misbehave(Faults())
     assert await opens(keys, await keys.wrap(new_key(), CONTEXT))
+    await keys.close()
+
+
+async def test_a_server_that_was_stopped_and_started_again_is_found_again(tmp_path: Path):
+    transit, port = Transit("s.root"), free_port()
+    transit.mounts.add("transit")
+    transit.engine.create(KEY_NAME, {})
+    server = Server(f"http://127.0.0.1:{port}", "transit", KEY_NAME, bearer_file(tmp_path, "s.root"))
+    keys = TransitKeyService(server, 5)
+    async with served(build_transit(transit), port):
+        wrapped = await keys.wrap(new_key(), CONTEXT)
+
+    with pytest.raises(KeyServiceUnreachable, match="ConnectionError"):
+        await keys.unwrap(wrapped, CONTEXT)
+    async with served(build_transit(transit), port):
+        assert await opens(keys, wrapped)
     await keys.close()
 
 
