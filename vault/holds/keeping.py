@@ -85,20 +85,20 @@ class HoldKeeper:
             payment = await self._processor.look_up_payment(_ref(charge))
             reach("hold_end_looked_up")
             if payment.state is PaymentState.HELD:
-                hours = int((now - claimed.created_at) / timedelta(hours=1))
-                return await self.ask(claimed, charge, by=Mover.RECONCILER, hours=hours)
+                minutes = int((now - claimed.created_at) / timedelta(minutes=1))
+                return await self.ask(claimed, charge, by=Mover.RECONCILER, minutes=minutes)
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("hold_end_still_unknown", end_id=end_id, error=type(error).__name__)
             return await self._outcomes.leave_hold_end(claimed, HoldEndState.UNKNOWN, by=Mover.RECONCILER)
         return await self._write(claimed, charge, payment, by=Mover.RECONCILER)
 
-    async def ask(self, row: HoldEndRow, charge: ChargeRow, *, by: Mover, hours: int = 0) -> HoldEndRow:
+    async def ask(self, row: HoldEndRow, charge: ChargeRow, *, by: Mover, minutes: int = 0) -> HoldEndRow:
         """Have the processor settle or cancel, and write down what came of it.
 
-        A key replays its first answer for a day, a 500 too, so an hour later it is another key. Held money can be taken
-        once only, whatever the key.
+        A key replays its first answer for a day, a 500 too, so a minute later it is another key. Held money can be
+        taken once only, whatever the key, and the processor was asked first whether it still is held.
         """
-        ref, key = _ref(charge), f"{row.tenant_id}:{row.end_id}:{row.kind}:{hours}"
+        ref, key = _ref(charge), f"{row.tenant_id}:{row.end_id}:{row.kind}:{minutes}"
         try:
             if row.kind == "settle":
                 payment = await self._processor.settle_payment(key, ref, row.amount_minor)
