@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from infra.chassis import logs
 from infra.chassis.ids import new_id
 from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import Sandbox, make_sandbox
@@ -33,6 +34,7 @@ AT_ONCE, UP_SECONDS_MAX = 6, 1.0
 PUT_FORWARD = timedelta(seconds=30)
 """More than a worker may take for its work, so that nobody waits for a killed one."""
 RETRY_SECONDS, AWAY_SECONDS = 0.02, 0.2
+log = logs.get_logger()
 NOT_YET = frozenset({"unknown", None})
 
 
@@ -121,10 +123,7 @@ def own_processor(tmp_path: Path) -> Iterator[Sandbox]:
 
 @pytest.mark.control("UC-C.1", "UC-C.2")
 async def test_killed_at_random_under_load_all_money_is_taken_once_or_not_at_all(
-    database: DatabaseMaker,
-    own_processor: Sandbox,
-    tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    database: DatabaseMaker, own_processor: Sandbox, tmp_path: Path
 ):
     chance, databases = random.Random(20261121), database("vault")  # noqa: S311 - the same moments every time
     with nursery() as forks:
@@ -140,7 +139,7 @@ async def test_killed_at_random_under_load_all_money_is_taken_once_or_not_at_all
 
     found = await agreed(databases, own_processor, load.person)
     assert load.seen["lost"] > 0
-    record_property("kills", f"{KILLS}: answers {dict(load.seen)}, charges {dict(found)}")
+    log.info("random_kills", kills=KILLS, answers=dict(load.seen), charges=dict(found))
 
 
 async def agreed(databases: ServiceDatabase, processor: Sandbox, person: Person) -> Counter[str]:
