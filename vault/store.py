@@ -39,8 +39,10 @@ class Store:
             yield Tx(connection, tenant_id)
 
     async def tenants(self) -> list[str]:
-        async with self._engine.connect() as connection:
-            return list((await connection.execute(text("SELECT tenant_id FROM tenants ORDER BY 1"))).scalars())
+        """Raises DatabaseUnreachable."""
+        with reaching_database():
+            async with self._engine.connect() as connection:
+                return list((await connection.execute(text("SELECT tenant_id FROM tenants ORDER BY 1"))).scalars())
 
     async def tenant_of_payment(self, processor_ref: str) -> str | None:
         """Whose payment that is; asked before any tenant is known, of a table that shows nothing else."""

@@ -59,3 +59,10 @@ def test_the_card_page_of_a_running_house_is_what_its_inventory_says(house: Hous
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip().endswith("are those of the inventory")
+
+
+def test_the_vaults_keys_are_shown_beside_a_running_house(house: House):
+    done = undercroft("keys", "list", "--folder", str(house.folder))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "shreddings that wait for a round: 0"

@@ -7,15 +7,18 @@ import argparse
 import contextlib
 import multiprocessing
 import signal
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.chassis.keys.settings import KeySettings
+from infra.chassis.settings import SettingsIncomplete
 from infra.dev.postgres import ServiceDatabase
 from vault.keys.commands import add_keys, keys
 
 KILLED = -signal.SIGKILL
+SETTINGS_EXIT = 2
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["vault.keys.commands"])
 
@@ -58,4 +61,8 @@ def _obey(arguments: tuple[str, ...], environment: dict[str, str], out: str, err
         with contextlib.redirect_stdout(told), contextlib.redirect_stderr(complained):
             parser = argparse.ArgumentParser()
             add_keys(parser)
-            raise SystemExit(keys(parser.parse_args(arguments), environment))
+            try:
+                raise SystemExit(keys(parser.parse_args(arguments), environment))
+            except SettingsIncomplete as incomplete:
+                sys.stderr.write(str(incomplete))
+                raise SystemExit(SETTINGS_EXIT) from None

@@ -82,11 +82,16 @@ async def test_the_export_holds_no_key_no_wrap_and_no_digit_of_a_card(own: Bench
 
 
 async def test_what_cannot_be_done_says_why_and_ends_with_one(own: Bench, command: KeysCommand, tmp_path: Path):
+    nowhere = tmp_path / "nowhere.url"
+    nowhere.write_text(f"postgresql+asyncpg://vault_app:x@/vault?host={tmp_path}")
+
     unknown = command.run("rotate", "tnt_nobody")
-    away = command.run("list", DATABASE_URL_FILE=str(own.settings.keys.root_key_file))
+    away = command.run("list", DATABASE_URL_FILE=str(nowhere))
+    root_gone = command.run("rotate", ROOT_KEY_FILE=str(tmp_path / "gone"))
 
     assert (unknown.code, unknown.errors) == (1, "keys: there is no such tenant\n")
-    assert away.code != 0
+    assert (away.code, away.errors.split(";")[0]) == (1, "keys: DatabaseUnreachable")
+    assert (root_gone.code, root_gone.errors) == (2, "UNDERCROFT_VAULT_ROOT_KEY_FILE cannot be used")
 
 
 ROTATION_STEPS = [

@@ -5,23 +5,29 @@ import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.chassis.keys import KeyService, KeyUnusable
+from infra.chassis.keys import CannotDestroy, KeyService, KeyUnusable, SoftwareKeyService
+from infra.chassis.keys.ringfile import RingFile
 from infra.chassis.secret import Secret
 from infra.dev.postgres import SUPERUSER, Cluster, ServiceDatabase, programs
 from tests.sandbox.running import APPROVES, Sandbox
 from tests.support.database import DatabaseMaker
 from tests.vault.bench import Bench, Person, open_bench, rows
-from tests.vault.keys import acts, cards, key_service, states
+from tests.vault.keys import acts, cards, change, key_service, states
 from tests.vault.killing import KILLED, KeysCommand, keys_command
 from vault.envelope import SealBroken, open_sealed
 from vault.fingerprint import Fingerprints, hidden
+from vault.keys import rows as move_rows
+from vault.keys.keeping import build_keeping
 from vault.keys.ring import context
+from vault.keys.rounds import NOT_DESTROYED, RoundBlocked
 from vault.places import place
+from vault.store import Store
 
 NUMBERS = (APPROVES, "5555555555554444", "378282246310005")
 
@@ -308,3 +314,71 @@ async def test_no_tenant_key_is_stored_under_a_root_that_is_about_to_go(own: Ben
             w=late,
             r=keeping.keys.version_of(late),
         )
+
+
+@pytest.mark.control("UC-3.7.5")
+async def test_a_tenant_shredded_while_its_cards_are_moved_has_none_of_them_under_a_new_key(
+    own: Bench, ada: Person, monkeypatch: pytest.MonkeyPatch
+):
+    """The mover has opened the cards and sealed them under the next key when the tenant is shredded."""
+    for _ in range(2):
+        await own.new_token(ada)
+    keeping, real = own.vault.keeping, move_rows.hold_retired
+
+    async def overtaken(tx: Any, version: int) -> bool:
+        await keeping.shredding.shred_tenant(ada.tenant_id, "operator ada")
+        monkeypatch.setattr(move_rows, "hold_retired", real)
+        return await real(tx, version)
+
+    monkeypatch.setattr(move_rows, "hold_retired", overtaken)
+    moved = await keeping.rotation.rotate(ada.tenant_id, "operator ada")
+
+    assert moved.cards == 0
+    assert [state for _, state, _ in await states(own.databases, ada.tenant_id)] == ["destroyed"] * 2
+    assert all(row["shredded_at"] for row in await cards(own.databases, ada.tenant_id))
+
+
+class KeepsEverything(SoftwareKeyService):
+    """As a cloud's key service, which destroys nothing when it is asked to."""
+
+    async def destroy_before(self, version: int) -> None:
+        raise CannotDestroy(f"not before {version}")
+
+
+@pytest.mark.control("UC-3.7.5")
+async def test_a_root_that_cannot_be_destroyed_makes_nothing_final_and_a_later_round_does(own: Bench, ada: Person):
+    token = await own.new_token(ada)
+    root = own.settings.keys.root_key_file
+    assert root is not None
+    keeping = build_keeping(
+        Store(own.vault.engine), KeepsEverything(RingFile(root), own.clock), own.clock, own.settings.lifecycle
+    )
+    await keeping.shredding.shred_card(ada.tenant_id, token, "operator ada")
+
+    kept = await keeping.rounds.run("shredding", "operator ada")
+    (not_yet,) = await rows(own.databases.app_dsn, "SELECT final_at FROM shreddings", ada.tenant_id)
+    destroyed = await own.vault.keeping.rounds.run("shredding", "operator ada")
+    (final,) = await rows(own.databases.app_dsn, "SELECT final_at, round_id FROM shreddings", ada.tenant_id)
+
+    assert kept is not None
+    assert destroyed is not None
+    assert (kept.outcome, not_yet["final_at"]) == (NOT_DESTROYED, None)
+    assert (destroyed.outcome, final["round_id"]) == ("final", destroyed.round_id)
+    assert final["final_at"] is not None
+
+
+@pytest.mark.control("UC-3.7")
+async def test_a_round_destroys_nothing_while_one_tenant_key_does_not_open(own: Bench, ada: Person):
+    bob = Person()
+    await own.new_token(ada)
+    theirs = await own.paid_charge(bob)
+    broken = "UPDATE tenant_keys SET wrapped_key = wrapped_key || 'x' WHERE true"
+    await change(own.databases, ada.tenant_id, broken)
+
+    with pytest.raises(RoundBlocked, match=f"key 1 of {ada.tenant_id} does not open"):
+        await own.vault.keeping.rounds.run("ordered", "operator ada")
+
+    versions = (await own.vault.keeping.keys.describe()).versions
+    assert [one.state for one in versions] == ["retired", "active"]
+    own.clock.advance(timedelta(minutes=2))
+    assert (await own.charge(bob.charge(theirs.token_id))).json()["state"] == "approved"
