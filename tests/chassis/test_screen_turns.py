@@ -74,6 +74,17 @@ def test_the_last_bit_stays_refused_however_often_it_is_tried(screen: TurnScreen
     assert refused(screen, "1881", "1881", "it is 1881") == [True, True, True]
 
 
+def test_a_number_that_is_asked_about_again_is_not_put_together_with_itself(screen: TurnScreen):
+    assert not any(refused(screen, "42424242", "where is 42424242?", "42424242"))
+    screen.forget("cnv_one")
+    assert refused(screen, "4242", "4242", "4242", "4242") == [False, False, False, True]
+
+
+def test_a_part_sent_again_because_its_answer_was_lost_does_not_hide_the_number(screen: TurnScreen):
+    assert refused(screen, "4012", "4012", "8888", "8888", "1881")[-1]
+    assert refused(screen, "40128888", "40128888", "88881881", conversation="cnv_two")[-1]
+
+
 def test_conversations_do_not_mix(screen: TurnScreen):
     assert not any(refused(screen, turn, conversation=f"cnv_{number}")[0] for number, turn in enumerate(FOURS))
 

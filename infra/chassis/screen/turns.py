@@ -31,6 +31,8 @@ KEPT: Final = timedelta(minutes=15)
 """After the last turn. Nobody takes longer between two parts of one number."""
 CONVERSATIONS_MAX: Final = 10_000
 """In one process: about 10 MB at most. Beyond, the one that was silent longest is forgotten."""
+SAME_COUNT_MAX: Final = 4
+"""Digits of a part that may be said again and again within one number, as 4242 is in the test number."""
 PRINTED_SIZES: Final = frozenset({4, 6, 8, 10, 12})
 """Digits between two gaps of an embossed number, in any of its forms; the last group may be of any size."""
 STRANGERS_MAX: Final = 5
@@ -169,21 +171,31 @@ def _said(digits: str) -> _Said:
 
 @dataclass(frozen=True, slots=True)
 class _Tail:
-    """The last parts of what may be a number: their sizes, their share of the check sum, whether all are bare."""
+    """The last parts of what may be a number: their sizes, their share of the check sum, whether all are bare.
+
+    `one`: what all of them are, when they are all the same.
+    """
 
     sizes: tuple[int, ...] = ()
     check: int = 0
     bare: bool = True
+    one: _Said | None = None
 
     def after(self, kept: _Kept, said: _Said) -> "_Tail":
         """With one more part before it. In Luhn the last digit counts plainly, so what is doubled hangs on the end."""
         from_end = said.count + sum(self.sizes)
         check = self.check + (said.odd if from_end % 2 else said.even)
-        return _Tail((said.count, *self.sizes), check, self.bare and kept.bare)
+        one = said if not self.sizes or self.one == said else None
+        return _Tail((said.count, *self.sizes), check, self.bare and kept.bare, one)
 
     @property
     def is_grouped(self) -> bool:
-        """Two numbers of eight digits meet often, so fours count from three parts on."""
+        """Two numbers of eight digits meet often, so fours count from three parts on.
+
+        An order number that is asked about twice is no card number of twice its length.
+        """
+        if self.one is not None and self.one.count > SAME_COUNT_MAX:
+            return False
         return self.bare or (len(self.sizes) > 2 and is_printed(self.sizes))  # noqa: PLR2004 - as said
 
 
