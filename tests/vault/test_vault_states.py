@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -107,112 +107,113 @@ FAULTS = st.sampled_from(["", "", "error_500", "error_500_after_charge"])
 """None, not done, or done and the answer lost."""
 
 
-def machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - the rules share one world and one telling
-    class Money(RuleBasedStateMachine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.told: list[Told] = []
+class Money(RuleBasedStateMachine):
+    """Orders, lost answers and events in any order. `world` is given by a subclass."""
 
-        def fault(self, fault: str, operation: str) -> None:
-            if fault:
-                world.bench.processor.fault(fault, operation=operation)
+    world: ClassVar[World]
 
-        def some(self, *states: str) -> list[Told]:
-            return [told for told in self.told if told.state in states and not told.unsure]
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Told] = []
 
-        @rule(number=st.sampled_from([APPROVES, DECLINES, DISPUTED]), hold=st.booleans(), fault=FAULTS)
-        def charge(self, number: str, hold: bool, fault: str) -> None:
-            hold = hold and number != DISPUTED
-            order = (world.ada.hold if hold else world.ada.charge)(world.token(number))
-            self.fault(fault, "payment_intents.confirm")
-            answer = world.run(world.bench.hold(order) if hold else world.till.charge(order))  # type: ignore[arg-type]  # a hold's order is a charge's
-            if number == DECLINES:
-                state = "failed" if fault == "error_500" else "declined"
-            elif fault == "error_500":
-                state = "failed"
-            else:
-                state = "held" if hold else "approved"
-            told = Told(order, state, HELD_FOR if state == "approved" else 0, unsure=bool(fault))
-            told.disputed = number == DISPUTED and state == "approved"
-            assert answer is not None
-            self.told.append(told)
+    def fault(self, fault: str, operation: str) -> None:
+        if fault:
+            self.world.bench.processor.fault(fault, operation=operation)
 
-        @precondition(lambda self: self.some("held"))
-        @rule(data=st.data(), amount=st.integers(1, HELD_FOR), void=st.booleans(), fault=FAULTS)
-        def end_hold(self, data: st.DataObject, amount: int, void: bool, fault: str) -> None:
-            told = data.draw(st.sampled_from(self.some("held")))
-            self.fault(fault, f"payment_intents.{'cancel' if void else 'capture'}")
-            world.run(world.till.void(told.order) if void else world.till.settle(told.order, amount))
-            told.state, told.taken_minor = ("voided", 0) if void else ("settled", amount)
-            told.unsure = bool(fault)
+    def some(self, *states: str) -> list[Told]:
+        return [told for told in self.told if told.state in states and not told.unsure]
 
-        @precondition(lambda self: self.some("held"))
-        @rule(data=st.data())
-        def run_out(self, data: st.DataObject) -> None:
-            told = data.draw(st.sampled_from(self.some("held")))
-            world.bench.expire(told.order.charge_id)
-            self.tell(told, "payment_intent", "payment_intent.canceled")
-            told.state, told.unsure = "expired", True
+    @rule(number=st.sampled_from([APPROVES, DECLINES, DISPUTED]), hold=st.booleans(), fault=FAULTS)
+    def charge(self, number: str, hold: bool, fault: str) -> None:
+        hold = hold and number != DISPUTED
+        order = (self.world.ada.hold if hold else self.world.ada.charge)(self.world.token(number))
+        self.fault(fault, "payment_intents.confirm")
+        answer = self.world.run(self.world.bench.hold(order) if hold else self.world.till.charge(order))  # type: ignore[arg-type]  # a hold's order is a charge's
+        if number == DECLINES:
+            state = "failed" if fault == "error_500" else "declined"
+        elif fault == "error_500":
+            state = "failed"
+        else:
+            state = "held" if hold else "approved"
+        told = Told(order, state, HELD_FOR if state == "approved" else 0, unsure=bool(fault))
+        told.disputed = number == DISPUTED and state == "approved"
+        assert answer is not None
+        self.told.append(told)
 
-        @precondition(lambda self: self.some("approved", "settled"))
-        @rule(data=st.data(), amount=st.integers(1, HELD_FOR), lost=st.booleans())
-        def refund(self, data: st.DataObject, amount: int, lost: bool) -> None:
-            told = data.draw(st.sampled_from(self.some("approved", "settled")))
-            fits = amount <= told.refundable_minor
-            if lost and fits and not told.disputed:
-                self.fault("error_500_after_charge", "refunds.create")
-                told.unsure = True
-            answer = world.run(world.till.refund(told.order.charge_id, amount))
-            if told.dispute_seen:
-                assert answer["code"] == "charge_disputed"
-            elif not fits:
-                assert answer["code"] == "refund_exceeds_charge"
-            elif told.disputed:
-                assert answer["state"] == "failed"
-            else:
-                assert answer["state"] == ("unknown" if told.unsure else "refunded")
-                told.refunded_minor += amount
+    @precondition(lambda self: self.some("held"))
+    @rule(data=st.data(), amount=st.integers(1, HELD_FOR), void=st.booleans(), fault=FAULTS)
+    def end_hold(self, data: st.DataObject, amount: int, void: bool, fault: str) -> None:
+        told = data.draw(st.sampled_from(self.some("held")))
+        self.fault(fault, f"payment_intents.{'cancel' if void else 'capture'}")
+        self.world.run(self.world.till.void(told.order) if void else self.world.till.settle(told.order, amount))
+        told.state, told.taken_minor = ("voided", 0) if void else ("settled", amount)
+        told.unsure = bool(fault)
 
-        @precondition(lambda self: any(told.disputed for told in self.some("approved")))
-        @rule(data=st.data())
-        def hear_of_a_dispute(self, data: st.DataObject) -> None:
-            told = data.draw(st.sampled_from([told for told in self.some("approved") if told.disputed]))
-            self.tell(told, "dispute", "charge.dispute.created")
-            world.reconcile()
-            told.dispute_seen = True
-            self.sure()
+    @precondition(lambda self: self.some("held"))
+    @rule(data=st.data())
+    def run_out(self, data: st.DataObject) -> None:
+        told = data.draw(st.sampled_from(self.some("held")))
+        self.world.bench.expire(told.order.charge_id)
+        self.tell(told, "payment_intent", "payment_intent.canceled")
+        told.state, told.unsure = "expired", True
 
-        @rule()
-        def reconcile(self) -> None:
-            world.reconcile()
-            self.sure()
+    @precondition(lambda self: self.some("approved", "settled"))
+    @rule(data=st.data(), amount=st.integers(1, HELD_FOR), lost=st.booleans())
+    def refund(self, data: st.DataObject, amount: int, lost: bool) -> None:
+        told = data.draw(st.sampled_from(self.some("approved", "settled")))
+        fits = amount <= told.refundable_minor
+        if lost and fits and not told.disputed:
+            self.fault("error_500_after_charge", "refunds.create")
+            told.unsure = True
+        answer = self.world.run(self.world.till.refund(told.order.charge_id, amount))
+        if told.dispute_seen:
+            assert answer["code"] == "charge_disputed"
+        elif not fits:
+            assert answer["code"] == "refund_exceeds_charge"
+        elif told.disputed:
+            assert answer["state"] == "failed"
+        else:
+            assert answer["state"] == ("unknown" if told.unsure else "refunded")
+            told.refunded_minor += amount
 
-        def sure(self) -> None:
-            for told in self.told:
-                told.unsure = False
+    @precondition(lambda self: any(told.disputed for told in self.some("approved")))
+    @rule(data=st.data())
+    def hear_of_a_dispute(self, data: st.DataObject) -> None:
+        told = data.draw(st.sampled_from([told for told in self.some("approved") if told.disputed]))
+        self.tell(told, "dispute", "charge.dispute.created")
+        self.world.reconcile()
+        told.dispute_seen = True
+        self.sure()
 
-        def tell(self, told: Told, what: str, kind: str) -> None:
-            body = event_about(world.bench.payment_ref(told.order.charge_id), what, kind)
-            assert world.run(post(world.bench, body)).status_code == 200, json.loads(body)
+    @rule()
+    def reconcile(self) -> None:
+        self.world.reconcile()
+        self.sure()
 
-        @invariant()
-        def every_charge_stands_as_told(self) -> None:
-            found = {row["charge_id"]: row for row in world.run(charges(world))}
-            for told in self.told:
-                row = found[told.order.charge_id]
-                if not told.unsure:
-                    money = (row["state"], row["taken_minor"], row["refunded_minor"])
-                    assert money == (told.state, told.taken_minor, told.refunded_minor)
+    def sure(self) -> None:
+        for told in self.told:
+            told.unsure = False
 
-        def teardown(self) -> None:
-            world.reconcile()
-            self.sure()
-            self.every_charge_stands_as_told()
-            assert world.run(checked(world.bench.databases, world.ada.tenant_id))
-            for told in self.told:
-                assert world.bench.taken_minor(told.order.charge_id) == told.taken_minor
+    def tell(self, told: Told, what: str, kind: str) -> None:
+        body = event_about(self.world.bench.payment_ref(told.order.charge_id), what, kind)
+        assert self.world.run(post(self.world.bench, body)).status_code == 200, json.loads(body)
 
-    return Money
+    @invariant()
+    def every_charge_stands_as_told(self) -> None:
+        found = {row["charge_id"]: row for row in self.world.run(charges(self.world))}
+        for told in self.told:
+            row = found[told.order.charge_id]
+            if not told.unsure:
+                money = (row["state"], row["taken_minor"], row["refunded_minor"])
+                assert money == (told.state, told.taken_minor, told.refunded_minor)
+
+    def teardown(self) -> None:
+        self.world.reconcile()
+        self.sure()
+        self.every_charge_stands_as_told()
+        assert self.world.run(checked(self.world.bench.databases, self.world.ada.tenant_id))
+        for told in self.told:
+            assert self.world.bench.taken_minor(told.order.charge_id) == told.taken_minor
 
 
 async def charges(world: World) -> list[dict[str, Any]]:
@@ -223,6 +224,6 @@ async def charges(world: World) -> list[dict[str, Any]]:
 @pytest.mark.control("UC-C.1", "UC-C.2")
 def test_no_sequence_of_orders_faults_and_events_loses_or_doubles_money(world: World):
     run_state_machine_as_test(
-        machine(world),
+        type("MoneyOfOneWorld", (Money,), {"world": world}),
         settings=settings(cases(10), stateful_step_count=10, suppress_health_check=list(HealthCheck)),
     )
