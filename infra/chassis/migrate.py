@@ -1,12 +1,12 @@
-"""Migrations: Alembic, one folder a service, explicit SQL inside."""
+"""Migrations: Alembic, one folder a service, explicit SQL inside.
+
+Each service's `__main__` imports this and serves without it: a seventh of what a service's start costs is loading
+Alembic, so it is loaded when something is migrated.
+"""
 
 from pathlib import Path
 from typing import Any
 
-from alembic import op
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from infra.chassis.engine import create_engine
@@ -27,6 +27,10 @@ async def upgrade(folder: Path, owner_url: Secret[str]) -> None:
 
 
 def _upgrade(connection: Connection, folder: Path) -> None:
+    from alembic.config import Config  # noqa: PLC0415 - see above
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415 - see above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
+
     config = Config()
     config.set_main_option("script_location", str(folder))
     script = ScriptDirectory.from_config(config)
@@ -47,12 +51,18 @@ def run_script(script: str) -> None:
     """
     for statement in script.split(";\n"):
         if statement.strip():
-            op.execute(statement)
+            _execute(statement)
 
 
 def wall_by_tenant(table: str) -> None:
     """For migrations: row-level security by tenant, for the table's owner too."""
     here = "tenant_id = current_setting('undercroft.tenant', true)"
-    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-    op.execute(f"CREATE POLICY own_tenant ON {table} USING ({here}) WITH CHECK ({here})")
+    _execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    _execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    _execute(f"CREATE POLICY own_tenant ON {table} USING ({here}) WITH CHECK ({here})")
+
+
+def _execute(statement: str) -> None:
+    from alembic import op  # noqa: PLC0415 - see above
+
+    op.execute(statement)
