@@ -14,6 +14,7 @@ from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import Sandbox
 from tests.vault.bench import Bench, Person, open_bench
 from tests.vault.keys import acts, cards, change, states, versions
+from vault.cleartext.opening import Opener
 from vault.keys import resealing, ring, rows
 from vault.keys.keeping import Keeping, build_keeping
 from vault.keys.settings import LifecycleSettings
@@ -104,6 +105,21 @@ async def test_a_card_sealed_while_its_key_was_retired_is_sealed_again_under_the
 
     (row,) = [row for row in await cards(small.databases, ada.tenant_id) if row["token_id"] == token]
     assert row["key_version"] == 2
+
+
+@pytest.mark.control("UC-3.7")
+async def test_a_card_read_before_its_key_was_rotated_and_destroyed_still_opens(small: Bench, ada: Person):
+    """As in a charge that waited for the processor meanwhile, in a process that never had the new key."""
+    token = await small.new_token(ada)
+    store = Store(small.vault.engine)
+    async with store.transaction(ada.tenant_id) as tx:
+        read = await tx.card(token)
+    assert read is not None
+    await keeping_of(small).rotation.rotate(ada.tenant_id, OPERATOR)
+
+    opened, _ = await Opener(store, keeping_of(small).ring).record_key(read)
+
+    assert (read.key_version, opened.key_version) == (1, 2)
 
 
 @pytest.mark.parametrize("state", ["retired", "destroyed"])
