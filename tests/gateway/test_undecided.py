@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,41 @@ from gateway.record.entries import Record, origin_of, receipt_holds
 from gateway.record.export import export
 from gateway.record.notes import verifier_key
 from gateway.record.sealer import Sealer
-from tests.gateway.shop import AUTHZEN_URL, CART, GOOD_CARD, NORTH, POINT, Shop, Talk
+from infra.dev.house import House
+from tests.gateway.shop import AUTHZEN_URL, CART, GOOD_CARD, NORTH, POINT, Shop, Talk, open_shop, prepare
 from tests.gateway.test_record_no_allow import DIE, MEND, RAISE, broken
+from tests.support.database import DatabaseMaker
 
 Owner = Callable[[Shop, str], Awaitable[str]]
-BEYOND_JSON = "UPDATE quotes SET amount_minor = 9007199254740994;"
-"""2**53 + 2: RFC 8785 section 3.2.2.3 has no such number."""
-UNREADABLE = "UPDATE evidence SET expires_at = 'infinity';"
-"""A row that PostgreSQL keeps and our program cannot read: as a bug in gathering facts would be."""
+BEYOND_JSON = 2**53 + 2
+"""RFC 8785 section 3.2.2.3 has no such number."""
 KILLED_IN_COMMIT = """
 CREATE FUNCTION break_it() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
     PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;
 CREATE CONSTRAINT TRIGGER break_it AFTER INSERT ON reservations INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION break_it();
 """
+
+
+@pytest.fixture(scope="module")
+async def shop(house: House, database: DatabaseMaker) -> AsyncIterator[Shop]:
+    async with open_shop(await prepare(house, database)) as opened:
+        yield opened
+
+
+def unreadable(talk: Talk) -> str:
+    """Rows that PostgreSQL keeps and our program cannot read, as a bug in gathering facts would have it."""
+    return f"UPDATE evidence SET expires_at = 'infinity' WHERE conversation_id = '{talk.conversation_id}';"  # noqa: S608 - an id of ours
+
+
+def beyond_json(checkout: str) -> str:
+    return f"UPDATE quotes SET amount_minor = {BEYOND_JSON} WHERE checkout_id = '{checkout}';"  # noqa: S608 - an id of ours
+
+
+async def bought(talk: Talk) -> int:
+    query = "SELECT count(*) AS bought FROM purchases WHERE subject_id = :s"
+    (row,) = await talk.shop.rows(query, s=talk.subject_id)
+    return int(row["bought"])
 
 
 async def entries(shop: Shop) -> list[dict[str, Any]]:
@@ -63,17 +84,18 @@ async def failed_with(shop: Shop, decision: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.control("UC-D.1")
-async def test_an_amount_that_canonical_json_cannot_say_is_a_deny_on_record(new_shop: Shop, as_owner: Owner):
-    talk, checkout = await new_shop.buyer(), await new_shop.checkout()
-    await as_owner(new_shop, BEYOND_JSON)
+async def test_an_amount_that_canonical_json_cannot_say_is_a_deny_on_record(shop: Shop, as_owner: Owner):
+    talk, checkout = await shop.buyer(), await shop.checkout()
+    await as_owner(shop, beyond_json(checkout))
+    before = await counted(shop, "yes")
 
     decision = denied(await talk.post("/v1/purchases", checkout_id=checkout, cart_sha256=CART))
 
-    entry = await failed_with(new_shop, decision)
+    entry = await failed_with(shop, decision)
     assert (entry["error"], entry["action"]) == ("IntegerDomainError", "purchase")
     assert entry["named"] == {"checkout_id": checkout, "conversation_id": talk.conversation_id}
-    assert receipt_holds(_receipt(decision), NORTH, new_shop.ground.keys.record.public_key())
-    assert (await new_shop.taken(talk), await counted(new_shop, "yes")) == (0, 1)
+    assert receipt_holds(_receipt(decision), NORTH, shop.ground.keys.record.public_key())
+    assert (await shop.taken(talk), await counted(shop, "yes")) == (0, before + 1)
 
 
 async def everything_asked(talk: Talk, checkout: str) -> dict[str, httpx2.Response]:
@@ -93,70 +115,68 @@ async def everything_asked(talk: Talk, checkout: str) -> dict[str, httpx2.Respon
 
 
 @pytest.mark.control("UC-D.1")
-async def test_a_fact_that_cannot_be_read_is_a_deny_on_record_wherever_it_is_asked_for(new_shop: Shop, as_owner: Owner):
-    talk, checkout = await new_shop.buyer(), await new_shop.checkout()
-    await as_owner(new_shop, UNREADABLE)
-    before = len(await entries(new_shop))
+async def test_a_fact_that_cannot_be_read_is_a_deny_on_record_wherever_it_is_asked_for(shop: Shop, as_owner: Owner):
+    talk, checkout = await shop.buyer(), await shop.checkout()
+    await as_owner(shop, unreadable(talk))
+    before = len(await entries(shop))
 
     answers = await everything_asked(talk, checkout)
 
-    made = (await entries(new_shop))[before:]
+    made = (await entries(shop))[before:]
     assert [denied(answer)["receipt"]["decision_id"] for answer in answers.values()] == [
         entry["decision_id"] for entry in made
     ]
     asked = ["recall" if name in {"prepare", "enquiry"} else name for name in answers]
     assert [entry["action"] for entry in made] == asked
     assert {entry["error"] for entry in made} == {"ValueError"}
-    assert await new_shop.taken(talk) == 0
+    assert await shop.taken(talk) == 0
 
 
-async def test_an_error_of_the_database_after_the_answer_takes_the_allow_back(new_shop: Shop, as_owner: Owner):
-    talk, checkout = await new_shop.buyer(), await new_shop.checkout()
-    before = len(await entries(new_shop))
-    await as_owner(new_shop, broken(RAISE, "reservations"))
+async def test_an_error_of_the_database_after_the_answer_takes_the_allow_back(shop: Shop, as_owner: Owner):
+    talk, checkout = await shop.buyer(), await shop.checkout()
+    before = len(await entries(shop))
+    await as_owner(shop, broken(RAISE, "reservations"))
 
-    entry = await failed_with(
-        new_shop, denied(await talk.post("/v1/purchases", checkout_id=checkout, cart_sha256=CART))
-    )
-    await as_owner(new_shop, MEND)
+    entry = await failed_with(shop, denied(await talk.post("/v1/purchases", checkout_id=checkout, cart_sha256=CART)))
+    await as_owner(shop, MEND)
 
     assert entry["error"] not in {"", "Exception"}
-    assert len(await entries(new_shop)) == before + 1, "the allow that was written first is gone with its transaction"
-    assert await new_shop.rows("SELECT 1 FROM purchases") == []
+    assert len(await entries(shop)) == before + 1, "the allow that was written first is gone with its transaction"
+    assert await bought(talk) == 0
     assert (await talk.buy(checkout))["state"] == "needs_card"
 
 
 @pytest.mark.parametrize("harm", [broken(DIE, "reservations"), KILLED_IN_COMMIT], ids=["statement", "commit"])
-async def test_a_connection_that_is_killed_is_a_503_and_a_deny_on_record(new_shop: Shop, as_owner: Owner, harm: str):
-    talk, checkout = await new_shop.buyer(), await new_shop.checkout()
-    await as_owner(new_shop, harm.replace("SECURITY DEFINER", ""))
+async def test_a_connection_that_is_killed_is_a_503_and_a_deny_on_record(shop: Shop, as_owner: Owner, harm: str):
+    talk, checkout = await shop.buyer(), await shop.checkout()
+    await as_owner(shop, harm.replace("SECURITY DEFINER", ""))
 
     answer = await talk.post("/v1/purchases", checkout_id=checkout, cart_sha256=CART)
-    await as_owner(new_shop, MEND)
+    await as_owner(shop, MEND)
 
-    entry = await failed_with(new_shop, denied(answer, 503, "database_unreachable"))
+    entry = await failed_with(shop, denied(answer, 503, "database_unreachable"))
     assert (answer.headers["retry-after"], entry["error"]) == ("2", "DatabaseUnreachable")
-    assert await new_shop.rows("SELECT 1 FROM purchases") == []
+    assert await bought(talk) == 0
     assert (await talk.buy(checkout))["state"] == "needs_card"
 
 
-async def test_what_cannot_be_recorded_either_allows_nothing_and_is_counted(new_shop: Shop, as_owner: Owner):
-    talk = await new_shop.verified_chat()
-    before = len(await entries(new_shop))
-    await as_owner(new_shop, UNREADABLE + "REVOKE INSERT ON record_entries FROM gateway_app;")
+async def test_what_cannot_be_recorded_either_allows_nothing_and_is_counted(shop: Shop, as_owner: Owner):
+    talk = await shop.verified_chat()
+    before, yes, no = len(await entries(shop)), await counted(shop, "yes"), await counted(shop, "no")
+    await as_owner(shop, unreadable(talk) + "REVOKE INSERT ON record_entries FROM gateway_app;")
 
     answer = await talk.post("/v1/recalls")
-    await as_owner(new_shop, "GRANT INSERT ON record_entries TO gateway_app;")
+    await as_owner(shop, "GRANT INSERT ON record_entries TO gateway_app;")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "record_unavailable")
     assert "decision" not in answer.json()
-    assert (await counted(new_shop, "no"), await counted(new_shop, "yes")) == (1, 0)
-    assert len(await entries(new_shop)) == before
+    assert (await counted(shop, "no"), await counted(shop, "yes")) == (no + 1, yes)
+    assert len(await entries(shop)) == before
 
 
-async def test_an_answer_about_the_request_is_no_error_and_leaves_no_entry(new_shop: Shop):
-    talk = await new_shop.verified_chat()
-    before = len(await entries(new_shop))
+async def test_an_answer_about_the_request_is_no_error_and_leaves_no_entry(shop: Shop):
+    talk = await shop.verified_chat()
+    before = len(await entries(shop))
 
     answers = [
         await talk.post("/v1/purchases", checkout_id="cko_nobody_knows", cart_sha256=CART),
@@ -165,30 +185,29 @@ async def test_an_answer_about_the_request_is_no_error_and_leaves_no_entry(new_s
     ]
 
     assert [answer.status_code for answer in answers] == [404, 404, 422]
-    assert len(await entries(new_shop)) == before
-    assert await counted(new_shop, "yes") + await counted(new_shop, "no") == 0
+    assert len(await entries(shop)) == before
 
 
-async def test_an_id_that_looks_like_a_card_is_not_written_down(new_shop: Shop, as_owner: Owner):
-    talk = await new_shop.verified_chat()
-    await as_owner(new_shop, UNREADABLE)
+async def test_an_id_that_looks_like_a_card_is_not_written_down(shop: Shop, as_owner: Owner):
+    talk = await shop.verified_chat()
+    await as_owner(shop, unreadable(talk))
 
     asked = {"action": "revoke_mandate", "mandate_id": f"mnd_{GOOD_CARD}"}
-    entry = await failed_with(new_shop, denied(await talk.post("/v1/decisions", **asked)))
+    entry = await failed_with(shop, denied(await talk.post("/v1/decisions", **asked)))
 
     assert entry["named"] == {"conversation_id": talk.conversation_id}
     assert GOOD_CARD not in json.dumps(entry)
 
 
-async def test_an_enforcement_point_gets_no_decision_and_the_deny_is_on_record(new_shop: Shop, as_owner: Owner):
-    talk = await new_shop.verified_chat()
-    await as_owner(new_shop, UNREADABLE)
-    transport = httpx2.ASGITransport(app=new_shop.gateway.authzen)  # type: ignore[arg-type]  # two spellings of ASGI
+async def test_an_enforcement_point_gets_no_decision_and_the_deny_is_on_record(shop: Shop, as_owner: Owner):
+    talk = await shop.verified_chat()
+    await as_owner(shop, unreadable(talk))
+    transport = httpx2.ASGITransport(app=shop.gateway.authzen)  # type: ignore[arg-type]  # two spellings of ASGI
 
     async with httpx2.AsyncClient(transport=transport, base_url=AUTHZEN_URL) as point:
         answer = await point.post(
             "/access/v1/evaluation",
-            headers={"Authorization": f"Bearer {await new_shop.bearer(POINT)}"},
+            headers={"Authorization": f"Bearer {await shop.bearer(POINT)}"},
             json={
                 "subject": {"type": "conversation", "id": talk.conversation_id},
                 "action": {"name": "recall"},
@@ -196,25 +215,24 @@ async def test_an_enforcement_point_gets_no_decision_and_the_deny_is_on_record(n
             },
         )
 
-    assert (await failed_with(new_shop, denied(answer)))["action"] == "recall"
+    assert (await failed_with(shop, denied(answer)))["action"] == "recall"
 
 
 @pytest.mark.control("UC-D.14")
 async def test_replay_and_the_offline_check_take_such_entries(
-    new_shop: Shop, as_owner: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shop: Shop, as_owner: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    talk = await new_shop.buyer()
-    await talk.buy(await new_shop.checkout())
-    await as_owner(new_shop, BEYOND_JSON)
-    checkout = (await new_shop.rows("SELECT checkout_id FROM quotes"))[0]["checkout_id"]
-    await as_owner(new_shop, UNREADABLE)
+    talk = await shop.buyer()
+    await talk.buy(await shop.checkout())
+    checkout = await shop.checkout()
+    await as_owner(shop, beyond_json(checkout))
     decision = denied(await talk.post("/v1/purchases", checkout_id=checkout, cart_sha256=CART))
-    record = Record(new_shop.ground.keys.record, new_shop.ground.clock)
-    await Sealer(new_shop.gateway.engine, record).seal(NORTH)
+    record = Record(shop.ground.keys.record, shop.ground.clock)
+    await Sealer(shop.gateway.engine, record).seal(NORTH)
     file, receipt, url = tmp_path / "record.ndjson", tmp_path / "receipt.json", tmp_path / "url"
-    file.write_bytes(b"".join([part async for part in export(new_shop.gateway.engine, record, NORTH)]))
+    file.write_bytes(b"".join([part async for part in export(shop.gateway.engine, record, NORTH)]))
     receipt.write_text(json.dumps(decision["receipt"]), encoding="utf-8")
-    url.write_text(new_shop.ground.app_dsn, encoding="utf-8")
+    url.write_text(shop.ground.app_dsn, encoding="utf-8")
     monkeypatch.setenv("UNDERCROFT_GATEWAY_DATABASE_URL_FILE", str(url))
 
     key = verifier_key(origin_of(NORTH), record.public_key)
