@@ -67,7 +67,8 @@ ANSWERED_ALIKE = [
 ]
 UNLIKE_EACH_TIME = {"request_id", "decision_id", "leaf_sha256", "signed_at", "signature"}
 DIRECTORY = re.compile(
-    r"client_directory|set_config|rate_buckets|rate_limits|synchronous_commit|^SELECT subject_id FROM conversations"
+    r"client_directory|^SELECT set_config|rate_buckets|rate_limits|synchronous_commit"
+    r"|^SELECT subject_id FROM conversations"
 )
 """Before anything is looked at. Who calls, and its limits, are remembered for ten seconds; limits lease a share
 when theirs is used up, and remember the person of a caller's own conversation (limits/subjects.py)."""
