@@ -1,7 +1,9 @@
 """SoftHSM2 tokens of this test run's own: real PKCS#11, with keys that cannot be taken out. Debian: softhsm2."""
 
+import atexit
 import os
 import secrets
+import shutil
 import subprocess
 import tempfile
 from functools import cache
@@ -18,6 +20,7 @@ TIMEOUT_SECONDS = 20.0
 def configuration() -> Path:
     """The library reads where its tokens are once a process, so all tests of one share a folder."""
     folder = Path(tempfile.mkdtemp(prefix="softhsm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "tokens").mkdir()
     path = folder / "softhsm2.conf"
     path.write_text(f"directories.tokendir = {folder / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n")
