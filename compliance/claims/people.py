@@ -85,7 +85,7 @@ PEOPLE = (
         claim="A level ends at its greatest age or when evidence lies unused, and asking again does not wake it; it "
         "ends when a contact point is shared; confirmed is for one request and one decision. A deny that a better "
         "proof would turn carries an RFC 9470 challenge, by HTTP and in an MCP result, and following it ends in an "
-        "allow.",
+        "allow, also where it takes a passkey or the phone. Remedies name what can work, and tell strangers nothing.",
         not_claimed="That an unused conversation was left: use is what the gateway decides, not what a person does.",
     ),
 )
