@@ -11,7 +11,9 @@ from typing import Final
 
 from infra.chassis.screen.words import LEXICON, Kind, Word, parts_of
 
-_TOKEN: Final = re.compile(r"([^\W\d_]+)|([0-9]+)|((?:[\W_]|(?![0-9])\d)+)")
+_TOKEN: Final = re.compile(r"([^\W\d_]+)|([0-9]+)|((?! \w)(?:[\W_]|(?![0-9])\d)+)")
+"""Words, digits, and what stands between, but for the single space that nearly always does."""
+_DIGIT: Final = re.compile(r"[0-9]")
 _WORD, _DIGITS = 1, 2
 _JOINING: Final = re.compile(r"[\s\-\u2010-\u2015\xad]*\Z")
 """Between the words of one number stand spaces and hyphens; a comma ends it."""
@@ -76,15 +78,14 @@ class Read:
 
 def read(folded: str) -> Read:
     reader = _Runs()
+    any_digits = _DIGIT.search(folded) is not None
     for match in _TOKEN.finditer(folded):
         said = match.group()
-        if said == " ":
-            continue
         which = match.lastindex
         if which == _DIGITS:
             reader.take(_GROUP, said, match.span())
         elif which == _WORD:
-            reader.hear(said, match.span(), _is_stuck(folded, *match.span()))
+            reader.hear(said, match.span(), stuck=any_digits and _is_stuck(folded, *match.span()))
         elif len(said) <= GAP_MAX and _BREAKING.search(said) is None:
             reader.tight = reader.tight and _JOINING.match(said) is not None
             reader.strong = reader.strong or _STRONG.search(said) is not None
@@ -112,7 +113,7 @@ class _Runs:
         self._run = Run()
         self._strangers = 0
 
-    def hear(self, word: str, span: Span, stuck: bool) -> None:
+    def hear(self, word: str, span: Span, *, stuck: bool) -> None:
         known = LEXICON.get(word)
         if known is not None and not (stuck and _is_no_number(word, known)):
             if known.kind is Kind.FILLER:
