@@ -48,6 +48,8 @@ A_DAY = 86_400
 UNDER_WAY, TOO_MANY = 409, 429
 TRIES_MAX = 40
 """On an idle machine nearly all are answered at once; on a busy one some wait more than the five seconds they may."""
+CONNECTIONS_KEPT = 10
+"""By each process (`engine.POOL_SIZE`)."""
 LOOK_SECONDS, BUSY_SECONDS = 0.03, 60.0
 """Between two looks at what is taken; and a deadline for what an idle machine does in two seconds."""
 TAKEN = text(
@@ -114,7 +116,14 @@ async def crew(house: House, database: DatabaseMaker, tmp_path_factory: pytest.T
         shop = await stack.enter_async_context(open_shop(ground))
         urls = stack.enter_context(many_gateways(house, ground.app_dsn, folder, PROCESSES))
         clients = [await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=60)) for url in urls]
+        await asyncio.gather(*(connected(shop, client) for client in clients for _ in range(CONNECTIONS_KEPT)))
         yield Crew(shop, clients)
+
+
+async def connected(shop: Shop, client: httpx2.AsyncClient) -> None:
+    """Connections to the database are made beforehand: 160 at once take a busy machine longer than they may."""
+    await client.get("/ready")
+    await shop.rows("SELECT 1")
 
 
 @pytest.mark.parametrize(

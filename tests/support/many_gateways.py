@@ -19,8 +19,8 @@ from infra.dev.ports import HOST, free_ports
 from infra.dev.processes import spawn
 from infra.dev.settings import LIMITS_OUT_OF_THE_WAY, ROOT, TEXTING_FROM, basic
 
-READY_SECONDS_MAX = 90.0
-"""A deadline for a busy machine; on an idle one it takes three seconds."""
+READY_SECONDS_MAX, STOP_SECONDS_MAX = 90.0, 60.0
+"""Deadlines for a busy machine; on an idle one both take a few seconds."""
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def many_gateways(house: House, database_url: str, folder: Path, count: int) -> 
         assert ready, log.read_text()
         yield [f"http://{HOST}:{port}" for port in ports]
     finally:
-        code = started.stop()
+        code = started.stop(seconds=STOP_SECONDS_MAX)
     assert code == 0, log.read_text()
 
 
