@@ -109,14 +109,17 @@ class Charges:
         return await self._workers.finish(self._carry_out(row, card))
 
     async def _of_others(self, row: ChargeRow) -> ChargeRow:
-        """The outcome somebody else is working on; after their time is up, found out here."""
-        while row.state not in CHARGE_ENDS and row.worked_until is not None and self._clock.now() < row.worked_until:
-            await asyncio.sleep(POLL_SECONDS)
-            async with self._store.transaction(row.tenant_id) as tx:
-                row = await tx.charge(row.charge_id) or row
-        if row.state in CHARGE_ENDS:
-            return row
-        return await self._reconciler.end_charge(row.tenant_id, row.charge_id)
+        """The outcome somebody else is working on; after their time is up, found out here, or waited for once more."""
+        while row.state not in CHARGE_ENDS:
+            if row.worked_until is not None and self._clock.now() < row.worked_until:
+                await asyncio.sleep(POLL_SECONDS)
+                async with self._store.transaction(row.tenant_id) as tx:
+                    row = await tx.charge(row.charge_id) or row
+                continue
+            row = await self._reconciler.end_charge(row.tenant_id, row.charge_id)
+            if row.worked_until is None:
+                break
+        return row
 
     async def _carry_out(self, row: ChargeRow, card: CardRow) -> ChargeRow:
         reach("charge_intended")

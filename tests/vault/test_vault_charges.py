@@ -32,6 +32,23 @@ async def test_a_card_typed_on_the_page_is_charged_once_and_then_is_on_file(benc
     assert bench.taken_minor(first.charge_id) == 7998
 
 
+@pytest.mark.control("UC-3.3")
+async def test_a_key_service_that_is_away_does_not_cost_the_verification_code(bench: Bench, ada: Person):
+    token_id = await bench.new_token(ada)
+    bench.clock.advance(timedelta(seconds=61))  # the tenant's key is not held in memory any more
+    root = bench.settings.keys.root_key_file
+    assert root is not None
+
+    away = root.rename(root.with_suffix(".away"))
+    without = await bench.charge(ada.charge(token_id))
+    away.rename(root)
+    bench.clock.advance(timedelta(seconds=30))  # whoever worked on the first one is known to have stopped
+    charged = await bench.charge(ada.charge(token_id))
+
+    assert without.status_code == 503
+    assert charged.json()["state"] == "approved"
+
+
 @pytest.mark.parametrize(
     ("number", "reason"),
     [

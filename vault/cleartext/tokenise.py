@@ -88,17 +88,17 @@ class Cards:
 
         Raises CodeMissing, CardShredded, and what the processor raises.
         """
-        code = self._first_code(card)
+        details = await self._reveal(card)  # first, so that a key service that is away does not cost the code
         try:
-            details = await self._reveal(card)
+            code = self._first_code(card)
             self._counters.revealed.inc()
             try:
                 return await self._processor.present_card(key, details, code)
             finally:
-                details.number.wipe()
+                if code is not None:
+                    code.wipe()
         finally:
-            if code is not None:
-                code.wipe()
+            details.number.wipe()
 
     def _first_code(self, card: CardRow) -> VerificationCode | None:
         if card.on_file_since is not None:
