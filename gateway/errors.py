@@ -121,6 +121,9 @@ class PurchaseUnderWay(Problem):
     code = "purchase_under_way"
     detail = "This checkout is being paid at this moment; ask again shortly."
 
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
 
 class PolicyRefused(Problem):
     """`stage` says who refused it, `finding` why: of the caller's own text, so it may be repeated to the caller."""

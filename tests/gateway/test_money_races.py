@@ -92,6 +92,7 @@ async def test_who_waits_too_long_for_a_persons_money_is_told_to_ask_again(shop:
         waited = await talk.post("/v1/purchases", checkout_id=checkout, cart_sha256=CART)
 
     assert (waited.status_code, waited.json()["code"]) == (409, "purchase_under_way")
+    assert waited.headers["retry-after"] == "1"
     assert await shop.taken(talk) == 0
     assert (await talk.buy(checkout))["state"] == "needs_card"
 
