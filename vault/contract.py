@@ -118,10 +118,11 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     subject_id: Identifier
 
 
-class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """`POST /v1/captures`: let one person type one card. Repeating it answers the same capture.
 
-    `language` is that of the conversation, if it is known; without it the person's browser says.
+    `language` is that of the conversation, if it is known; without it the person's browser says. Not known is not
+    there: the order has the bytes, and so the grant, that it had before there were languages.
     """
 
     capture_id: Identifier

@@ -4,6 +4,8 @@ The record key is sealed under the tenant's key, that one is wrapped by the key 
 apart, so that the details can be read one day without the number.
 """
 
+from typing import Final
+
 import msgspec
 
 from infra.chassis.clock import Clock
@@ -23,6 +25,9 @@ from vault.keys.states import KeyRetired
 from vault.places import RECORD_KEY_VERSION, place
 from vault.store import Store
 from vault.tables import CaptureRow, CardRow
+
+SEALINGS_MAX: Final = 5
+"""Rotations in a row that one card may be overtaken by; one a year is usual, so the second try does already."""
 
 
 class CodeMissing(Exception):
@@ -58,20 +63,27 @@ class Cards:
         The digits in `intake` are overwritten in any case.
         """
         try:
-            card = await self._sealed(capture, intake.details)
-            try:
-                completed = await self._stored(capture, card)
-            except KeyRetired:  # rotated between sealing and storing; the next key is there
-                self._ring.give_up_reserved(capture.tenant_id)
-                card = await self._sealed(capture, intake.details)
-                completed = await self._stored(capture, card)
+            token_id, completed = await self._sealed_and_stored(capture, intake.details)
             if completed:
                 self._counters.tokenised.inc()
-                self._codes.keep(capture.tenant_id, card.token_id, intake.code.reveal())
+                self._codes.keep(capture.tenant_id, token_id, intake.code.reveal())
             return completed
         finally:
             intake.details.number.wipe()
             intake.code.wipe()
+
+    async def _sealed_and_stored(self, capture: CaptureRow, details: CardDetails) -> tuple[str, bool]:
+        """Raises KeyRetired when the key was rotated between sealing and storing each time; nothing is then kept."""
+        overtaken = 0
+        while True:
+            card = await self._sealed(capture, details)
+            try:
+                return card.token_id, await self._stored(capture, card)
+            except KeyRetired:  # the next key is there
+                self._ring.give_up_reserved(capture.tenant_id)
+                overtaken += 1
+                if overtaken == SEALINGS_MAX:
+                    raise
 
     async def _stored(self, capture: CaptureRow, card: CardRow) -> bool:
         """Raises KeyRetired."""
