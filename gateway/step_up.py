@@ -26,8 +26,8 @@ def challenge_of(decision: DecisionView) -> str | None:
     return step_up_challenge(levels)
 
 
-def add_challenge(response: Response[Any]) -> Response[Any]:
-    """An `after_request` hook: whatever is answered says what its decision lacks."""
+async def add_challenge(response: Response[Any]) -> Response[Any]:
+    """An `after_request` hook: whatever is answered says what its decision lacks. Litestar runs others in a thread."""
     content = response.content
     decision = content if isinstance(content, DecisionView) else getattr(content, "decision", None)
     challenge = challenge_of(decision) if isinstance(decision, DecisionView) else None
