@@ -1,12 +1,10 @@
 """The database engine, and the one way into a transaction: with the tenant set, so that row-level security holds."""
 
-import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-import asyncpg
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -27,24 +25,7 @@ is handed a connection that died within this second gets DatabaseUnreachable, an
 AWAY_CLASSES: Final = frozenset({"08", "53", "57"})
 """Of SQLSTATE: connection lost, no room or too many connections, shut down or starting up."""
 _SET_TENANT = text("SELECT set_config('undercroft.tenant', :tenant, true)")
-_BEGIN: Final = "BEGIN;"
-"""As asyncpg words it. Worded otherwise one day, a transaction has no tenant and sees no tenant's row."""
-_PLAIN: Final = re.compile(r"[a-z0-9_-]{1,64}")
-"""What can stand in a statement as it is: every tenant's id."""
 log = logs.get_logger()
-
-
-class _Connection(asyncpg.Connection):
-    """Says whose transaction it is in the round trip that begins it: each transaction has one less."""
-
-    tenant_id: str | None = None
-    """Of the next transaction and of no other."""
-
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - asyncpg's signature
-        tenant_id, self.tenant_id = self.tenant_id, None
-        if query == _BEGIN and tenant_id is not None:
-            query = f"{_BEGIN} SELECT set_config('undercroft.tenant', '{tenant_id}', true);"
-        return await super().execute(query, *args, timeout=timeout)
 
 
 class DatabaseUnreachable(Problem):
@@ -65,12 +46,7 @@ def create_engine(url: Secret[str], *, pool_size: int = POOL_SIZE) -> AsyncEngin
         pool_size=pool_size,
         max_overflow=pool_size,
         hide_parameters=True,
-        connect_args={
-            "connection_class": _Connection,
-            "server_settings": {"application_name": "undercroft"},
-            "timeout": 5,
-            "command_timeout": 15,
-        },
+        connect_args={"server_settings": {"application_name": "undercroft"}, "timeout": 5, "command_timeout": 15},
     )
     _try_idle_connections(engine.sync_engine)
     return engine
@@ -104,22 +80,8 @@ async def tenant_transaction(engine: AsyncEngine, tenant_id: str) -> AsyncIterat
     """
     with reaching_database():
         async with engine.begin() as tx:
-            if _PLAIN.fullmatch(tenant_id):
-                with _begun_for(tenant_id, (await tx.get_raw_connection()).driver_connection):
-                    yield tx
-            else:
-                await tx.execute(_SET_TENANT, {"tenant": tenant_id})
-                yield tx
-
-
-@contextmanager
-def _begun_for(tenant_id: str, connection: Any) -> Iterator[None]:
-    """SQLAlchemy begins with the first statement. Where there was none, nothing is left to the next user."""
-    connection.tenant_id = tenant_id
-    try:
-        yield
-    finally:
-        connection.tenant_id = None
+            await tx.execute(_SET_TENANT, {"tenant": tenant_id})
+            yield tx
 
 
 @asynccontextmanager

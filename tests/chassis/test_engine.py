@@ -3,7 +3,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.chassis import engine as chassis_engine
-from infra.chassis.engine import DatabaseUnreachable, create_engine, directory_transaction, tenant_transaction
+from infra.chassis.engine import DatabaseUnreachable, create_engine, tenant_transaction
 from infra.chassis.secret import Secret
 from infra.dev.postgres import ServiceDatabase
 from tests.support.database import DatabaseMaker
@@ -63,51 +63,14 @@ async def test_a_connection_that_died_in_use_is_one_clear_error_and_then_all_is_
     await engine.dispose()
 
 
-SETTING = text("SELECT current_setting('undercroft.tenant', true)")
-
-
-async def tenant_in(engine: AsyncEngine) -> str:
-    async with directory_transaction(engine) as tx:
-        return str((await tx.execute(SETTING)).scalar_one())
-
-
-@pytest.mark.parametrize("tenant_id", ["tnt_x", "-", "", "tnt_'; DROP TABLE tenants; --"])
-async def test_a_transaction_is_its_tenants_and_the_next_is_nobodys(
-    database_of_gateway: ServiceDatabase, tenant_id: str
-):
+async def test_the_tenant_of_one_transaction_is_not_there_in_the_next(database_of_gateway: ServiceDatabase):
+    setting = text("SELECT current_setting('undercroft.tenant', true)")
     engine = create_engine(Secret(database_of_gateway.app_dsn), pool_size=1)
-    async with tenant_transaction(engine, tenant_id) as tx:
-        inside = [(await tx.execute(SETTING)).scalar_one() for _ in range(2)]
+    async with tenant_transaction(engine, "tnt_x") as tx:
+        inside = (await tx.execute(setting)).scalar_one()
 
-    assert inside == [tenant_id] * 2
-    assert await tenant_in(engine) == ""
-    await engine.dispose()
+    async with engine.begin() as tx:
+        afterwards = (await tx.execute(setting)).scalar_one()
 
-
-async def test_a_tenant_whose_transaction_never_began_is_not_left_to_whoever_comes_next(
-    database_of_gateway: ServiceDatabase,
-):
-    engine = create_engine(Secret(database_of_gateway.app_dsn), pool_size=1)
-    await pid_of(engine)
-
-    async with tenant_transaction(engine, "tnt_x"):
-        pass
-    nothing_done = await tenant_in(engine)
-    with pytest.raises(ValueError, match="before anything"):
-        async with tenant_transaction(engine, "tnt_x"):
-            raise ValueError("before anything was asked")
-
-    assert (nothing_done, await tenant_in(engine)) == ("", "")
-    await engine.dispose()
-
-
-async def test_two_tenants_transactions_within_each_other_do_not_mix(database_of_gateway: ServiceDatabase):
-    engine = create_engine(Secret(database_of_gateway.app_dsn), pool_size=2)
-    async with tenant_transaction(engine, "tnt_x") as outer, tenant_transaction(engine, "tnt_y") as inner:
-        at_inner = (await inner.execute(SETTING)).scalar_one()
-        at_outer = (await outer.execute(SETTING)).scalar_one()
-        async with inner.begin_nested():
-            nested = (await inner.execute(SETTING)).scalar_one()
-
-    assert (at_inner, at_outer, nested) == ("tnt_y", "tnt_x", "tnt_y")
+    assert (inside, afterwards) == ("tnt_x", "")
     await engine.dispose()
