@@ -34,7 +34,9 @@ from gateway.facts import PersonFacts, caller_entity, ref, seconds
 from gateway.record.entries import Record
 from gateway.residuals import Condition, RowType, Untranslatable, condition_of
 from gateway.rows import CONVERSATIONS, MANDATES, PURCHASES, columns_of, entity_of
+from gateway.spending import TAKEN
 from gateway.undecided import asked
+from gateway.windows import day_of
 from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.ids import new_id
@@ -50,7 +52,7 @@ log = logs.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What is listed from where. `made_at` orders, newest first; the key breaks ties."""
+    """What is listed from where, at `:now` on `:day`. `made_at` orders, newest first; the key breaks ties."""
 
     row: RowType
     source: str
@@ -118,7 +120,7 @@ class Listing:
             question = question_of("see_conversation", caller, {"now": seconds(now)}, ())
             found = await self._shown(tx, caller, CONVERSATION_TABLE, question, page, None)
         return ConversationList(
-            conversations=[ConversationSummary(**_plain(row)) for row in found.rows], next_after=found.next_after
+            conversations=[ConversationSummary(**plain(row)) for row in found.rows], next_after=found.next_after
         )
 
     async def _shown(
@@ -126,11 +128,12 @@ class Listing:
     ) -> Found:
         """One page, and in the record what was shown to whom under which rules; `opened`: the decision to show it."""
         cedar = await self._deciding.standing(tx, caller.tenant_id) if opened is None else opened.cedar
-        found = await seen(tx, cedar, table, question, page, tenant_id=caller.tenant_id)
+        now = self._clock.now()
+        found = await seen(tx, cedar, table, question, page, tenant_id=caller.tenant_id, now=now)
         body = {
             "v": 1,
             "event": "listed",
-            "at": self._clock.now().isoformat(),
+            "at": now.isoformat(),
             "action": question.action,
             "client_id": caller.client_id,
             "policy_sha256": cedar.sha256_for(question.action),
@@ -168,13 +171,13 @@ def condition_for(cedar: Cedar, question: Question, row: RowType) -> Condition:
 
 
 async def seen(
-    tx: AsyncConnection, cedar: Cedar, table: Table, question: Question, page: Page, *, tenant_id: str
+    tx: AsyncConnection, cedar: Cedar, table: Table, question: Question, page: Page, *, tenant_id: str, now: datetime
 ) -> Found:
     """One page of what the policies let be seen. Raises ListNotDecided, FieldsInvalid."""
     condition = condition_for(cedar, question, table.row)
     if condition.never:
         return Found([], None)
-    rows = await rows_of(tx, table, condition, page, tenant_id=tenant_id)
+    rows = await rows_of(tx, table, condition, page, tenant_id=tenant_id, now=now)
     for row in rows:
         _decide_whole(cedar, question, table.row, row)
     shown = rows[: page.limit]
@@ -183,7 +186,7 @@ async def seen(
 
 
 async def rows_of(
-    tx: AsyncConnection, table: Table, condition: Condition, page: Page, *, tenant_id: str
+    tx: AsyncConnection, table: Table, condition: Condition, page: Page, *, tenant_id: str, now: datetime
 ) -> Sequence[Mapping[str, Any]]:
     """One more than the page has, if there is one."""
     position = page.position
@@ -192,7 +195,8 @@ async def rows_of(
         f"SELECT {table.shown}, {table.made_at} AS row_made_at, {columns_of(table.row)} FROM {table.source}"  # noqa: S608 - constants; values are parameters
         f" AND {condition.sql}{later} ORDER BY {table.made_at} DESC, {table.row.key.sql} DESC LIMIT :limit_and_one"
     )
-    values = {**condition.values, "tenant_id": tenant_id, "limit_and_one": page.limit + 1}
+    values = {**condition.values, "tenant_id": tenant_id, "now": now, "day": day_of(now)}
+    values["limit_and_one"] = page.limit + 1
     if position:
         values |= {"made_at": position[0], "key": position[1]}
     return [dict(row) for row in (await tx.execute(query, values)).mappings()]
@@ -221,15 +225,16 @@ def _decoded(cursor: str) -> str:
         return ""
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of a row, without what only the policies ask for."""
     return {name: value for name, value in row.items() if not name.startswith("row_")}
 
 
 def _purchase(row: Mapping[str, Any]) -> PurchaseSummary:
-    plain = _plain(row)
-    card_brand, last4 = plain.pop("card_brand"), plain.pop("card_last4")
+    fields = plain(row)
+    card_brand, last4 = fields.pop("card_brand"), fields.pop("card_last4")
     card = CardOnFile(card_brand=card_brand, last4=last4) if card_brand and last4 else None
-    return PurchaseSummary(**{**plain, "state": PurchaseState(plain["state"]), "card": card})
+    return PurchaseSummary(**{**fields, "state": PurchaseState(fields["state"]), "card": card})
 
 
 PURCHASE_TABLE: Final = Table(
@@ -240,7 +245,15 @@ PURCHASE_TABLE: Final = Table(
     " p.card_last4, p.paid_at, (SELECT coalesce(sum(f.amount_minor), 0)::bigint FROM refunds f"
     " WHERE f.tenant_id = p.tenant_id AND f.purchase_id = p.purchase_id AND f.state = 'refunded') AS refunded_minor",
 )
-MANDATE_TABLE: Final = Table(MANDATES, "mandates m WHERE m.tenant_id = :tenant_id", "m.granted_at", "m.mandate_id")
+MANDATE_TABLE: Final = Table(
+    MANDATES,
+    f"mandates m LEFT JOIN LATERAL ({TAKEN}) t ON true WHERE m.tenant_id = :tenant_id",
+    "m.granted_at",
+    "m.mandate_id, m.brand_id, m.payees, m.purposes, m.currency, m.payment_cap_minor, m.day_cap_minor,"
+    " m.window_seconds, m.window_cap_minor, m.window_count_max, m.approval_above_minor, m.delegates, m.expires_at,"
+    " CASE WHEN m.revoked_at IS NOT NULL THEN 'revoked' WHEN m.expires_at <= :now THEN 'expired' ELSE 'active' END"
+    " AS state, t.today_minor AS spent_today_minor, t.in_window_minor AS spent_in_window_minor, t.bought_in_window",
+)
 CONVERSATION_TABLE: Final = Table(
     CONVERSATIONS,
     "conversations c WHERE c.tenant_id = :tenant_id",

@@ -21,12 +21,11 @@ from gateway.decide import decide_about_person
 from gateway.deciding import Decided, Deciding
 from gateway.disclosures import person_facts
 from gateway.facts import PersonFacts
-from gateway.listing import MANDATE_TABLE, Page, question_in, seen
+from gateway.listing import MANDATE_TABLE, Page, plain, question_in, seen
 from gateway.record.entries import Record
-from gateway.spending import TAKEN
 from gateway.store import note_use
 from gateway.undecided import asked
-from gateway.windows import CAP_MINOR_MAX, Window, day_of
+from gateway.windows import CAP_MINOR_MAX, Window
 from infra.chassis.clock import Clock
 from infra.chassis.ids import new_id
 
@@ -47,9 +46,8 @@ class Mandates:
                 return MandateList(decision=decided.view, mandates=[])
             now = self._clock.now()
             question = question_in("see_mandate", facts, now)
-            found = await seen(tx, decided.cedar, MANDATE_TABLE, question, page, tenant_id=caller.tenant_id)
-            views = {mandate.mandate_id: mandate for mandate in await mandates_of(tx, facts, now)}
-        shown = [views[row["row_id"]] for row in found.rows]
+            found = await seen(tx, decided.cedar, MANDATE_TABLE, question, page, tenant_id=caller.tenant_id, now=now)
+        shown = [MandateView(**plain(row)) for row in found.rows]
         return MandateList(decision=decided.view, mandates=shown, next_after=found.next_after)
 
     async def revoke(self, mandate_id: str, request: RevocationRequest, caller: Caller) -> RevocationView:
@@ -89,18 +87,6 @@ class Mandates:
         if decided.decision.allowed:
             await note_use(tx, facts.conversation, now)
         return facts, decided
-
-
-async def mandates_of(tx: AsyncConnection, facts: PersonFacts, now: datetime) -> list[MandateView]:
-    conversation = facts.conversation
-    key = {
-        "tenant_id": conversation.tenant_id,
-        "subject_id": conversation.subject_id,
-        "brand_id": conversation.brand_id,
-        "day": day_of(now),
-        "now": now,
-    }
-    return [MandateView(**row) for row in (await tx.execute(_MANDATES_OF_SUBJECT, key)).mappings()]
 
 
 NO_WINDOW: Final = Window()
@@ -198,13 +184,4 @@ _NEW_MANDATE = text(
 _REVOKE = text(
     "UPDATE mandates SET revoked_at = coalesce(revoked_at, :revoked_at) WHERE tenant_id = :tenant_id"
     " AND subject_id = :subject_id AND mandate_id = :mandate_id RETURNING mandate_id"
-)
-_MANDATES_OF_SUBJECT = text(
-    "SELECT m.mandate_id, m.brand_id, m.payees, m.purposes, m.currency, m.payment_cap_minor, m.day_cap_minor,"  # noqa: S608 - constants only
-    " m.window_seconds, m.window_cap_minor, m.window_count_max, m.approval_above_minor, m.delegates, m.expires_at,"
-    " CASE WHEN m.revoked_at IS NOT NULL THEN 'revoked' WHEN m.expires_at <= :now THEN 'expired' ELSE 'active' END"
-    " AS state, t.today_minor AS spent_today_minor, t.in_window_minor AS spent_in_window_minor, t.bought_in_window"
-    f" FROM mandates m LEFT JOIN LATERAL ({TAKEN}) t ON true"
-    " WHERE m.tenant_id = :tenant_id AND m.subject_id = :subject_id AND :brand_id = ANY(m.payees)"
-    " ORDER BY m.granted_at DESC"
 )

@@ -307,7 +307,7 @@ async def _all_pages(tx: AsyncConnection, table: Table, question: Question) -> l
     found: list[str] = []
     page = Page(3)
     while True:
-        shown = await seen(tx, CEDAR, table, question, page, tenant_id=NORTH)
+        shown = await seen(tx, CEDAR, table, question, page, tenant_id=NORTH, now=START)
         found += [str(row["row_id"]) for row in shown.rows]
         if shown.next_after is None:
             return found
@@ -317,8 +317,8 @@ async def _all_pages(tx: AsyncConnection, table: Table, question: Question) -> l
 async def _row_by_row(tx: AsyncConnection, table: Table, question: Question) -> list[str]:
     order = f"ORDER BY {table.made_at} DESC, {table.row.key.sql} DESC"
     query = text(f"SELECT {columns_of(table.row)} FROM {table.source} {order}")  # noqa: S608 - constants
-    allowed = []
-    for row in map(dict, (await tx.execute(query, {"tenant_id": NORTH})).mappings()):
+    allowed, values = [], {"tenant_id": NORTH, "now": START, "day": START.date()}
+    for row in map(dict, (await tx.execute(query, values)).mappings()):
         entity = entity_of(table.row, row)
         if CEDAR.answer(replace(question, resource=entity["uid"], entities=(*question.entities, entity))).allowed:
             allowed.append(str(row["row_id"]))
