@@ -163,7 +163,7 @@ class Cedar:
                 "context": dict(question.context),
             },
             policies,
-            cedarpy.Entities.from_json_str(json.dumps(question.entities), self._schema),
+            cedarpy.Entities.from_json_str(msgspec.json.encode(question.entities).decode(), self._schema),
             self._schema,
         )
         if result.diagnostics.errors:

@@ -11,9 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.callers import Caller, CallerKind
@@ -191,7 +192,7 @@ async def rows_of(
     """One more than the page has, if there is one."""
     position = page.position
     later = f" AND ({table.made_at}, {table.row.key.sql}) < (:made_at, :key)" if position else ""
-    query = text(
+    query = _statement(
         f"SELECT {table.shown}, {table.made_at} AS row_made_at, {columns_of(table.row)} FROM {table.source}"  # noqa: S608 - constants; values are parameters
         f" AND {condition.sql}{later} ORDER BY {table.made_at} DESC, {table.row.key.sql} DESC LIMIT :limit_and_one"
     )
@@ -200,6 +201,12 @@ async def rows_of(
     if position:
         values |= {"made_at": position[0], "key": position[1]}
     return [dict(row) for row in (await tx.execute(query, values)).mappings()]
+
+
+@lru_cache(maxsize=256)
+def _statement(sql: str) -> TextClause:
+    """Parsed once: values are never in the text, so there are as many as tables, orders and shapes of policies."""
+    return text(sql)
 
 
 def _decide_whole(cedar: Cedar, question: Question, row: RowType, found: Mapping[str, Any]) -> None:
