@@ -4,7 +4,8 @@
 `python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
 
 Besides: `keys` is the life of keys and cards, `ledger` compares and shows the ledger, `inbox` shows the processor's
-events and has them looked at again.
+events and has them looked at again, `webhooks` is what tenants are told. `courier` delivers that elsewhere than where
+the vault serves.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from vault.app import build_vault
 from vault.inbox_commands import add_inbox, inbox
 from vault.keys.commands import add_keys, keys
 from vault.ledger.commands import add_ledger, ledger
+from vault.outbox.commands import add_webhooks, webhooks
+from vault.outbox.process import courier
 from vault.settings import PREFIX, OwnerSettings, Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -41,7 +44,10 @@ async def _serve(settings: Settings, clock: Clock) -> None:
     )
     try:
         await starting.begin(vault.keys)
-        await serve(listeners, background=[vault.reconciler.run, vault.keeping.lifecycle.run])
+        background = [vault.reconciler.run, vault.keeping.lifecycle.run, vault.outbox.caretaker.run]
+        if settings.outbox.outbox_courier:
+            background.append(vault.outbox.courier.run)
+        await serve(listeners, background=background)
     finally:
         await vault.close()
 
@@ -53,15 +59,20 @@ def _parser() -> argparse.ArgumentParser:
     add_keys(commands.add_parser("keys", help="the life of tenant keys, of the root and of cards"))
     add_ledger(commands.add_parser("ledger", help="compare the ledger with the money it is about, or show it"))
     add_inbox(commands.add_parser("inbox", help="show the processor's events, or have them looked at again"))
+    add_webhooks(commands.add_parser("webhooks", help="where tenants are told, what they are owed, sending it again"))
+    commands.add_parser("courier", help="deliver webhooks, in a process of its own")
     return parser
 
 
-def _command(chosen: argparse.Namespace) -> int:
+def _command(chosen: argparse.Namespace, clock: Clock) -> int:
     """Raises SettingsIncomplete."""
     if chosen.command == "migrate":
         asyncio.run(upgrade(MIGRATIONS, load(OwnerSettings, PREFIX, os.environ).owner_database_url))
         return 0
-    return {"keys": keys, "ledger": ledger, "inbox": inbox}[chosen.command](chosen, os.environ)
+    if chosen.command == "courier":
+        return courier(os.environ, clock)
+    commands = {"keys": keys, "ledger": ledger, "inbox": inbox, "webhooks": webhooks}
+    return commands[chosen.command](chosen, os.environ)
 
 
 def main(arguments: Sequence[str], clock: Clock | None = None) -> int:
@@ -77,7 +88,7 @@ def _operate(arguments: Sequence[str], clock: Clock) -> int:
             sys.stdout.write(asyncio.run(starting.administer(PREFIX, os.environ, arguments)) + "\n")
             return 0
         if arguments:
-            return _command(_parser().parse_args(arguments))
+            return _command(_parser().parse_args(arguments), clock)
         settings = load(Settings, PREFIX, os.environ)
         settings.refuse_plain_http()
         crashpoints.arm(settings.crash_points, sandbox=settings.sandbox)

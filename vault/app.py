@@ -30,6 +30,7 @@ from vault.fingerprint import Fingerprints
 from vault.inbox import Inbox
 from vault.keys.keeping import Keeping, build_keeping
 from vault.money import Money, build_money
+from vault.outbox.building import Outbox, build_outbox
 from vault.reconcile import Reconciler
 from vault.settings import Settings
 from vault.store import Store
@@ -48,6 +49,7 @@ class Vault:
     webhook: ASGIApp
     reconciler: Reconciler
     keeping: Keeping
+    outbox: Outbox
     workers: Workers
     processor: Processor
     engine: AsyncEngine
@@ -56,6 +58,7 @@ class Vault:
     async def close(self) -> None:
         """Finish what is under way, as far as it goes; the rest is the reconciler's after the next start."""
         await self.workers.drain(DRAIN_SECONDS)
+        await self.outbox.courier.close()
         await self.processor.close()
         await self.engine.dispose()
         await self.keys.close()
@@ -74,6 +77,9 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         timeout_seconds=timeout,
     )
     keeping = build_keeping(store, keys, clock, settings.lifecycle)
+    outbox = build_outbox(
+        store=store, settings=settings.outbox, clock=clock, registry=metrics.registry, sandbox=settings.sandbox
+    )
     cards = Cards(
         store=store,
         ring=keeping.ring,
@@ -100,6 +106,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         webhook=_webhook(money.inbox),
         reconciler=money.reconciler,
         keeping=keeping,
+        outbox=outbox,
         workers=workers,
         processor=processor,
         engine=engine,

@@ -14,6 +14,8 @@ from infra.chassis.crashpoints import reach
 from vault.cleartext.processors import Dispute, DisputeStanding, Processor
 from vault.ledger.accounts import Event, Happened
 from vault.ledger.posting import write_down
+from vault.outbox.events import DisputeData
+from vault.outbox.telling import tell_dispute
 from vault.states import Mover, may_move
 from vault.store import RowMissing, Store, Tx
 from vault.tables import ChargeRow
@@ -77,6 +79,7 @@ class Disputes:
             for event in EVENTS[seen.standing]:
                 if event not in posted:
                     await write_down(tx, _happened(charge, known, seen, event, now))
+            await tell_dispute(tx, _told(charge, seen), now)
         log.info("dispute", charge_id=charge.charge_id, dispute_ref=seen.ref, state=seen.standing.value)
 
 
@@ -110,6 +113,16 @@ def _happened(charge: ChargeRow, known: DisputeRow | None, seen: Dispute, event:
         currency=seen.currency if known is None else known.currency,
         amount_minor=seen.amount_minor if known is None else known.amount_minor,
         at=now,
+    )
+
+
+def _told(charge: ChargeRow, seen: Dispute) -> DisputeData:
+    return DisputeData(
+        dispute_ref=seen.ref,
+        charge_id=charge.charge_id,
+        state=seen.standing.value,
+        amount_minor=seen.amount_minor,
+        currency=seen.currency,
     )
 
 

@@ -1,6 +1,7 @@
 """Writing how a charge, the end of a hold or a refund came out. One way for the carrier and for the reconciler.
 
-Each outcome is one transaction: the state, what follows from it, and its posting. What was written first stands.
+Each outcome is one transaction: the state, what follows from it, its posting, and the event that tells the tenant.
+What was written first stands.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from vault.counters import Counters
 from vault.holds.rows import HoldEndRow, close_hold, close_hold_end, hold_end
 from vault.ledger.accounts import Event, Happened
 from vault.ledger.posting import write_down
+from vault.outbox.telling import tell_charge, tell_refund
 from vault.states import Mover, starts_of
 from vault.store import RowMissing, Store, Tx
 from vault.tables import ChargeRow, RefundRow
@@ -58,6 +60,7 @@ class Outcomes:
             reach("charge_written")
             if written is not None and state is not ChargeState.UNKNOWN:
                 await write_down(tx, _of_charge(written, Event(state.value)))
+                await tell_charge(tx, written)
             if written is not None and state in {ChargeState.APPROVED, ChargeState.HELD}:
                 await tx.put_on_file(row.token_id, now)
             reach("charge_posted")
@@ -80,6 +83,7 @@ class Outcomes:
             reach("hold_written")
             if written is not None:
                 await write_down(tx, _of_charge(written, Event(outcome.state.value)))
+                await tell_charge(tx, written)
             reach("hold_posted")
             stands = written or await tx.charge(row.charge_id)
             if stands is None:
@@ -135,6 +139,7 @@ class Outcomes:
             at=now,
         )
         await write_down(tx, happened)
+        await tell_refund(tx, row, state, now)
 
 
 def _of_charge(row: ChargeRow, event: Event) -> Happened:

@@ -8,6 +8,7 @@ from infra.chassis.keys.settings import KeySettings
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete
 from vault.keys.settings import LifecycleSettings
+from vault.outbox.settings import OutboxSettings
 
 PREFIX = "vault"
 PROCESSOR_TIMEOUT_SECONDS = 6
@@ -34,6 +35,7 @@ class Settings:
     processor_key: Secret[str]
     webhook_secret: Secret[str]
     keys: KeySettings
+    outbox: OutboxSettings
     processor_timeout_seconds: int = PROCESSOR_TIMEOUT_SECONDS
     log_level: str = "INFO"
     sandbox: bool = False

@@ -130,4 +130,23 @@ CARDS = (
         not_claimed="That the processor pays out what the ledger says: its fees and payouts are not in it. That who "
         "owns the database cannot rewrite both sides alike.",
     ),
+    Control(
+        id="UC-W.1",
+        title="Tenants are told what happened, signed, at least once",
+        sources=("Standard Webhooks 1.0.0", "ASVS 2.3.3"),
+        claim="An event is written in the transaction of its outcome and delivered afterwards until it is taken, for a "
+        "day, under keys of the endpoint that check with a shared secret or a public key. Killed at any step, none is "
+        "lost, and what comes twice has the same event id; a tenant is never sent another's.",
+        not_claimed="That an event comes once, or that events of different charges come in order. What nobody takes "
+        "for a day is kept and sent again only by hand.",
+    ),
+    Control(
+        id="UC-W.2",
+        title="A webhook calls nobody but an address on the internet",
+        sources=("ASVS 1.3.6", "OWASP API7:2023"),
+        claim="Endpoints are https and public; each address is judged again as the socket for it is made, so a name "
+        "that comes to point inside is not called. No redirect is followed, nothing of the machine goes along and "
+        "nothing of an answer is kept but its status.",
+        not_claimed="That a public address is the tenant's: who registers it decides. The sandbox calls loopback.",
+    ),
 )

@@ -25,6 +25,7 @@ COMMANDS = {
     "keys": "infra.cli.delegating",
     "ledger": "infra.cli.delegating",
     "inbox": "infra.cli.delegating",
+    "webhooks": "infra.cli.delegating",
 }
 INTERRUPTED = 130  # what shells report for Ctrl-C
 

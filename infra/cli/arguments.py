@@ -6,7 +6,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
-DELEGATED = ("policy", "record", "page", "keys", "ledger", "inbox")
+DELEGATED = ("policy", "record", "page", "keys", "ledger", "inbox", "webhooks")
 """Commands of a service, which reads what follows itself."""
 
 INTRODUCTION = """\
@@ -120,7 +120,13 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft keys list | rotate [TENANT] | shred --card TENANT TOKEN | purge [--dry-run] | round | export",
         add_help=False,
     )
-    for command in (policy, record, keys, ledger, inbox):
+    webhooks = commands.add_parser(
+        "webhooks",
+        help="what the vault tells tenants: endpoints, what is owed, sending it again: as `python -m vault webhooks`",
+        usage="undercroft webhooks endpoints list|add|rotate|disable|enable … | list | replay | purge",
+        add_help=False,
+    )
+    for command in (policy, record, keys, ledger, inbox, webhooks):
         _add_folder(command)
     commands.add_parser(
         "page",

@@ -13,8 +13,11 @@ SETTINGS = {
     "UNDERCROFT_GATEWAY_KEYS_FOLDER": "gateway/keys",
     "UNDERCROFT_VAULT_DATABASE_URL_FILE": "vault/app.url",
     "UNDERCROFT_VAULT_ROOT_KEY_FILE": "vault/root.key",
+    "UNDERCROFT_VAULT_OUTBOX_KEY_FILE": "vault/outbox.key",
 }
 """Where the house keeps what the services' commands need."""
+SANDBOX = "UNDERCROFT_VAULT_SANDBOX"
+"""Of one machine's house: webhooks may go to this machine."""
 
 
 def policy(options: argparse.Namespace) -> int:
@@ -43,6 +46,10 @@ def inbox(options: argparse.Namespace) -> int:
     return _service("vault", "inbox", options)
 
 
+def webhooks(options: argparse.Namespace) -> int:
+    return _service("vault", "webhooks", options)
+
+
 def _service(service: str, command: str, options: argparse.Namespace) -> int:
     """A service's own command, in a process of its own: the runner imports no service."""
     program = [sys.executable, "-m", service, command, *options.arguments]
@@ -54,4 +61,5 @@ def _of_house(folder: Path, service: str) -> dict[str, str]:
     """The service's settings where the house has been up; what is set already goes before."""
     keyring = Keyring(folder.resolve() / "secrets")
     own = {name: file for name, file in SETTINGS.items() if file.startswith(f"{service}/")}
-    return {name: str(keyring.path(file)) for name, file in own.items() if keyring.path(file).exists()}
+    found = {name: str(keyring.path(file)) for name, file in own.items() if keyring.path(file).exists()}
+    return {**found, SANDBOX: "true"} if found and service == "vault" else found

@@ -52,6 +52,7 @@ MADE: dict[str, Maker] = {
     "gateway/keys/openid/sandbox.pem": _ed25519,
     "vault/root.key": _key,
     "vault/fingerprint.key": _key,
+    "vault/outbox.key": _key,
     "vault/processor.key": lambda: b"sk_test_" + secrets.token_hex(24).encode(),
     "vault/webhook.secret": lambda: b"whsec_" + secrets.token_hex(24).encode(),
     "memory/root.key": _key,

@@ -103,6 +103,7 @@ class Environment:
             "DOOR_ORIGIN": self.addresses["gateway"].url,
             "ROOT_KEY_FILE": self._secret("vault/root.key"),
             "FINGERPRINT_KEY_FILE": self._secret("vault/fingerprint.key"),
+            "OUTBOX_KEY_FILE": self._secret("vault/outbox.key"),
             "PROCESSOR_URL": self.addresses["processor"].url,
             "PROCESSOR_KEY_FILE": self._secret("vault/processor.key"),
             "WEBHOOK_SECRET_FILE": self._secret("vault/webhook.secret"),

@@ -60,6 +60,9 @@ REVEALS = {
     ("vault/fingerprint.py", "hidden"),
     ("vault/keys/resealing.py", "_moved"),
     ("vault/keys/rounds.py", "Rounds._wrap_anew"),
+    # who signs what tenants are told
+    ("vault/outbox/settings.py", "OutboxSettings.faults"),
+    ("vault/outbox/signing.py", "EndpointKeys._derived"),
     # who hands a card to the processor, and reads what it signed
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.__init__"),
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.present_card"),

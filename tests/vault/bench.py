@@ -25,6 +25,7 @@ from tests.support.grants import ISSUER, TestMint, body_of
 from tests.support.keys import root_file
 from vault.app import Vault, build_vault
 from vault.contract import CaptureOrder, ChargeOrder, HoldOrder, RefundOrder
+from vault.outbox.settings import OutboxSettings
 from vault.settings import Settings
 
 DOOR_ORIGIN = ISSUER
@@ -189,6 +190,7 @@ def settings_for(folder: Path, databases: ServiceDatabase, processor: Sandbox, m
         grant_issuer=mint.issuer,
         door_origin=DOOR_ORIGIN,
         keys=KeySettings(root_key_file=root_file(folder)),
+        outbox=OutboxSettings(outbox_key=Secret(secrets.token_bytes(32))),
         fingerprint_key=Secret(secrets.token_bytes(32)),
         processor_url=processor.url,
         processor_key=Secret(API_KEY),

@@ -103,6 +103,7 @@ async def vault_process(
         "DOOR_ORIGIN": DOOR_ORIGIN,
         "ROOT_KEY_FILE": _file(folder / "root.key", secrets.token_bytes(32)),
         "FINGERPRINT_KEY_FILE": _file(folder / "fingerprint.key", secrets.token_bytes(32)),
+        "OUTBOX_KEY_FILE": _file(folder / "outbox.key", secrets.token_bytes(32)),
         "PROCESSOR_URL": processor.url,
         "PROCESSOR_KEY_FILE": _file(folder / "processor.key", API_KEY.encode()),
         "WEBHOOK_SECRET_FILE": _file(folder / "webhook.secret", WEBHOOK_SECRET.encode()),

@@ -28,6 +28,11 @@ APP_RIGHTS = {
     "key_acts": {"SELECT", "INSERT"},
     "root_floor": {"SELECT"},
     "root_rounds": {"SELECT", "INSERT"},
+    "webhook_endpoints": {"SELECT", "INSERT"},
+    "endpoint_keys": {"SELECT", "INSERT"},
+    "outbox_events": {"SELECT", "INSERT", "DELETE"},
+    "dispatches": {"SELECT", "INSERT"},
+    "deliveries": {"SELECT", "INSERT"},
     "alembic_version": set(),
 }
 APP_COLUMNS = {
@@ -63,6 +68,26 @@ APP_COLUMNS = {
     ("disputes", "UPDATE"): {"state", "updated_at"},
     ("postings", "INSERT"): {"tenant_id", "source_id", "event", "charge_id", "currency", "posted_at"},
     ("inbox_events", "UPDATE"): {"handled_at"},
+    ("webhook_endpoints", "UPDATE"): {
+        "state",
+        "disabled_why",
+        "disabled_at",
+        "failing_since",
+        "failures",
+        "resting_until",
+    },
+    ("endpoint_keys", "UPDATE"): {"ends_at"},
+    ("dispatches", "UPDATE"): {
+        "state",
+        "attempts",
+        "owed_since",
+        "next_at",
+        "delivery_id",
+        "last_status",
+        "last_failure",
+        "ended_at",
+    },
+    ("deliveries", "UPDATE"): {"ended_at", "status", "failure"},
 }
 
 
@@ -107,7 +132,7 @@ async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
                     'payment_directory')""",
     )
 
-    assert len(tables) == 14
+    assert len(tables) == 19
     assert all(table["guarded"] and table["leads"] == "tenant_id" for table in tables), tables
 
 

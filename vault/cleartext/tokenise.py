@@ -22,6 +22,8 @@ from vault.fingerprint import VERSION, Fingerprints, hidden
 from vault.keys import rows
 from vault.keys.ring import KeyRing
 from vault.keys.states import KeyRetired
+from vault.outbox.events import Kind
+from vault.outbox.telling import tell_card
 from vault.places import RECORD_KEY_VERSION, place
 from vault.store import Store
 from vault.tables import CaptureRow, CardRow
@@ -91,7 +93,9 @@ class Cards:
             async with self._store.transaction(capture.tenant_id) as tx:
                 await tx.insert_card(card)
                 completed = await tx.complete_capture(capture.capture_id, card.token_id)
-                if not completed:
+                if completed:
+                    await tell_card(tx, Kind.CARD_STORED, card, card.created_at)
+                else:
                     await tx.undo()
         return completed
 

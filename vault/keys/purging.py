@@ -15,6 +15,7 @@ from vault.keys import rows
 from vault.keys.acts import note
 from vault.keys.settings import LifecycleSettings
 from vault.keys.shredding import empty_expired, order
+from vault.outbox.telling import tell_shredded
 from vault.store import Store, Tx
 
 BATCH: Final = 200
@@ -82,6 +83,7 @@ class Purging:
                 through = await rows.newest_for_shredding(tx)
                 tokens = await empty_expired(tx, before, now, BATCH)
                 await order(tx, tokens, cause="expired", actor=actor, through=through, now=now)
+                await tell_shredded(tx, tokens, "expired", now)
             if not tokens:
                 return count
             count += len(tokens)

@@ -14,6 +14,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.ids import new_id
 from vault.keys import rows
 from vault.keys.acts import note
+from vault.outbox.telling import tell_shredded
 from vault.store import Store, Tx
 
 BATCH: Final = 200
@@ -55,6 +56,7 @@ class Shredding:
                 raise NothingToShred
             (shredding_id,) = await order(tx, [token_id], cause="ordered", actor=actor, through=through, now=now)
             await note(tx, now, actor=actor, act="shredded", what=f"card {token_id}", outcome=shredding_id)
+            await tell_shredded(tx, [token_id], "ordered", now)
         crashpoints.reach("shred_card_done")
         log.info("card_shredded", tenant_id=tenant_id, token_id=token_id)
         return shredding_id
@@ -82,7 +84,9 @@ class Shredding:
         while True:
             async with self._store.transaction(tenant_id) as tx:
                 orphans = await _orphans(tx, BATCH)
-                await _empty(tx, orphans, self._clock.now())
+                now = self._clock.now()
+                await _empty(tx, orphans, now)
+                await tell_shredded(tx, orphans, "ordered", now)
             if not orphans:
                 return emptied
             emptied += len(orphans)
