@@ -144,11 +144,10 @@ async def claim(tx: Tx, endpoint_id: str, *, now: datetime, until: datetime, lim
 
 async def note_delivered(tx: Tx, endpoint_id: str, one: Claimed, status: int | None, now: datetime) -> None:
     """Taken is taken, whoever else may be trying by now."""
-    row = {"endpoint_id": endpoint_id, "event_id": one.event_id, "delivery_id": one.delivery_id}
-    row |= {"status": status, "now": now}
+    attempt = {"delivery_id": one.delivery_id, "status": status, "now": now}
     await tx.run(_LOCK_ENDPOINT, {"endpoint_id": endpoint_id})
-    await tx.run(_END_DELIVERY, row | {"failure": None})
-    await tx.run(_DELIVERED, row)
+    await tx.run(_END_DELIVERY, attempt | {"failure": None})
+    await tx.run(_DELIVERED, attempt | {"endpoint_id": endpoint_id, "event_id": one.event_id})
     await tx.run(_WELL_AGAIN, {"endpoint_id": endpoint_id})
 
 

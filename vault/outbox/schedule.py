@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 PAUSE_FIRST: Final = timedelta(seconds=5)
-PAUSE_GROWS: Final = 3
+PAUSE_GROWS: Final[int] = 3
 PAUSE_MAX: Final = timedelta(hours=4)
 GIVE_UP_AFTER: Final = timedelta(hours=24)
 """With the pauses above twelve to twenty attempts."""
@@ -22,7 +22,7 @@ _EXPONENT_MAX: Final = 16
 
 def pause(attempt: int, about: str) -> timedelta:
     """After the attempt of that number (1 is the first): between half of the pause and all of it."""
-    whole = min(PAUSE_FIRST * PAUSE_GROWS ** min(attempt - 1, _EXPONENT_MAX), PAUSE_MAX)
+    whole: timedelta = min(PAUSE_FIRST * PAUSE_GROWS ** min(attempt - 1, _EXPONENT_MAX), PAUSE_MAX)
     return whole * _spread(f"{about} {attempt}")
 
 
@@ -39,7 +39,7 @@ def next_attempt(
 
 def rest(failures: int, about: str) -> timedelta:
     """How long an endpoint that did not answer so many times in a row is left in peace, all its events together."""
-    whole = min(REST_FIRST * 2 ** min(failures - 1, _EXPONENT_MAX), REST_MAX)
+    whole: timedelta = min(REST_FIRST * 2 ** min(failures - 1, _EXPONENT_MAX), REST_MAX)
     return whole * _spread(f"{about} {failures}")
 
 
