@@ -5,6 +5,7 @@ from typing import Any
 
 from infra.chassis import logs
 from infra.chassis.grants import Grant, GrantVerifier, Presented
+from vault.at_once import redeem
 from vault.contract import Action, Order
 from vault.store import Store
 
@@ -30,7 +31,6 @@ class Admission:
 
     async def _redeem(self, grant: Grant) -> Grant:
         """In a transaction of its own, so that a grant is also used up by an order that is then refused."""
-        async with self._store.transaction(grant.tenant_id) as tx:
-            await tx.redeem(grant)
+        await redeem(self._store, grant)
         log.info("admitted", action=grant.action, decision_id=grant.decision_id, actor=grant.actor, txn=grant.txn)
         return grant

@@ -21,6 +21,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.engine import DatabaseUnreachable
 from infra.chassis.problems import NotFound, Problem
 from vault.admission import Admission
+from vault.at_once import Taken
 from vault.captures import LIFE, Captures, form_secret
 from vault.cleartext.hpke import PageKeys, SealedFor, SealedFormReplayed
 from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
@@ -116,29 +117,39 @@ class CardPages:
         if not self._from_this_page(request):
             return _gone(HTTPStatus.FORBIDDEN, reader)
         cookie = request.cookies.get(self._cookie, "")
-        row = await self._captures.of_browser(capture_id, cookie)
-        if row is not None and row.token_id is not None:
-            return _see(capture_id, reader)
-        if row is None or not await self._captures.count_attempt(row):
-            return _gone(HTTPStatus.GONE, reader)
-        return await self._take(row, cookie, reader, await request.body())
-
-    async def _take(self, row: CaptureRow, cookie: str, reader: Reader, body: bytes) -> Page:
-        """A sealed form that was opened before takes nothing and changes nothing: what stands is shown."""
+        row = await self._captures.to_fill_in(capture_id, cookie)
+        if row is None or self._captures.state_of(row) is not CaptureState.OPEN:
+            return self._not_open(row, capture_id, reader)
         try:
-            intake = self._read(row, cookie, body)
-        except SealedFormReplayed:
-            log.warning("sealed_form_replayed", capture_id=row.capture_id)
-            return _see(row.capture_id, reader)
-        except FormMalformed:
-            return _gone(HTTPStatus.BAD_REQUEST, reader)
-        except CardFormRefused as refused:
-            self._counters.forms_refused.inc()
-            return _page(self._form(row, cookie, reader, refused), HTTPStatus.UNPROCESSABLE_ENTITY)
-        if await self._cards.tokenise(row, intake):
+            intake = self._read(row, cookie, await request.body())
+        except (SealedFormReplayed, FormMalformed, CardFormRefused) as flaw:
+            return await self._refuse(row, cookie, reader, flaw)
+        return await self._take(row, reader, intake)
+
+    async def _take(self, row: CaptureRow, reader: Reader, intake: CardIntake) -> Page:
+        taken = await self._cards.tokenise(row, intake)
+        if taken is Taken.GONE:
+            return _gone(HTTPStatus.GONE, reader)
+        if taken is Taken.TAKEN:
             self._counters.forms_taken.labels(intake.suite or "none").inc()
             log.info("card_taken", capture_id=row.capture_id, sealed=intake.suite is not None, suite=intake.suite)
         return _see(row.capture_id, reader)
+
+    async def _refuse(self, row: CaptureRow, cookie: str, reader: Reader, flaw: Exception) -> Page:
+        """A sealed form that was opened before takes nothing and changes nothing: what stands is shown."""
+        if not await self._captures.count_attempt(row):
+            return self._not_open(await self._captures.to_fill_in(row.capture_id, cookie), row.capture_id, reader)
+        if isinstance(flaw, SealedFormReplayed):
+            log.warning("sealed_form_replayed", capture_id=row.capture_id)
+            return _see(row.capture_id, reader)
+        if not isinstance(flaw, CardFormRefused):
+            return _gone(HTTPStatus.BAD_REQUEST, reader)
+        self._counters.forms_refused.inc()
+        return _page(self._form(row, cookie, reader, flaw), HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    def _not_open(self, row: CaptureRow | None, capture_id: str, reader: Reader) -> Page:
+        """For a capture that takes no card: the receipt, where it has one."""
+        return _see(capture_id, reader) if row is not None and row.token_id else _gone(HTTPStatus.GONE, reader)
 
     def _read(self, row: CaptureRow, cookie: str, body: bytes) -> CardIntake:
         fields = read_form(body)

@@ -5,15 +5,13 @@ No parameter of any statement is ever a card number or a verification code: Post
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from infra.chassis import grants
-from infra.chassis.engine import directory_transaction, reaching_database, tenant_transaction
+from infra.chassis.engine import directory_transaction, fetch_at_once, reaching_database, tenant_transaction
 from vault.contract import CaptureOrder, ChargeOrder, RefundOrder
 from vault.tables import CaptureRow, CardRow, ChargeRow, RefundRow
 
@@ -37,6 +35,13 @@ class Store:
         """One transaction in which only this tenant's rows exist. Never held while the processor is called."""
         async with tenant_transaction(self._engine, tenant_id) as connection:
             yield Tx(connection, tenant_id)
+
+    async def at_once(self, call: str, *values: Any) -> list[Any]:
+        """The rows of one statement that is a transaction of its own (`at_once.py`).
+
+        It calls a function of the database which names its tenant. Raises StatementRefused and DatabaseUnreachable.
+        """
+        return await fetch_at_once(self._engine, call, *values)
 
     async def tenants(self) -> list[str]:
         """Raises DatabaseUnreachable."""
@@ -83,15 +88,7 @@ class Tx:
         """A statement that is kept beside its subject instead of here; `:tenant_id` is this transaction's."""
         return await self._run(sql, row)
 
-    async def undo(self) -> None:
-        """Roll back what this transaction did so far, and end it."""
-        await self._connection.rollback()
-
     # grants and tenants
-
-    async def redeem(self, grant: grants.Grant) -> None:
-        """Raises GrantReplayed; the transaction is then dead."""
-        await grants.redeem(self._connection, grant)
 
     async def forget_grants_expired_before(self, moment: datetime) -> None:
         """The database itself refuses to forget one that expired less than an hour ago."""
@@ -133,22 +130,7 @@ class Tx:
         row = {"capture_id": capture_id, "attempts_max": attempts_max, "now": now}
         return (await self._run(sql, row)).first() is not None
 
-    async def complete_capture(self, capture_id: str, token_id: str) -> bool:
-        """False when another post was quicker."""
-        sql = """UPDATE captures SET token_id = :token_id
-            WHERE tenant_id = :tenant_id AND capture_id = :capture_id AND token_id IS NULL RETURNING capture_id"""
-        return (await self._run(sql, {"capture_id": capture_id, "token_id": token_id})).first() is not None
-
     # cards
-
-    async def insert_card(self, card: CardRow) -> None:
-        sql = """INSERT INTO cards (tenant_id, token_id, brand_id, subject_id, fingerprint, fingerprint_version,
-                wrapped_key, sealed_number, sealed_details, sealed_fingerprint, good_through, card_brand, last4,
-                created_at)
-            VALUES (:tenant_id, :token_id, :brand_id, :subject_id, :fingerprint, :fingerprint_version,
-                :wrapped_key, :sealed_number, :sealed_details, :sealed_fingerprint, :good_through, :card_brand, :last4,
-                :created_at)"""
-        await self._run(sql, asdict(card))
 
     async def card(self, token_id: str) -> CardRow | None:
         sql = """SELECT c.*, k.destroyed_at AS key_destroyed_at FROM cards c

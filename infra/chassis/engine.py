@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
+import asyncpg
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -37,6 +38,14 @@ class DatabaseUnreachable(Problem):
 
     def __init__(self) -> None:
         super().__init__(headers={"Retry-After": "2"})
+
+
+class StatementRefused(Exception):
+    """The database or its driver refused a statement; `sqlstate` says why. Their words may repeat a row or a value."""
+
+    def __init__(self, error: Exception) -> None:
+        self.sqlstate = str(getattr(error, "sqlstate", None) or "")
+        super().__init__(f"{type(error).__name__} {self.sqlstate}".strip())
 
 
 def create_engine(url: Secret[str], *, pool_size: int = POOL_SIZE) -> AsyncEngine:
@@ -93,6 +102,25 @@ async def directory_transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConne
     with reaching_database():
         async with engine.begin() as tx:
             yield tx
+
+
+async def fetch_at_once(engine: AsyncEngine, statement: str, *values: Any) -> list[Any]:
+    """The rows of one statement that is a transaction of its own: one round trip, on the driver itself.
+
+    Values are `$1` and so on. No tenant is set: what is called is a function that sets one. Raises StatementRefused and
+    DatabaseUnreachable.
+    """
+    with reaching_database():
+        async with engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                return list(await driver.fetch(statement, *values))
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if driver.is_closed():  # SQLAlchemy finds out by asking: it then drops all it has, and raises
+                    await connection.execute(text("SELECT 1"))
+                if _is_away(error):
+                    raise
+                raise StatementRefused(error) from None
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import msgspec
 from infra.chassis.clock import Clock
 from infra.chassis.ids import new_id
 from infra.chassis.keys import new_key
+from vault.at_once import Taken, take_card
+from vault.captures import ATTEMPTS_MAX
 from vault.cleartext.intake import CardIntake
 from vault.cleartext.opening import Opener, SealedDetails, details_of, last_day
 from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
@@ -22,8 +24,6 @@ from vault.fingerprint import VERSION, Fingerprints, hidden
 from vault.keys import rows
 from vault.keys.ring import KeyRing
 from vault.keys.states import KeyRetired
-from vault.outbox.events import Kind
-from vault.outbox.telling import tell_card
 from vault.places import RECORD_KEY_VERSION, place
 from vault.store import Store
 from vault.tables import CaptureRow, CardRow
@@ -59,45 +59,34 @@ class Cards:
         self._clock = clock
         self._counters = counters
 
-    async def tokenise(self, capture: CaptureRow, intake: CardIntake) -> bool:
-        """Store the card and complete the capture. False when another post completed it first; nothing is then kept.
+    async def tokenise(self, capture: CaptureRow, intake: CardIntake) -> Taken:
+        """Store the card and complete the capture, which counts the attempt. Unless `TAKEN`, nothing is kept.
 
         The digits in `intake` are overwritten in any case.
         """
         try:
-            token_id, completed = await self._sealed_and_stored(capture, intake.details)
-            if completed:
+            token_id, taken = await self._sealed_and_stored(capture, intake.details)
+            if taken is Taken.TAKEN:
                 self._counters.tokenised.inc()
                 self._codes.keep(capture.tenant_id, token_id, intake.code.reveal())
-            return completed
+            return taken
         finally:
             intake.details.number.wipe()
             intake.code.wipe()
 
-    async def _sealed_and_stored(self, capture: CaptureRow, details: CardDetails) -> tuple[str, bool]:
+    async def _sealed_and_stored(self, capture: CaptureRow, details: CardDetails) -> tuple[str, Taken]:
         """Raises KeyRetired when the key was rotated between sealing and storing each time; nothing is then kept."""
         overtaken = 0
         while True:
             card = await self._sealed(capture, details)
             try:
-                return card.token_id, await self._stored(capture, card)
+                with rows.telling_refusals():
+                    return card.token_id, await take_card(self._store, capture, card, attempts_max=ATTEMPTS_MAX)
             except KeyRetired:  # the next key is there
                 self._ring.give_up_reserved(capture.tenant_id)
                 overtaken += 1
                 if overtaken == SEALINGS_MAX:
                     raise
-
-    async def _stored(self, capture: CaptureRow, card: CardRow) -> bool:
-        """Raises KeyRetired."""
-        with rows.telling_refusals():
-            async with self._store.transaction(capture.tenant_id) as tx:
-                await tx.insert_card(card)
-                completed = await tx.complete_capture(capture.capture_id, card.token_id)
-                if completed:
-                    await tell_card(tx, Kind.CARD_STORED, card, card.created_at)
-                else:
-                    await tx.undo()
-        return completed
 
     async def present(self, card: CardRow, key: str) -> str:
         """Hand a stored card to the processor for one charge; its reference for the card comes back.

@@ -4,6 +4,7 @@ A seal is counted before it is made: the ring reserves some at a time in the dat
 is counted is never less than was sealed; a crash loses what was reserved, and the count is then too high by that.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,8 +19,9 @@ from vault.keys.settings import LifecycleSettings
 from vault.keys.states import KeyDestroyed, RootChanged
 from vault.store import Store
 
-RESERVED_AT_ONCE: Final = 64
-"""One more transaction for so many cards; at most so many counted and not made, for each process that died."""
+RESERVED_AT_ONCE: Final = 256
+"""One more transaction for so many cards, so that it is in no 99th percentile; at most so many counted and not made,
+for each process that died."""
 HELD_FOR: Final = timedelta(seconds=60)
 """How long a key stays unwrapped in memory: a destroyed one is gone from every process a minute later."""
 TRIES_MAX: Final = 3
@@ -38,6 +40,9 @@ class _Reserved:
     left: int
     until: datetime
 
+    def spent(self, now: datetime) -> bool:
+        return self.left < 1 or now >= self.until
+
 
 class KeyRing:
     """The keys this process has unwrapped, by tenant and version, and the seals it may still make."""
@@ -50,6 +55,7 @@ class KeyRing:
         self._seals_max = settings.tenant_key_seals_max
         self._unwrapped: dict[tuple[str, int], tuple[Secret[bytes], datetime]] = {}
         self._reserved: dict[str, _Reserved] = {}
+        self._reserving: dict[str, asyncio.Lock] = {}
 
     async def sealing_key(self, tenant_id: str) -> tuple[int, Secret[bytes]]:
         """The version to seal one thing under, and its key. The tenant's first card makes its first key.
@@ -57,10 +63,7 @@ class KeyRing:
         A version past its period or its ceiling is never given: it is rotated first. Raises KeyUnavailable.
         """
         for _ in range(TRIES_MAX):
-            held = self._reserved.get(tenant_id)
-            if held is None or held.left < 1 or self._clock.now() >= held.until:
-                held = self._reserved[tenant_id] = await self._reserve(tenant_id)
-            held.left -= 1
+            held = await self._take_reserved(tenant_id)
             try:
                 return held.version, await self.opening_key(tenant_id, held.version)
             except KeyDestroyed:
@@ -134,6 +137,19 @@ class KeyRing:
             self.give_up_reserved(tenant_id)
             log.info("tenant_key_made", tenant_id=tenant_id, version=version)
         return version
+
+    async def _take_reserved(self, tenant_id: str) -> _Reserved:
+        """One seal of what is reserved. Whoever comes while more is being reserved waits, and asks for none."""
+        held = self._reserved.get(tenant_id)
+        if held is None or held.spent(self._clock.now()):
+            async with self._reserving.setdefault(tenant_id, asyncio.Lock()):
+                held = self._reserved.get(tenant_id)
+                if held is None or held.spent(self._clock.now()):
+                    held = self._reserved[tenant_id] = await self._reserve(tenant_id)
+                held.left -= 1
+                return held
+        held.left -= 1
+        return held
 
     async def _reserve(self, tenant_id: str) -> _Reserved:
         for _ in range(TRIES_MAX):

@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from infra.chassis.engine import StatementRefused
 from vault.keys.states import SEALED_UNDER_RETIRED_KEY, WRAPPED_UNDER_FORMER_ROOT, KeyRetired, KeyState, RootChanged
 from vault.store import RowMissing, Tx
 
@@ -55,11 +56,14 @@ class Move:
 
 @contextmanager
 def telling_refusals() -> Iterator[None]:
-    """Around a transaction. Raises KeyRetired and RootChanged in place of the database's own words for them."""
+    """Around a transaction or an act of one statement.
+
+    Raises KeyRetired and RootChanged in place of the database's own words for them.
+    """
     try:
         yield
-    except DBAPIError as error:
-        refusal = getattr(error.orig, "sqlstate", None)
+    except (DBAPIError, StatementRefused) as error:
+        refusal = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
         if refusal == SEALED_UNDER_RETIRED_KEY:
             raise KeyRetired from None
         if refusal == WRAPPED_UNDER_FORMER_ROOT:

@@ -134,6 +134,16 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     data: Mapping[str, Any]
 
 
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `outbox_events` that is yet to be added."""
+
+    event_id: str
+    kind: str
+    about: str
+    payload: str
+    happened_at: datetime
+
+
 def shape_of(kind: Kind) -> type[Data]:
     return ShreddedData if kind is Kind.CARD_SHREDDED else SHAPES[kind.partition(".")[0]]
 
@@ -145,6 +155,14 @@ async def add_event(tx: Tx, kind: Kind, data: Data, *, about: str, at: datetime)
     card: of one of these, events are delivered in the order they were added, so hold its row. Raises TypeError for data
     of another kind's shape.
     """
+    event = new_event(tx.tenant_id, kind, data, about=about, at=at)
+    await tx.run(_ADD, msgspec.structs.asdict(event))
+    reach("outbox_event_added")
+    return event.event_id
+
+
+def new_event(tenant_id: str, kind: Kind, data: Data, *, about: str, at: datetime) -> NewEvent:
+    """For whoever adds it by himself, in the transaction of what happened. Raises TypeError as `add_event` does."""
     if type(data) is not shape_of(kind):
         raise TypeError(f"{kind} has another shape")
     event_id = new_id("evt")
@@ -153,19 +171,12 @@ async def add_event(tx: Tx, kind: Kind, data: Data, *, about: str, at: datetime)
         type=kind.value,
         version=VERSION,
         timestamp=at,
-        tenant_id=tx.tenant_id,
+        tenant_id=tenant_id,
         data=_screened(event_id, kind, data),
     )
-    row = {
-        "event_id": event_id,
-        "kind": kind.value,
-        "about": about,
-        "payload": msgspec.json.encode(event).decode(),
-        "at": at,
-    }
-    await tx.run(_ADD, row)
-    reach("outbox_event_added")
-    return event_id
+    return NewEvent(
+        event_id=event_id, kind=kind.value, about=about, payload=msgspec.json.encode(event).decode(), happened_at=at
+    )
 
 
 def _screened(event_id: str, kind: Kind, data: Data) -> dict[str, Any]:
@@ -177,13 +188,5 @@ def _screened(event_id: str, kind: Kind, data: Data) -> dict[str, Any]:
     return kept
 
 
-_ADD: Final = """
-WITH added AS (
-    INSERT INTO outbox_events (tenant_id, event_id, kind, about, payload, happened_at)
-    VALUES (:tenant_id, :event_id, CAST(:kind AS text), :about, :payload, CAST(:at AS timestamptz))
-    RETURNING tenant_id, event_id, about, position)
-INSERT INTO dispatches (tenant_id, event_id, endpoint_id, about, position, state, owed_since, next_at)
-SELECT added.tenant_id, added.event_id, e.endpoint_id, added.about, added.position, 'waiting', :at, :at
-FROM added JOIN webhook_endpoints e ON e.tenant_id = added.tenant_id
-WHERE e.state = 'enabled' AND (e.kinds = '{}' OR CAST(:kind AS text) = ANY(e.kinds))"""
-"""Who is told is settled with the event: an endpoint registered later is not owed what happened before."""
+_ADD: Final = "SELECT tell_event(:tenant_id, :event_id, :kind, :about, :payload, :happened_at)"
+"""Who is owed it is settled there (migration 0007)."""

@@ -5,7 +5,17 @@ from datetime import datetime
 from typing import Final
 
 from vault.contract import RefundState
-from vault.outbox.events import CardData, ChargeData, DisputeData, Kind, RefundData, ShreddedData, add_event
+from vault.outbox.events import (
+    CardData,
+    ChargeData,
+    DisputeData,
+    Kind,
+    NewEvent,
+    RefundData,
+    ShreddedData,
+    add_event,
+    new_event,
+)
 from vault.store import Tx
 from vault.tables import CardRow, ChargeRow, RefundRow
 
@@ -45,8 +55,8 @@ async def tell_dispute(tx: Tx, data: DisputeData, at: datetime) -> None:
     await add_event(tx, Kind(f"dispute.{data.state}"), data, about=data.charge_id, at=at)
 
 
-async def tell_card(tx: Tx, kind: Kind, card: CardRow, at: datetime) -> None:
-    """`kind`: CARD_STORED or CARD_UPDATED."""
+def card_event(kind: Kind, card: CardRow, at: datetime) -> NewEvent:
+    """`kind`: CARD_STORED or CARD_UPDATED. Added where the card is: `at_once.py`."""
     data = CardData(
         token_id=card.token_id,
         brand_id=card.brand_id,
@@ -54,7 +64,7 @@ async def tell_card(tx: Tx, kind: Kind, card: CardRow, at: datetime) -> None:
         card_brand=card.card_brand,
         last4=card.last4,
     )
-    await add_event(tx, kind, data, about=card.token_id, at=at)
+    return new_event(card.tenant_id, kind, data, about=card.token_id, at=at)
 
 
 async def tell_shredded(tx: Tx, tokens: Sequence[str], cause: str, at: datetime) -> None:

@@ -1,0 +1,88 @@
+"""Acts that are one statement: a function of the database, which names its tenant first (migration 0007).
+
+One round trip and one commit each. For what is asked on every request; everything else is a transaction (`store.py`).
+No parameter is ever a card number or a verification code.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from infra.chassis.engine import StatementRefused
+from infra.chassis.grants import Grant, GrantReplayed
+from vault.outbox.events import Kind
+from vault.outbox.telling import card_event
+from vault.store import Store
+from vault.tables import CaptureRow, CardRow
+
+UNIQUE_VIOLATION: Final = "23505"
+STORED: Final = (
+    "token_id",
+    "fingerprint",
+    "fingerprint_version",
+    "wrapped_key",
+    "sealed_number",
+    "sealed_details",
+    "sealed_fingerprint",
+    "good_through",
+    "card_brand",
+    "last4",
+    "created_at",
+)
+"""What a new card's row is made of; tenant, brand and subject are its capture's."""
+
+
+class Taken(StrEnum):
+    """What became of a card that was handed in."""
+
+    TAKEN = "taken"
+    COMPLETED = "completed"
+    """The capture has a card already; this one was not kept."""
+    GONE = "gone"
+    """The capture takes no card any more, or not from this browser."""
+
+
+async def redeem(store: Store, grant: Grant) -> None:
+    """Use the grant and its proof up, durably, whatever is done with it. Raises GrantReplayed.
+
+    As `infra.chassis.grants.redeem`, in a transaction of its own.
+    """
+    given = (grant.tenant_id, grant.issuer, grant.jti, grant.sender, grant.proof_jti, grant.expires_at)
+    try:
+        await store.at_once("SELECT redeem_grant($1, $2, $3, $4, $5, $6)", *given)
+    except StatementRefused as refused:
+        if refused.sqlstate == UNIQUE_VIOLATION:
+            raise GrantReplayed from None
+        raise
+
+
+async def open_capture(store: Store, tenant_id: str, capture_id: str) -> CaptureRow | None:
+    """A capture as it stands, without the card it may have."""
+    found = await store.at_once("SELECT * FROM capture_of($1, $2)", tenant_id, capture_id)
+    return CaptureRow(**found[0], card_brand=None, last4=None) if found else None
+
+
+async def take_card(store: Store, capture: CaptureRow, card: CardRow, *, attempts_max: int) -> Taken:
+    """Store a card, tell of it and complete its capture, if this still is the capture's browser; counts the attempt.
+
+    Raises StatementRefused, also when the key the card is sealed under was retired meanwhile; nothing is then kept.
+    """
+    answer = await store.at_once(
+        "SELECT take_card($1, $2, $3, $4, $5, $6, $7)",
+        capture.tenant_id,
+        capture.capture_id,
+        capture.browser_hash,
+        attempts_max,
+        card.created_at,
+        _as_json(card),
+        msgspec.json.encode(card_event(Kind.CARD_STORED, card, card.created_at)).decode(),
+    )
+    return Taken(answer[0][0])
+
+
+def _as_json(card: CardRow) -> str:
+    """The row's columns by name, bytes as PostgreSQL writes them."""
+    values = ((name, getattr(card, name)) for name in STORED)
+    plain = {name: f"\\x{value.hex()}" if isinstance(value, bytes) else value for name, value in values}
+    return msgspec.json.encode(plain).decode()
