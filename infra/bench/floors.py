@@ -21,6 +21,7 @@ INSERT = "INSERT INTO floor_rows (row_id, body) VALUES ($1, $2)"
 MEMORIES = (
     "SELECT memory_id, brand_id, tier, sealed, remembered_at FROM memories WHERE tenant_id = $1 AND subject_id = $2"
 )
+CARD = "SELECT * FROM cards WHERE tenant_id = $1 AND token_id = $2"
 CONNECTIONS = 10
 """As many as one of our services keeps."""
 
@@ -48,12 +49,21 @@ async def memories(data: JSONBody[Body], pool: NamedDependency[Pool]) -> Body:
     return {"count": len(rows), "memory_ids": [row["memory_id"] for row in rows[:10]]}
 
 
+@post("/card", status_code=200)
+async def card(data: JSONBody[Body], pool: NamedDependency[Pool]) -> Body:
+    """One stored card, as it lies there."""
+    row = await pool.fetchrow(CARD, data["tenant_id"], data["token_id"])
+    return {"token_id": row and row["token_id"]}
+
+
 async def serve(port: int, url: str, tenant_id: str) -> None:
     """Until SIGTERM."""
     settings = {"undercroft.tenant": tenant_id}
     async with asyncpg.create_pool(url, min_size=CONNECTIONS, max_size=CONNECTIONS, server_settings=settings) as pool:
         dependencies = {"pool": Provide(lambda: pool, sync_to_thread=False)}
-        app = Litestar([plain, insert, memories], dependencies=dependencies, openapi_config=None, logging_config=None)
+        app = Litestar(
+            [plain, insert, memories, card], dependencies=dependencies, openapi_config=None, logging_config=None
+        )
         server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_enabled=False)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
         await server.serve()
