@@ -9,6 +9,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
+from infra.bench import revealing
 from infra.bench.callers import Grants, first_brand
 from infra.bench.card_forms import Person
 from infra.bench.measuring import BenchFailed, Call, Comparison, Figure, Prepare
@@ -154,7 +155,7 @@ async def _revealer(house: House) -> AsyncIterator[str]:
     where = {name: database.app_dsn.partition("@")[2] for name, database in house.databases.items()}
     environment = Environment(house.folder, house.keyring, addresses(house.ports, {}), where, "INFO").of("vault")
     (port,) = free_ports(1)
-    command = [sys.executable, "-P", "-m", "infra.bench.revealing", str(port)]
+    command = [sys.executable, "-P", "-m", revealing.__name__, str(port)]
     child = spawn(command, environment=environment, log=house.logs / "revealer.log", folder=ROOT)
     try:
         if not readiness.wait(
