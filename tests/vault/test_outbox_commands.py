@@ -137,16 +137,20 @@ async def test_a_purge_takes_what_was_delivered_long_ago_and_leaves_what_is_owed
     ancient = await old_event(alone, ada, shown.endpoint_id, "dead", days=91)
     to_nobody = await old_event(alone, ada, None, "")
     young = await old_event(alone, ada, shown.endpoint_id, "delivered", days=29)
+    newest = await old_event(alone, ada, shown.endpoint_id, "delivered", days=6)
 
+    sql = "DELETE FROM outbox_events WHERE event_id = ANY(:events) RETURNING event_id"
+    by_hand = await rows(alone.databases.app_dsn, sql, ada.tenant_id, events=[owed_still, newest])
     counted = command.run("webhooks", "purge", "--dry-run")
     await alone.vault.outbox.caretaker.run_once()
 
     found = await rows(alone.databases.app_dsn, "SELECT event_id FROM outbox_events", ada.tenant_id)
     left = {row["event_id"] for row in found}
     assert counted.out == f"{ada.tenant_id}: 3 events would go\n"
-    assert left == {given_up, owed_still, young}
+    assert by_hand == [], "the database itself keeps what is owed, and what is young"
+    assert left == {given_up, owed_still, young, newest}
     assert not left & {delivered, ancient, to_nobody}
-    assert len(await rows(alone.databases.app_dsn, "SELECT 1 FROM dispatches", ada.tenant_id)) == 3
+    assert len(await rows(alone.databases.app_dsn, "SELECT 1 FROM dispatches", ada.tenant_id)) == 4
 
 
 async def old_event(bench: Bench, person: Person, endpoint_id: str | None, state: str, *, days: int = 31) -> str:

@@ -112,9 +112,18 @@ GRANT SELECT, INSERT, UPDATE (ended_at, status, failure) ON deliveries TO vault_
 """Where an endpoint is and what an event says is never changed; a moved endpoint is another endpoint."""
 
 HERE = "tenant_id = current_setting('undercroft.tenant', true)"
-SPENT = """happened_at < now() - interval '7 days' AND NOT EXISTS (SELECT 1 FROM dispatches d
-    WHERE d.tenant_id = outbox_events.tenant_id AND d.event_id = outbox_events.event_id AND d.state = 'waiting')"""
-"""Which events may be deleted at all, by the database's own clock: none that is owed to anybody."""
+OLD = "happened_at < now() - interval '7 days'"
+KEEP_OWED = """
+CREATE FUNCTION keep_owed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM dispatches WHERE tenant_id = OLD.tenant_id AND event_id = OLD.event_id
+            AND state = 'waiting') THEN
+        RETURN NULL;
+    END IF;
+    RETURN OLD;
+END $$
+"""
+"""Which events may be deleted at all, by the database's own clock and rows: no young one, none owed to anybody."""
 
 
 def upgrade() -> None:
@@ -125,5 +134,9 @@ def upgrade() -> None:
     op.execute("ALTER TABLE outbox_events FORCE ROW LEVEL SECURITY")
     op.execute(f"CREATE POLICY of_tenant_read ON outbox_events FOR SELECT USING ({HERE})")
     op.execute(f"CREATE POLICY of_tenant_add ON outbox_events FOR INSERT WITH CHECK ({HERE})")
-    op.execute(f"CREATE POLICY of_tenant_purge ON outbox_events FOR DELETE USING ({HERE} AND {SPENT})")
+    op.execute(f"CREATE POLICY of_tenant_purge ON outbox_events FOR DELETE USING ({HERE} AND {OLD})")
+    op.execute(KEEP_OWED)
+    op.execute(
+        "CREATE TRIGGER kept_while_owed BEFORE DELETE ON outbox_events FOR EACH ROW EXECUTE FUNCTION keep_owed()"
+    )
     run_script(RIGHTS)
