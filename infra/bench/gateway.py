@@ -11,7 +11,7 @@ from gateway.contract import AssuranceLevel
 from gateway.decide import decide_purchase
 from gateway.facts import ConversationFacts, MandateFacts, PurchaseFacts, QuoteFacts
 from gateway.windows import Taken, Window
-from infra.bench import decisions, growth, preparation
+from infra.bench import decisions, growth, oracle, preparation
 from infra.bench.measuring import BenchFailed, Call, Comparison, Figure, Prepare
 from infra.bench.stage import Door, client, floors_beside, fresh_house, insertion, measured
 from infra.bench.talk import conversation
@@ -41,7 +41,9 @@ async def measure() -> list[Figure]:
                 one_insert = "a bare Litestar handler with one insert"
                 comparison = Comparison(figure=figure, floor_is=one_insert, ours=prepare, floor=insert, bar=bar)
                 figures.append(await measured(comparison))
-    return [*figures, *await decisions.measure(), *await preparation.measure(), *await growth.measure()]
+    for measure_more in (decisions.measure, oracle.measure, preparation.measure, growth.measure):
+        figures += await measure_more()
+    return figures
 
 
 def _deciding() -> Comparison:

@@ -60,11 +60,11 @@ class Conversation:
 
         return allowed
 
-    async def grant(self) -> None:
-        """The person's mandate for the brand's agents, as the consent page grants it."""
+    async def grant(self) -> str:
+        """The person's mandate for the brand's agents, as the consent page grants it; its id."""
         engine, now = create_engine(Secret(self.house.databases["gateway"].app_dsn)), SystemClock().now()
         async with tenant_transaction(engine, self.tenant_id) as tx:
-            await mandates.grant(
+            mandate_id = await mandates.grant(
                 tx,
                 tenant_id=self.tenant_id,
                 subject_id=self.subject_id,
@@ -78,10 +78,11 @@ class Conversation:
                 granted_in=self.conversation_id,
             )
         await engine.dispose()
+        return mandate_id
 
 
-async def conversation(house: House, http: aiohttp.ClientSession) -> Conversation:
-    """Through the front door, code and all."""
+async def conversation(house: House, http: aiohttp.ClientSession, address: str = ADDRESS) -> Conversation:
+    """Through the front door, code and all; with the person of that e-mail address."""
     tenant_id, brand = first_brand(house)
     door, headers = Door(http, house.urls["gateway"]), agent_headers(house, brand)
 
@@ -89,11 +90,11 @@ async def conversation(house: House, http: aiohttp.ClientSession) -> Conversatio
         answer: dict[str, Any] = json.loads(await door.post(path, json.dumps(body).encode(), headers, expect=expect))
         return answer
 
-    claim = {"kind": "email", "value": ADDRESS}
+    claim = {"kind": "email", "value": address}
     opened = await ask("/v1/conversations", {"brand_id": brand.brand_id, "channel": "chat", "contact_point": claim})
     conversation_id = str(opened["conversation_id"])
     challenge = await ask(f"/v1/conversations/{conversation_id}/challenges", {"method": "email_code"})
-    code = await Inbox(house.urls["inbox"], http).code_for(ADDRESS)
+    code = await Inbox(house.urls["inbox"], http).code_for(address)
     await ask(f"/v1/challenges/{challenge['challenge_id']}/answers", {"code": code}, HTTPStatus.OK)
     checkout_id = new_id("chk")
     quote = QuoteRequest(

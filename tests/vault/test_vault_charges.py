@@ -7,6 +7,10 @@ import pytest
 
 from infra.chassis.ids import new_id
 from tests.vault.bench import Bench, Person
+from vault.charges import POLL_SECONDS
+from vault.cleartext.processors import Payment
+from vault.cleartext.processors.stripe import StripeProcessor
+from vault.tables import ChargeRow
 
 
 async def test_a_card_typed_on_the_page_is_charged_once_and_then_is_on_file(bench: Bench, ada: Person):
@@ -226,3 +230,44 @@ async def test_a_purchase_whose_charge_was_declined_can_be_charged_with_another_
     paid = await bench.charge(ada.charge(await bench.new_token(ada), purchase_id=declined.purchase_id))
 
     assert paid.json()["state"] == "approved"
+
+
+async def test_whoever_asks_while_the_reconciler_takes_the_charge_over_waits_for_its_outcome(
+    bench: Bench, ada: Person, monkeypatch: pytest.MonkeyPatch
+):
+    """The charge was nobody's when it was read, and the reconciler's when it was to be taken over."""
+    order = ada.charge(await bench.new_token(ada))
+    bench.processor.fault("timeout_after_charge")
+    assert (await bench.charge(order)).json()["state"] == "unknown"
+    reconciler, looking, found, waits = bench.vault.reconciler, asyncio.Event(), asyncio.Event(), []
+    end_charge, look_up, sleep = reconciler.end_charge, StripeProcessor.look_up_payment, asyncio.sleep
+    rounds: list[asyncio.Task[ChargeRow]] = []
+
+    async def overtaken(tenant_id: str, charge_id: str) -> ChargeRow:
+        if not rounds:
+            rounds.append(asyncio.create_task(end_charge(tenant_id, charge_id)))
+            await looking.wait()
+        return await end_charge(tenant_id, charge_id)
+
+    async def slow_look_up(processor: StripeProcessor, ref: str) -> Payment:
+        looking.set()
+        await found.wait()
+        return await look_up(processor, ref)
+
+    async def counted(seconds: float) -> None:
+        if seconds == POLL_SECONDS:
+            waits.append(seconds)
+        if len(waits) == 3:
+            found.set()
+        await sleep(seconds)
+
+    monkeypatch.setattr(reconciler, "end_charge", overtaken)
+    monkeypatch.setattr(StripeProcessor, "look_up_payment", slow_look_up)
+    monkeypatch.setattr(asyncio, "sleep", counted)
+    answer = await bench.charge(order)
+    found.set()
+    await rounds[0]
+
+    assert answer.json()["state"] == "approved"
+    assert len(waits) >= 3
+    assert len(bench.processor_charges(order.charge_id)) == 1
