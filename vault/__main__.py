@@ -3,9 +3,9 @@
 `python -m vault page` checks the card page against its inventory, from anywhere.
 `python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
 
-Besides: `keys` is the life of keys and cards, `ledger` compares and shows the ledger, `inbox` shows the processor's
-events and has them looked at again, `webhooks` is what tenants are told. `courier` delivers that elsewhere than where
-the vault serves.
+Besides: `keys` is the life of keys and cards, `custody` the ceremonies of those who hold shares of the root, `ledger`
+compares and shows the ledger, `inbox` shows the processor's events and has them looked at again, `webhooks` is what
+tenants are told. `courier` delivers that elsewhere than where the vault serves.
 """
 
 import argparse
@@ -23,6 +23,8 @@ from infra.chassis.migrate import upgrade
 from infra.chassis.settings import SettingsIncomplete, load
 from vault import page_command
 from vault.app import build_vault
+from vault.custodians import opening
+from vault.custodians.commands import add_custody, custody
 from vault.inbox_commands import add_inbox, inbox
 from vault.keys.commands import add_keys, keys
 from vault.ledger.commands import add_ledger, ledger
@@ -43,8 +45,17 @@ async def _serve(settings: Settings, clock: Clock) -> None:
         Listener(vault.webhook, settings.webhook_bind),
     )
     try:
-        await starting.begin(vault.keys)
-        background = [vault.reconciler.run, vault.keeping.lifecycle.run, vault.outbox.caretaker.run]
+        needs_the_root = [vault.reconciler.run, vault.keeping.lifecycle.run]
+        background = await opening.begin(
+            settings.keys,
+            settings.custody_folder,
+            vault.custody,
+            vault.keys,
+            clock,
+            needs_the_root,
+            may_lie_open=settings.sandbox or settings.open_root,
+        )
+        background.append(vault.outbox.caretaker.run)
         if settings.outbox.outbox_courier:
             background.append(vault.outbox.courier.run)
         await serve(listeners, background=background)
@@ -57,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("migrate", help="bring the database to the newest version, as its owner")
     add_keys(commands.add_parser("keys", help="the life of tenant keys, of the root and of cards"))
+    add_custody(commands.add_parser("custody", help="the custodians of the root, and their shares"))
     add_ledger(commands.add_parser("ledger", help="compare the ledger with the money it is about, or show it"))
     add_inbox(commands.add_parser("inbox", help="show the processor's events, or have them looked at again"))
     add_webhooks(commands.add_parser("webhooks", help="where tenants are told, what they are owed, sending it again"))
@@ -71,7 +83,7 @@ def _command(chosen: argparse.Namespace, clock: Clock) -> int:
         return 0
     if chosen.command == "courier":
         return courier(os.environ, clock)
-    commands = {"keys": keys, "ledger": ledger, "inbox": inbox, "webhooks": webhooks}
+    commands = {"keys": keys, "custody": custody, "ledger": ledger, "inbox": inbox, "webhooks": webhooks}
     return commands[chosen.command](chosen, os.environ)
 
 

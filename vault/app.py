@@ -16,7 +16,8 @@ from infra.chassis.grants import GrantVerifier, presented
 from infra.chassis.http import Metrics, build_app
 from infra.chassis.jwk import JwksFile
 from infra.chassis.keys import KeyService
-from infra.chassis.keys.settings import open_key_service
+from infra.chassis.keys.custody import Custody
+from infra.chassis.keys.settings import custody_of, open_key_service
 from vault import pages, reports, routes, webhooks
 from vault.admission import Admission
 from vault.captures import Captures
@@ -26,6 +27,7 @@ from vault.cleartext.processors.stripe import StripeProcessor
 from vault.cleartext.tokenise import Cards
 from vault.codes import Codes
 from vault.counters import Counters
+from vault.custodians.gate import Gate
 from vault.fingerprint import Fingerprints
 from vault.inbox import Inbox
 from vault.keys.keeping import Keeping, build_keeping
@@ -54,6 +56,7 @@ class Vault:
     processor: Processor
     engine: AsyncEngine
     keys: KeyService
+    custody: Custody
 
     async def close(self) -> None:
         """Finish what is under way, as far as it goes; the rest is the reconciler's after the next start."""
@@ -66,7 +69,8 @@ class Vault:
 
 def build_vault(settings: Settings, clock: Clock) -> Vault:
     engine = create_engine(settings.database_url)
-    keys = open_key_service(settings.keys, clock)
+    custody = custody_of(settings.keys)
+    keys = open_key_service(settings.keys, clock, custody)
     metrics, workers = Metrics(), Workers()
     store, counters, codes = Store(engine), Counters(metrics.registry), Codes(clock)
     timeout = settings.processor_timeout_seconds
@@ -101,8 +105,14 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     )
     captures, admission = Captures(store=store, clock=clock), _admission(settings, store, clock)
     return Vault(
-        api=_api(metrics, store, admission=admission, captures=captures, money=money),
-        page=_page(settings, clock, counters, admission=admission, captures=captures, cards=cards),
+        api=Gate(
+            _api(metrics, store, custody, admission=admission, captures=captures, money=money), custody, operations=True
+        ),
+        page=Gate(
+            _page(settings, clock, counters, admission=admission, captures=captures, cards=cards),
+            custody,
+            operations=False,
+        ),
         webhook=_webhook(money.inbox),
         reconciler=money.reconciler,
         keeping=keeping,
@@ -111,6 +121,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         processor=processor,
         engine=engine,
         keys=keys,
+        custody=custody,
     )
 
 
@@ -124,11 +135,13 @@ def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:
     return Admission(verifier=verifier, store=store)
 
 
-def _api(metrics: Metrics, store: Store, *, admission: Admission, captures: Captures, money: Money) -> ASGIApp:
+def _api(
+    metrics: Metrics, store: Store, custody: Custody, *, admission: Admission, captures: Captures, money: Money
+) -> ASGIApp:
     return build_app(
         service="vault",
         routes=routes.ROUTES,
-        ready={"database": store.answers},
+        ready={"database": store.answers, "custody": custody.answers},
         dependencies={
             "admission": admission,
             "presented": Provide(presented),

@@ -12,7 +12,8 @@ Problem
 ├── SettlementExceedsHold             409  more than is held
 ├── CurrencyDiffers                   409  the charge was in another currency
 ├── RefundExceedsCharge               409  more than is left of the charge
-└── WebhookRefused                    400  not signed by the processor, or not an event
+├── WebhookRefused                    400  not signed by the processor, or not an event
+└── VaultSealed                       503  its custodians have not been here
 """
 
 from infra.chassis.problems import Problem
@@ -106,3 +107,11 @@ class WebhookRefused(Problem):
     status = 400
     code = "webhook_refused"
     detail = "This is not a signed event of the processor."
+
+
+class VaultSealed(Problem):
+    """Nothing was looked at, used up or written. Its custodians have to come; that takes minutes, not moments."""
+
+    status = 503
+    code = "sealed"
+    detail = "The vault is sealed: its custodians have to open it first."

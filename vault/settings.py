@@ -19,7 +19,8 @@ PROCESSOR_TIMEOUT_SECONDS = 6
 class Settings:
     """`door_origin` is the gateway's public origin: only its door page may open a capture.
 
-    `crash_points` is for tests: infra.chassis.crashpoints.
+    `custody_folder`: what custodians keep, beside the root file unless said. `open_root`: outside of a sandbox, serve
+    though the root file lies open. `crash_points` is for tests: infra.chassis.crashpoints.
     """
 
     bind: Bind
@@ -38,6 +39,8 @@ class Settings:
     outbox: OutboxSettings
     processor_timeout_seconds: int = PROCESSOR_TIMEOUT_SECONDS
     log_level: str = "INFO"
+    custody_folder: Path | None = None
+    open_root: bool = False
     sandbox: bool = False
     crash_points: str = ""
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)

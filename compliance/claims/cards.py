@@ -43,7 +43,7 @@ CARDS = (
         claim="A key, password or card number does not print, log, serialise, copy or compare; one method gives it "
         "out, and every function that calls it is on a reviewed list. Keys come from files only their owner may read, "
         "never from an environment or a command line.",
-        not_claimed="Split knowledge, dual control or a hardware module (PCI DSS 3.6.1.2, 3.7.6): issue 4.",
+        not_claimed="Split knowledge and dual control where nobody has held a ceremony: UC-3.6.1.2.",
     ),
     Control(
         id="UC-3.7",
@@ -63,6 +63,19 @@ CARDS = (
         "the start, and every wrap is bound to its context on our side too.",
         not_claimed="Anything about the file: whoever copies it has the root. Nor that a remote service forgets the "
         "tenant keys it is shown, or that its own backups forget a version it destroyed.",
+    ),
+    Control(
+        id="UC-3.6.1.2",
+        title="No one person can open the root",
+        sources=("PCI DSS 3.6.1.2", "PCI DSS 3.7.6", "NIST SP 800-57 part 2 rev. 1, 2.3.9"),
+        claim="A root file, or the PIN of a token, can be put under a custody key that is shared out among two to ten "
+        "custodians, each share as long as the key (Shamir). Such a vault starts sealed and answers 503 until as many "
+        "as were set have each given their own share, proved by a passphrase and a signature; it is opened in memory "
+        "only. Shares are typed at a terminal, unseen, and shown once; who did what when, with which check value, is "
+        "in a record of signed, chained lines. Left or killed at any step, a ceremony is wholly done or not at all.",
+        not_claimed="That two custodians are two people: those in the room see to it. Anything against root on the "
+        "machine while the vault is open, a terminal that records, or who finds enough sheets of paper and a copy of "
+        "the file. A token's SO PIN sets a new PIN, and is not under custody.",
     ),
     Control(
         id="UC-3.7.5",

@@ -23,6 +23,7 @@ COMMANDS = {
     "record": "infra.cli.delegating",
     "page": "infra.cli.delegating",
     "keys": "infra.cli.delegating",
+    "custody": "infra.cli.delegating",
     "ledger": "infra.cli.delegating",
     "inbox": "infra.cli.delegating",
     "webhooks": "infra.cli.delegating",

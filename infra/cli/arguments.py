@@ -6,7 +6,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
-DELEGATED = ("policy", "record", "page", "keys", "ledger", "inbox", "webhooks")
+DELEGATED = ("policy", "record", "page", "keys", "custody", "ledger", "inbox", "webhooks")
 """Commands of a service, which reads what follows itself."""
 
 INTRODUCTION = """\
@@ -126,7 +126,14 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft webhooks endpoints list|add|rotate|disable|enable … | list | replay | purge",
         add_help=False,
     )
-    for command in (policy, record, keys, ledger, inbox, webhooks):
+    custody = commands.add_parser(
+        "custody",
+        help="the custodians of the vault's root, their shares, opening a sealed vault: as `python -m vault custody`",
+        usage="undercroft custody enrol NAME | generate [--threshold K] NAME … | enter NAME | verify NAME | "
+        "reshare [--threshold K] NAME … | status",
+        add_help=False,
+    )
+    for command in (policy, record, keys, custody, ledger, inbox, webhooks):
         _add_folder(command)
     commands.add_parser(
         "page",

@@ -38,6 +38,12 @@ def keys(options: argparse.Namespace) -> int:
     return _service("vault", "keys", options)
 
 
+def custody(options: argparse.Namespace) -> int:
+    """In place of this process: nobody else is to read the terminal, or to be told of its signals."""
+    program, environment = _program("vault", "custody", options)
+    os.execve(sys.executable, program, environment)  # noqa: S606 - our own program, arguments as a list
+
+
 def ledger(options: argparse.Namespace) -> int:
     return _service("vault", "ledger", options)
 
@@ -52,9 +58,13 @@ def webhooks(options: argparse.Namespace) -> int:
 
 def _service(service: str, command: str, options: argparse.Namespace) -> int:
     """A service's own command, in a process of its own: the runner imports no service."""
-    program = [sys.executable, "-m", service, command, *options.arguments]
-    environment = {**_of_house(options.folder, service), **os.environ}
+    program, environment = _program(service, command, options)
     return subprocess.run(program, env=environment, check=False).returncode  # noqa: S603 - our own program, arguments as a list
+
+
+def _program(service: str, command: str, options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
+    program = [sys.executable, "-m", service, command, *options.arguments]
+    return program, {**_of_house(options.folder, service), **os.environ}
 
 
 def _of_house(folder: Path, service: str) -> dict[str, str]:

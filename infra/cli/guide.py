@@ -29,6 +29,14 @@ MISSING_WALLS = (
 )
 
 
+CUSTODY = {
+    "open": "missing  custody of the vault's root: it lies open in a file, for this house is for development; "
+    "`undercroft custody`",
+    "sealed": "sealed   the vault answers nobody until its custodians have been here: `undercroft custody enter NAME`",
+    "opened": "stands   custody of the vault's root: its custodians have opened it",
+}
+
+
 ORPHANS = "the kernel's help against orphans: after a killed runner, use `undercroft down`"
 
 
@@ -54,6 +62,7 @@ Pay with a test card (any future date, any three digits)
 
 Walls
 {_walls()}
+  {CUSTODY[house.custody()]}
 """
 
 

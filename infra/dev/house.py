@@ -15,6 +15,7 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from infra.chassis.keys import custody
 from infra.chassis.migrate import upgrade
 from infra.chassis.secret import Secret
 from infra.dev import provisioning, readiness
@@ -164,6 +165,12 @@ class House:
         codes = {name: child.exit_code for name, child in self._all_children().items()}
         return {name: code for name, code in codes.items() if code is not None}
 
+    def custody(self) -> str:
+        """How the vault's root lies: `sealed`, `opened` by its custodians, or `open` in its file."""
+        if not custody.is_sealed_file(self.keyring.path("vault/root.key")):
+            return "open"
+        return "sealed" if readiness.is_sealed(self._addresses["vault"].bind_port) else "opened"
+
     def log_tail(self, name: str) -> str:
         path = self.logs / f"{name}.log"
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
@@ -267,7 +274,7 @@ class House:
         self._wait(
             name, lambda: readiness.answers_ok(first, "/health") and all(readiness.accepts(port) for port in others)
         )
-        self._wait(name, lambda: readiness.answers_ok(first, "/ready"))
+        self._wait(name, lambda: readiness.answers_ok(first, "/ready") or readiness.is_sealed(first))
 
     def _wait(self, name: str, condition: Callable[[], bool]) -> None:
         child = self._children[name]

@@ -9,15 +9,27 @@ from infra.dev.ports import HOST
 
 ANSWER_SECONDS_MAX = 3.0
 PAUSE_SECONDS = 0.05
+ANSWER_BYTES_READ = 256
 
 
 def answers_ok(port: int, path: str) -> bool:
+    return _asked(port, path)[0] == http.client.OK
+
+
+def is_sealed(port: int) -> bool:
+    """Whether it runs, and waits for its custodians before it serves."""
+    return _asked(port, "/health") == (http.client.OK, b'{"status":"sealed"}')
+
+
+def _asked(port: int, path: str) -> tuple[int, bytes]:
+    """Status and the beginning of the body; (0, b"") for no answer."""
     connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_SECONDS_MAX)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
-        return connection.getresponse().status == http.client.OK
+        answer = connection.getresponse()
+        return answer.status, answer.read(ANSWER_BYTES_READ)
     except (OSError, http.client.HTTPException):
-        return False
+        return 0, b""
     finally:
         connection.close()
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from infra.chassis import crashpoints, logs
 from infra.chassis.clock import Clock, SystemClock
 from infra.chassis.engine import DatabaseUnreachable, create_engine
-from infra.chassis.keys import KeyServiceUnreachable
+from infra.chassis.keys import KeyServiceUnreachable, RootSealed
 from infra.chassis.keys.settings import KeySettings, open_key_service
 from infra.chassis.secret import Secret
 from infra.chassis.settings import load
@@ -74,6 +74,9 @@ def keys(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
         asyncio.run(_obey(settings, chosen))
     except (NotDone, RoundBlocked, KeyUnavailable) as reason:
         sys.stderr.write(f"keys: {reason}\n")
+        return 1
+    except RootSealed:
+        sys.stderr.write("keys: the root is under custody, and only the opened vault has its key: its job does this\n")
         return 1
     except (DatabaseUnreachable, KeyServiceUnreachable, OSError) as away:
         sys.stderr.write(f"keys: {type(away).__name__}; what was begun is gone on with the next time\n")

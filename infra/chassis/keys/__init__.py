@@ -3,7 +3,8 @@
 `protocol` says what every provider answers, `frame` what every wrapped key begins with. The providers: `software` (a
 file, for one machine), `pkcs11` (a token that never gives the root out), `transit` (HashiCorp Vault, OpenBao) and `kms`
 (AWS); `settings` names one, `sparing` stands
-before it, `starting` proves it before anything is served.
+before it, `starting` proves it before anything is served. `custody` seals a root file or a token's PIN under a key that
+several people have shares of.
 """
 
 from infra.chassis.keys.protocol import (
@@ -15,6 +16,7 @@ from infra.chassis.keys.protocol import (
     KeyServiceUnfit,
     KeyServiceUnreachable,
     KeyUnusable,
+    RootSealed,
     RootVersion,
     VersionState,
     new_key,
@@ -32,6 +34,7 @@ __all__ = [
     "KeyServiceUnreachable",
     "KeyUnusable",
     "RingFile",
+    "RootSealed",
     "RootVersion",
     "SoftwareKeyService",
     "VersionState",

@@ -13,9 +13,11 @@ keys are wrapped, one a tenant and version, so that is out of reach, and whoever
 
 The library is called by one thread at a time: python-pkcs11 initialises modules without asking them to lock. A session
 that was lost (token pulled, logged out, restarted) is opened again, once for each call; a token the library does not
-know is looked for once more by a library that starts anew, because some list their tokens at the start only. A PIN
-that was refused is not tried again until its file changes, because a token locks itself after a few wrong ones. After
-a fork the child opens the library anew: sessions do not survive it (PKCS#11 v2.40, 6.6.1).
+know is looked for once more by a library that starts anew, because some list their tokens at the start only. A PIN that
+was refused is not tried again until its file changes, because a token locks itself after a few wrong ones. The PIN's
+file may lie sealed under a custody key (custody.py): then nobody logs in before the custodians were here. It may have
+several lines, a new PIN and former ones: whoever logs in next sets the new one, if that was not done. After a fork the
+child opens the library anew: sessions do not survive it (PKCS#11 v2.40, 6.6.1).
 """
 
 import asyncio
@@ -35,6 +37,7 @@ from pkcs11.types import SecretKey, Session
 
 from infra.chassis.jwk import Stamp, stamp
 from infra.chassis.keys import frame
+from infra.chassis.keys.custody import Custody, Sealed, SealedFileDamaged
 from infra.chassis.keys.frame import Provider
 from infra.chassis.keys.probe import prove_round_trip
 from infra.chassis.keys.protocol import (
@@ -44,6 +47,7 @@ from infra.chassis.keys.protocol import (
     KeyServiceUnfit,
     KeyServiceUnreachable,
     KeyUnusable,
+    RootSealed,
     RootVersion,
     VersionState,
 )
@@ -116,8 +120,9 @@ def library_of(module: Path) -> Library:
 
 
 class Pkcs11KeyService:
-    def __init__(self, token: Token, timeout_seconds: float) -> None:
+    def __init__(self, token: Token, timeout_seconds: float, custody: Custody | None = None) -> None:
         self._token = token
+        self._custody = custody or Custody(token.pin_file)
         self._timeout_seconds = timeout_seconds
         self._library = library_of(token.module)
         self._thread = _thread()
@@ -246,20 +251,41 @@ class Pkcs11KeyService:
             pin_read = stamp(self._token.pin_file)
             if pin_read is None or pin_read == self._refused_pin:
                 raise KeyServiceUnreachable("the PIN file is missing, or the token refused what is in it")
-            pin = Secret(self._token.pin_file.read_text(encoding="utf-8").strip())
+            pins = self._read_pins()
             try:
-                self._session, self._session_of = self._log_in(pin), self._library.starts
+                self._session, self._session_of = self._log_in(*pins), self._library.starts
             except _PIN_REFUSED:
                 self._refused_pin = pin_read
                 raise KeyServiceUnreachable("the token refused the PIN; it is not tried again") from None
         return self._session
 
-    def _log_in(self, pin: Secret[str]) -> Session:
+    def _read_pins(self) -> list[Secret[str]]:
+        """The PIN, and those it comes instead of, where somebody was changing it. Raises KeyServiceUnreachable."""
+        try:
+            content = self._custody.clear(self._token.pin_file.read_bytes())
+            return [Secret(line.strip()) for line in content.decode().strip().split("\n")]
+        except Sealed:
+            raise RootSealed("the PIN of the token is under custody") from None
+        except (OSError, SealedFileDamaged, UnicodeDecodeError) as error:
+            raise KeyServiceUnreachable(f"the PIN file cannot be used ({type(error).__name__})") from None
+
+    def _log_in(self, pin: Secret[str], *former: Secret[str]) -> Session:
+        """With `pin`; or with a former one, and `pin` is set, if whoever was changing it did not come so far."""
         found = self._library.token(self._token.label)
         try:
             return found.open(rw=True, user_pin=pin.reveal())
         except pkcs11.UserAlreadyLoggedIn:  # by another part of this process: a login holds for all of its sessions
             return found.open(rw=True)
+        except pkcs11.PinIncorrect:
+            if not former:
+                raise
+        session = self._log_in(*former)
+        try:
+            session.set_pin(former[0].reveal(), pin.reveal())
+        except pkcs11.PKCS11Error:
+            _ignoring_errors(session.close)
+            raise
+        return session
 
     def _end(self) -> None:
         with self._library.lock:

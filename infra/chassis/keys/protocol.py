@@ -44,6 +44,13 @@ class KeyServiceUnreachable(Problem):
         return self.why
 
 
+class RootSealed(KeyServiceUnreachable):
+    """The root, or what opens the way to it, is under custody, and its custodians have not been here."""
+
+    code = "sealed"
+    detail = "This service is sealed: its custodians have to open it first."
+
+
 class CannotDestroy(Exception):
     """This service cannot promise that a version is gone, or the version is one that must stay."""
 

@@ -5,7 +5,7 @@
      "destroyed": [{"version": 1, "destroyed_at": "2026-11-21T18:00:00Z"}]}
 
 A file of exactly 32 bytes is a ring of one version, number 1: what roots were before they had versions. It becomes a
-ring file with the first rotation.
+ring file with the first rotation. Either may lie sealed under a custody key (custody.py), and stays so when it changes.
 
 Writing: one at a time (`<name>.lock`), to a new file, flushed to the disk, renamed over the old, the folder flushed.
 Then the old file, which has the name `<name>.old` meanwhile, is overwritten, flushed and removed; one that a killed
@@ -25,6 +25,7 @@ from typing import Final, Self
 import msgspec
 
 from infra.chassis.jwk import Stamp, stamp
+from infra.chassis.keys.custody import Custody, SealedFileDamaged
 from infra.chassis.keys.protocol import KEY_BYTES, CannotDestroy, RootVersion, VersionState, new_key
 from infra.chassis.secret import Secret
 
@@ -118,30 +119,56 @@ def decode(content: bytes) -> Ring:
 
 
 class RingFile:
-    """The ring as its file has it now. All methods block, for as long as a rotation takes at most."""
+    """The ring as its file has it now. All methods block, for as long as a rotation takes at most.
 
-    def __init__(self, path: Path) -> None:
+    `custody` opens what lies sealed; without one, a sealed file raises Sealed wherever its ring is asked for.
+    """
+
+    def __init__(self, path: Path, custody: Custody | None = None) -> None:
         self.path = path
+        self._custody = custody or Custody(path)
 
     def stamp(self) -> Stamp | None:
         """Changes whenever the file is replaced; None while there is none."""
         return stamp(self.path)
 
     def read(self) -> Ring:
-        """Raises OSError, RingUnusable."""
-        return decode(self._content())
+        """Raises OSError, RingUnusable, Sealed."""
+        return self._ring(self.content())
 
     def change(self, how: Callable[[Ring], Ring]) -> Ring:
         """Replace the ring by what `how` makes of it, and return that. Killed at any point, the old or the new stands.
 
-        Raises OSError, RingUnusable, and what `how` raises.
+        Raises OSError, RingUnusable, Sealed, and what `how` raises.
         """
         with self._alone():
-            ring = how(self.read())
-            self._replace(encode(ring))
+            before = self.content()
+            ring = how(self._ring(before))
+            self._replace(self._custody.as_before(before, encode(ring)))
         return ring
 
-    def _content(self) -> bytes:
+    def rewrite(self, how: Callable[[bytes], bytes]) -> None:
+        """As `change`, of the file's content as it lies there. Raises OSError, RingUnusable, and what `how` raises."""
+        with self._alone():
+            self._replace(how(self.content()))
+
+    def create(self, content: bytes) -> None:
+        """The first content of a file that is not there. Raises FileExistsError."""
+        with self._alone():
+            if self.path.exists():
+                raise FileExistsError(str(self.path))
+            new = self._write_new(content, 0o600)
+            new.replace(self.path.resolve())
+            _flush_folder(new.parent)
+
+    def _ring(self, content: bytes) -> Ring:
+        try:
+            return decode(self._custody.clear(content))
+        except SealedFileDamaged as damaged:
+            raise RingUnusable(str(damaged)) from None
+
+    def content(self) -> bytes:
+        """What the file holds, sealed or not. Raises OSError, RingUnusable."""
         for _ in range(READS_MAX):
             with self.path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH)  # whoever overwrites an old file waits for those who read it
@@ -165,20 +192,25 @@ class RingFile:
 
     def _replace(self, content: bytes) -> None:
         """The old file keeps a name until it is overwritten: a killed writer leaves nothing that nobody can reach."""
-        real, new, old = self.path.resolve(), self._beside(".new"), self._beside(".old")
-        for left in (new, old):
-            _wipe(left, unless=real)
+        real, old = self.path.resolve(), self._beside(".old")
+        _wipe(old, unless=real)
         old.hardlink_to(real)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, real.stat().st_mode & 0o777)  # a group that may read it still may
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
+        new = self._write_new(content, real.stat().st_mode & 0o777)  # a group that may read it still may
         new.replace(real)
         _flush_folder(real.parent)
         _wipe(old, unless=real)
         _flush_folder(real.parent)
+
+    def _write_new(self, content: bytes, mode: int) -> Path:
+        new = self._beside(".new")
+        _wipe(new, unless=self.path)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        return new
 
     def _beside(self, ending: str) -> Path:
         """Beside the file itself, where `path` is a link to it."""
@@ -200,7 +232,10 @@ def _wipe(path: Path, *, unless: Path) -> None:
 
 def _is_there(found: os.stat_result, path: Path) -> bool:
     """Whether `path` names this very file."""
-    now = path.stat()
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return False
     return (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino)
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from infra.chassis.clock import Clock
+from infra.chassis.keys.custody import Custody, Sealed
 from infra.chassis.keys.pkcs11 import Pkcs11KeyService, Token
 from infra.chassis.keys.protocol import KeyService
 from infra.chassis.keys.ringfile import RingFile, RingUnusable
@@ -66,28 +67,38 @@ class KeySettings:
         if self.root_key_file is not None and self.key_service == "software":
             try:
                 RingFile(self.root_key_file).read()
+            except Sealed:
+                return []
             except (OSError, RingUnusable) as error:
                 return [f"ROOT_KEY_FILE cannot be used ({type(error).__name__})"]
         return []
 
 
-def open_key_service(settings: KeySettings, clock: Clock) -> KeyService:
+def custody_of(settings: KeySettings) -> Custody:
+    """Over the one file that may lie sealed: the root itself, or the PIN of the token that has it."""
+    return Custody({"software": settings.root_key_file, "pkcs11": settings.pkcs11_pin_file}.get(settings.key_service))
+
+
+def open_key_service(settings: KeySettings, clock: Clock, custody: Custody | None = None) -> KeyService:
     """The key service these settings name. Nothing is asked of it yet: `prove` does that."""
+    custody = custody or custody_of(settings)
     if settings.key_service == "software":
-        return SoftwareKeyService(RingFile(_given(settings.root_key_file)), clock)
+        return SoftwareKeyService(RingFile(_given(settings.root_key_file), custody), clock)
     limits = Sparing(seconds=settings.key_cache_seconds, per_second=settings.key_service_per_second)
-    remote = {"pkcs11": _pkcs11, "transit": _transit, "kms": _kms}[settings.key_service]
+    if settings.key_service == "pkcs11":
+        return SparingKeyService(_pkcs11(settings, custody), clock, limits)
+    remote = {"transit": _transit, "kms": _kms}[settings.key_service]
     return SparingKeyService(remote(settings), clock, limits)
 
 
-def _pkcs11(settings: KeySettings) -> KeyService:
+def _pkcs11(settings: KeySettings, custody: Custody) -> KeyService:
     token = Token(
         module=_given(settings.pkcs11_module),
         label=settings.pkcs11_token,
         pin_file=_given(settings.pkcs11_pin_file),
         key_label=settings.root_key_name,
     )
-    return Pkcs11KeyService(token, settings.key_service_timeout_seconds)
+    return Pkcs11KeyService(token, settings.key_service_timeout_seconds, custody)
 
 
 def _transit(settings: KeySettings) -> KeyService:

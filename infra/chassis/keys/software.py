@@ -12,6 +12,7 @@ format byte and the context as associated data. It still opens while version 1 i
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -20,9 +21,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from infra.chassis.clock import Clock
 from infra.chassis.jwk import Stamp
 from infra.chassis.keys import frame
+from infra.chassis.keys.custody import Sealed
 from infra.chassis.keys.frame import Provider
 from infra.chassis.keys.probe import prove_round_trip
-from infra.chassis.keys.protocol import NONCE_BYTES, Description, KeyServiceUnreachable, KeyUnusable
+from infra.chassis.keys.protocol import NONCE_BYTES, Description, KeyServiceUnreachable, KeyUnusable, RootSealed
 from infra.chassis.keys.ringfile import Ring, RingFile, RingUnusable
 from infra.chassis.sealing import SealBroken, joined, open_under, seal_under
 from infra.chassis.secret import Secret
@@ -64,11 +66,11 @@ class SoftwareKeyService:
 
     async def rotate(self) -> int:
         now = self._clock.now()
-        return (await asyncio.to_thread(self._file.change, lambda ring: ring.rotated(now))).newest.version
+        return (await self._change(lambda ring: ring.rotated(now))).newest.version
 
     async def destroy_before(self, version: int) -> None:
         now = self._clock.now()
-        await asyncio.to_thread(self._file.change, lambda ring: ring.without_those_before(version, now))
+        await self._change(lambda ring: ring.without_those_before(version, now))
 
     async def describe(self) -> Description:
         return Description("software", (await self._ring()).described(), can_destroy=True)
@@ -79,14 +81,22 @@ class SoftwareKeyService:
     async def close(self) -> None:
         self._read = None
 
+    async def _change(self, how: Callable[[Ring], Ring]) -> Ring:
+        try:
+            return await asyncio.to_thread(self._file.change, how)
+        except Sealed:
+            raise RootSealed("the root file is under custody") from None
+
     async def _ring(self) -> Ring:
-        """Raises KeyServiceUnreachable."""
+        """Raises KeyServiceUnreachable, which RootSealed is."""
         stamp = self._file.stamp()
         if stamp is None:
             raise KeyServiceUnreachable("the root file is not there")
         if self._read is None or self._read[0] != stamp:
             try:
                 ring = await asyncio.to_thread(self._file.read)
+            except Sealed:
+                raise RootSealed("the root file is under custody") from None
             except (OSError, RingUnusable) as error:
                 raise KeyServiceUnreachable(f"the root file cannot be used ({type(error).__name__})") from None
             self._read = (stamp, ring)  # read after its stamp was taken: at worst it is read once more

@@ -1,0 +1,83 @@
+"""From a custodian's terminal to the doors of the vaults that run here (door.py)."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from infra.chassis.sealing import seal_under
+from infra.chassis.secret import Secret
+from vault.custodians.door import HANDOVER, LINE_BYTES_MAX, VISIT_SECONDS_MAX, Answer, Ask, Enter, Greeting, Handover
+
+
+class DoorGone(Exception):
+    """The vault behind this door ended, or does not answer."""
+
+
+def doors(folder: Path) -> list[Path]:
+    """Where a vault listens now. What a killed one left is taken away."""
+    found = []
+    for path in sorted(folder.glob("door-*.sock")):
+        try:
+            look(path)
+        except DoorGone:
+            path.unlink(missing_ok=True)
+        else:
+            found.append(path)
+    return found
+
+
+def look(path: Path) -> Greeting:
+    """Raises DoorGone."""
+    with _visit(path) as (greeting, say):
+        say(Ask())
+    return greeting
+
+
+def enter(path: Path, made: Callable[[Greeting], Enter]) -> Answer:
+    """Give a share at this door; `made` signs for the visit. Raises DoorGone."""
+    with _visit(path) as (greeting, say):
+        return say(made(greeting))
+
+
+def hand_over(path: Path, present: Secret[bytes], coming: Secret[bytes]) -> Answer:
+    """Let the vault behind this door know the key that will hold from now on. Raises DoorGone."""
+    with _visit(path) as (_, say):
+        return say(Handover(seal_under(present, HANDOVER, coming.reveal(), HANDOVER)))
+
+
+@contextmanager
+def _visit(path: Path) -> Iterator[tuple[Greeting, Callable[[Ask | Enter | Handover], Answer]]]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(VISIT_SECONDS_MAX)
+        with _or_gone():
+            connection.connect(str(path))
+            greeting = msgspec.json.decode(_line(connection), type=Greeting)
+
+        def say(wish: Ask | Enter | Handover) -> Answer:
+            with _or_gone():
+                connection.sendall(msgspec.json.encode(wish) + b"\n")
+                return msgspec.json.decode(_line(connection), type=Answer)
+
+        yield greeting, say
+
+
+@contextmanager
+def _or_gone() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DoorGone(f"the vault does not answer at its door ({type(error).__name__})") from None
+
+
+def _line(connection: socket.socket) -> bytes:
+    """Raises OSError."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        part = connection.recv(LINE_BYTES_MAX)
+        if not part or len(line) > LINE_BYTES_MAX:
+            raise ConnectionError
+        line += part
+    return bytes(line)
