@@ -22,7 +22,6 @@ from vault import pages, reports, routes, webhooks
 from vault.admission import Admission
 from vault.captures import Captures
 from vault.cleartext.hpke import PageKeys
-from vault.cleartext.processors import Processor
 from vault.cleartext.processors.stripe import StripeProcessor
 from vault.cleartext.tokenise import Cards
 from vault.codes import Codes
@@ -33,6 +32,7 @@ from vault.inbox import Inbox
 from vault.keys.keeping import Keeping, build_keeping
 from vault.money import Money, build_money
 from vault.outbox.building import Outbox, build_outbox
+from vault.processors import AIRWALLEX, STRIPE, Processors, build_airwallex
 from vault.reconcile import Reconciler
 from vault.settings import Settings
 from vault.store import Store
@@ -53,7 +53,7 @@ class Vault:
     keeping: Keeping
     outbox: Outbox
     workers: Workers
-    processor: Processor
+    processors: Processors
     engine: AsyncEngine
     keys: KeyService
     custody: Custody
@@ -62,7 +62,7 @@ class Vault:
         """Finish what is under way, as far as it goes; the rest is the reconciler's after the next start."""
         await self.workers.drain(DRAIN_SECONDS)
         await self.outbox.courier.close()
-        await self.processor.close()
+        await self.processors.close()
         await self.engine.dispose()
         await self.keys.close()
 
@@ -74,12 +74,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     metrics, workers = Metrics(), Workers()
     store, counters, codes = Store(engine), Counters(metrics.registry), Codes(clock)
     timeout = settings.processor_timeout_seconds
-    processor = StripeProcessor(
-        url=settings.processor_url,
-        api_key=settings.processor_key,
-        webhook_secret=settings.webhook_secret,
-        timeout_seconds=timeout,
-    )
+    processors = _processors(settings, clock)
     keeping = build_keeping(store, keys, clock, settings.lifecycle)
     outbox = build_outbox(
         store=store, settings=settings.outbox, clock=clock, registry=metrics.registry, sandbox=settings.sandbox
@@ -89,7 +84,6 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         ring=keeping.ring,
         fingerprints=Fingerprints(settings.fingerprint_key),
         codes=codes,
-        processor=processor,
         clock=clock,
         counters=counters,
     )
@@ -97,7 +91,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         store=store,
         cards=cards,
         codes=codes,
-        processor=processor,
+        processors=processors,
         clock=clock,
         counters=counters,
         workers=workers,
@@ -118,11 +112,25 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         keeping=keeping,
         outbox=outbox,
         workers=workers,
-        processor=processor,
+        processors=processors,
         engine=engine,
         keys=keys,
         custody=custody,
     )
+
+
+def _processors(settings: Settings, clock: Clock) -> Processors:
+    timeout, chosen = settings.processor_timeout_seconds, settings.processors
+    stripe = StripeProcessor(
+        url=settings.processor_url,
+        api_key=settings.processor_key,
+        webhook_secret=settings.webhook_secret,
+        timeout_seconds=timeout,
+    )
+    if not chosen.has_airwallex:
+        return Processors({STRIPE: stripe}, chosen.default_processor)
+    airwallex = build_airwallex(chosen, timeout, clock)
+    return Processors({STRIPE: stripe, AIRWALLEX: airwallex}, chosen.default_processor)
 
 
 def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:

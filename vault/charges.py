@@ -26,7 +26,6 @@ from vault.cleartext.processors import (
     CardRefused,
     PaymentOrder,
     PaymentState,
-    Processor,
     ProcessorRefused,
     ProcessorSilent,
 )
@@ -36,6 +35,7 @@ from vault.contract import ChargeOrder, ChargeReason, ChargeState, ChargeView, H
 from vault.disputes import disputed_minor
 from vault.errors import ChargeIdReused, PurchaseCharged
 from vault.outcomes import CHARGE_ENDS, Outcomes
+from vault.processors import Processors
 from vault.reconcile import Reconciler
 from vault.states import Mover
 from vault.store import Store
@@ -58,7 +58,7 @@ class Charges:
         store: Store,
         cards: Cards,
         codes: Codes,
-        processor: Processor,
+        processors: Processors,
         reconciler: Reconciler,
         outcomes: Outcomes,
         clock: Clock,
@@ -68,7 +68,7 @@ class Charges:
         self._store = store
         self._cards = cards
         self._codes = codes
-        self._processor = processor
+        self._processors = processors
         self._reconciler = reconciler
         self._clock = clock
         self._outcomes = outcomes
@@ -94,7 +94,10 @@ class Charges:
                 if card is None or (card.brand_id, card.subject_id) != (order.brand_id, order.subject_id):
                     raise NotFound
                 until = self._until(now, CALLS_BEFORE_NAMED)
-                made = await tx.insert_charge(order, now, until, held_first=isinstance(order, HoldOrder))
+                held_first = isinstance(order, HoldOrder)
+                made = await tx.insert_charge(
+                    order, now, until, held_first=held_first, processor=self._processors.default
+                )
                 if made is not None:
                     return made, card
                 known = await tx.charge(order.charge_id)
@@ -128,7 +131,7 @@ class Charges:
         if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id):
             return await self._close(row, ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING)
         try:
-            ref = await self._processor.open_payment(_payment_order(row))
+            ref = await self._processors.of(row.processor).open_payment(_payment_order(row))
         except (ProcessorRefused, ProcessorSilent) as failure:
             return await self._close(row, *_before_confirming(failure))
         reach("charge_opened")
@@ -142,12 +145,13 @@ class Charges:
     async def _present_and_confirm(self, row: ChargeRow, card: CardRow, ref: str) -> ChargeRow:
         """Until `confirm_payment` nothing can have been charged, so every failure before it is final."""
         try:
-            method_ref = await self._cards.present(card, _key(row, "card"))
+            processor = self._processors.of(row.processor)
+            method_ref = await self._cards.present(card, _key(row, "card"), processor)
         except (CardShredded, CodeMissing, ProcessorRefused, ProcessorSilent) as failure:
             return await self._give_up(row, ref, *_before_confirming(failure))
         reach("charge_presented")
         try:
-            payment = await self._processor.confirm_payment(_key(row, "confirm"), ref, method_ref)
+            payment = await processor.confirm_payment(_key(row, "confirm"), ref, method_ref)
         except CardRefused as refused:
             return await self._close(row, ChargeState.DECLINED, refused.reason)
         except (ProcessorRefused, ProcessorSilent):
@@ -166,7 +170,7 @@ class Charges:
         closed = await self._close(row, state, reason)
         reach("charge_given_up")
         try:
-            await self._processor.cancel_payment(ref)
+            await self._processors.of(row.processor).cancel_payment(ref)
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("payment_left_open", charge_id=row.charge_id, error=type(error).__name__)
         return closed

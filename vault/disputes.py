@@ -11,11 +11,12 @@ from typing import Final
 from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
-from vault.cleartext.processors import Dispute, DisputeStanding, Processor
+from vault.cleartext.processors import Dispute, DisputeStanding
 from vault.ledger.accounts import Event, Happened
 from vault.ledger.posting import write_down
 from vault.outbox.events import DisputeData
 from vault.outbox.telling import tell_dispute
+from vault.processors import Processors
 from vault.states import Mover, may_move
 from vault.store import RowMissing, Store, Tx
 from vault.tables import ChargeRow
@@ -46,16 +47,16 @@ class DisputeRow:
 
 
 class Disputes:
-    def __init__(self, *, store: Store, processor: Processor, clock: Clock) -> None:
+    def __init__(self, *, store: Store, processors: Processors, clock: Clock) -> None:
         self._store = store
-        self._processor = processor
+        self._processors = processors
         self._clock = clock
 
     async def look(self, charge: ChargeRow) -> None:
         """Ask the processor about the disputes of a charge that took money. Raises what the processor raises."""
         if charge.processor_ref is None:
             raise RowMissing("processor reference")
-        found = await self._processor.disputes_of(charge.processor_ref)
+        found = await self._processors.of(charge.processor).disputes_of(charge.processor_ref)
         reach("disputes_seen")
         for dispute in found:
             await self._record(charge, dispute)

@@ -12,20 +12,22 @@ from typing import Final
 from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
-from vault.cleartext.processors import EventRefused, Processor, ProcessorEvent, ProcessorRefused, ProcessorSilent
+from vault.cleartext.processors import EventRefused, ProcessorEvent, ProcessorRefused, ProcessorSilent
 from vault.contract import ChargeState
 from vault.counters import Counters
 from vault.disputes import Disputes
 from vault.errors import WebhookRefused
 from vault.holds.keeping import HoldKeeper
 from vault.outcomes import CHARGE_ENDS
+from vault.processors import Processors
 from vault.reconcile import Reconciler
 from vault.store import Store, Tx
 from vault.tables import ChargeRow
 
 EVENTS_AT_ONCE: Final = 50
 SILENCES_MAX: Final = 3
-ABOUT_DISPUTES: Final = "charge.dispute."
+ABOUT_DISPUTES: Final = ("charge.dispute.", "payment_dispute.")
+"""As Stripe and Airwallex name these events."""
 log = logs.get_logger()
 
 
@@ -40,19 +42,19 @@ class EventRow:
 
 class Inbox:
     def __init__(
-        self, *, store: Store, processor: Processor, reconciler: Reconciler, clock: Clock, counters: Counters
+        self, *, store: Store, processors: Processors, reconciler: Reconciler, clock: Clock, counters: Counters
     ) -> None:
         self._store = store
-        self._processor = processor
+        self._processors = processors
         self._reconciler = reconciler
         self._clock = clock
         self._counters = counters
 
-    async def take(self, body: bytes, signature: str | None) -> None:
+    async def take(self, processor: str, body: bytes, signature: str | None) -> None:
         """Raises WebhookRefused. Late, repeated and reordered events do no harm: the processor is asked again."""
         try:
-            event = self._processor.read_event(body, signature)
-        except EventRefused:
+            event = self._processors.of(processor).read_event(body, signature)
+        except (EventRefused, ProcessorSilent):
             self._counters.webhooks.labels("refused").inc()
             raise WebhookRefused from None
         fresh = await self._note(event)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from infra.chassis.clock import Clock
 from vault.charges import Charges
-from vault.cleartext.processors import Processor
 from vault.cleartext.tokenise import Cards
 from vault.codes import Codes
 from vault.counters import Counters
@@ -13,6 +12,7 @@ from vault.holds.ending import HoldEnds
 from vault.holds.keeping import HoldKeeper
 from vault.inbox import Events, Inbox
 from vault.outcomes import Outcomes
+from vault.processors import Processors
 from vault.reconcile import Reconciler
 from vault.refunds import Refunds
 from vault.store import Store
@@ -33,7 +33,7 @@ def build_money(
     store: Store,
     cards: Cards,
     codes: Codes,
-    processor: Processor,
+    processors: Processors,
     clock: Clock,
     counters: Counters,
     workers: Workers,
@@ -43,16 +43,16 @@ def build_money(
     outcomes = Outcomes(store=store, codes=codes, clock=clock, counters=counters)
     reconciler = Reconciler(
         store=store,
-        processor=processor,
+        processors=processors,
         outcomes=outcomes,
         codes=codes,
         clock=clock,
         processor_timeout_seconds=timeout,
     )
     keeper = HoldKeeper(
-        store=store, processor=processor, outcomes=outcomes, clock=clock, processor_timeout_seconds=timeout
+        store=store, processors=processors, outcomes=outcomes, clock=clock, processor_timeout_seconds=timeout
     )
-    disputes = Disputes(store=store, processor=processor, clock=clock)
+    disputes = Disputes(store=store, processors=processors, clock=clock)
     reconciler.also(keeper)
     reconciler.also(Events(store=store, reconciler=reconciler, keeper=keeper, disputes=disputes, clock=clock))
     return Money(
@@ -60,7 +60,7 @@ def build_money(
             store=store,
             cards=cards,
             codes=codes,
-            processor=processor,
+            processors=processors,
             reconciler=reconciler,
             outcomes=outcomes,
             clock=clock,
@@ -78,6 +78,6 @@ def build_money(
         refunds=Refunds(
             store=store, reconciler=reconciler, clock=clock, workers=workers, processor_timeout_seconds=timeout
         ),
-        inbox=Inbox(store=store, processor=processor, reconciler=reconciler, clock=clock, counters=counters),
+        inbox=Inbox(store=store, processors=processors, reconciler=reconciler, clock=clock, counters=counters),
         reconciler=reconciler,
     )

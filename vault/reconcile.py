@@ -16,7 +16,6 @@ from infra.chassis.crashpoints import reach
 from vault.cleartext.processors import (
     Payment,
     PaymentState,
-    Processor,
     ProcessorRefused,
     ProcessorSilent,
     RefundRequest,
@@ -26,6 +25,7 @@ from vault.cleartext.processors import (
 from vault.codes import Codes
 from vault.contract import ChargeReason, ChargeState, RefundState
 from vault.outcomes import Outcomes
+from vault.processors import Processors
 from vault.states import Mover
 from vault.store import RowMissing, Store
 from vault.tables import ChargeRow, RefundRow
@@ -63,14 +63,14 @@ class Reconciler:
         self,
         *,
         store: Store,
-        processor: Processor,
+        processors: Processors,
         outcomes: Outcomes,
         codes: Codes,
         clock: Clock,
         processor_timeout_seconds: float,
     ) -> None:
         self._store = store
-        self._processor = processor
+        self._processors = processors
         self._outcomes = outcomes
         self._codes = codes
         self._clock = clock
@@ -152,14 +152,15 @@ class Reconciler:
         ref = row.processor_ref or await self._search(row)
         if ref is None:
             return ChargeState.FAILED, ChargeReason.NEVER_SENT
-        payment = await self._processor.look_up_payment(ref)
+        processor = self._processors.of(row.processor)
+        payment = await processor.look_up_payment(ref)
         reach("reconcile_looked_up")
         if _stands(payment, held_first=row.held_first):
             return _outcome_of(payment, held_first=row.held_first)
         try:
-            await self._processor.cancel_payment(ref)
+            await processor.cancel_payment(ref)
         except ProcessorRefused:
-            return _outcome_of(await self._processor.look_up_payment(ref), held_first=row.held_first)
+            return _outcome_of(await processor.look_up_payment(ref), held_first=row.held_first)
         reach("reconcile_cancelled")
         return _outcome_when_cancelled(payment)
 
@@ -170,7 +171,8 @@ class Reconciler:
         cancelled. A processor that refuses to search is no reason to wait for ever: see the first lines of this file.
         """
         try:
-            found = await self._processor.find_payments(row.tenant_id, row.charge_id)
+            processor = self._processors.of(row.processor)
+            found = await processor.find_payments(row.tenant_id, row.charge_id)
         except ProcessorRefused:
             log.warning("charge_not_searchable", charge_id=row.charge_id)
             return None
@@ -179,7 +181,7 @@ class Reconciler:
         ours, *others = sorted(found, key=lambda payment: payment.state not in _FURTHEST)
         for other in others:
             if other.state is not PaymentState.CANCELLED:
-                await self._processor.cancel_payment(other.ref)
+                await processor.cancel_payment(other.ref)
         now = self._clock.now()
         async with self._store.transaction(row.tenant_id) as tx:
             await tx.name_charge(row.charge_id, ours.ref, now, now + self._lease)
@@ -198,7 +200,7 @@ class Reconciler:
             return row
         request = refund_request(row, hours=int((now - row.created_at) / timedelta(hours=1)))
         try:
-            result = await self._processor.find_refund(request)
+            result = await self._processors.of(row.processor).find_refund(request)
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("refund_still_unknown", refund_id=refund_id, error=type(error).__name__)
             return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None, by=Mover.RECONCILER)
@@ -209,7 +211,7 @@ class Reconciler:
 
     async def ask_for_refund(self, row: RefundRow, request: RefundRequest, *, by: Mover) -> RefundRow:
         try:
-            result = await self._processor.refund(request)
+            result = await self._processors.of(row.processor).refund(request)
         except ProcessorRefused:
             return await self._outcomes.close_refund(row, RefundState.FAILED, None, by=by)
         except ProcessorSilent:
@@ -233,6 +235,7 @@ def refund_request(row: RefundRow, *, hours: int = 0) -> RefundRequest:
         refund_id=row.refund_id,
         payment_ref=row.charge_ref,
         amount_minor=row.amount_minor,
+        currency=row.currency,
     )
 
 

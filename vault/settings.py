@@ -9,6 +9,7 @@ from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete
 from vault.keys.settings import LifecycleSettings
 from vault.outbox.settings import OutboxSettings
+from vault.processors import ProcessorSettings
 
 PREFIX = "vault"
 PROCESSOR_TIMEOUT_SECONDS = 6
@@ -44,6 +45,7 @@ class Settings:
     sandbox: bool = False
     crash_points: str = ""
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
+    processors: ProcessorSettings = field(default_factory=ProcessorSettings)
 
     @property
     def page_origin(self) -> str:
@@ -53,6 +55,8 @@ class Settings:
     def refuse_plain_http(self) -> None:
         """Card pages and card numbers over plain HTTP are for the sandbox only. Raises SettingsIncomplete."""
         addresses = {"PAGE_URL": self.page_url, "DOOR_ORIGIN": self.door_origin, "PROCESSOR_URL": self.processor_url}
+        if self.processors.has_airwallex:
+            addresses["AIRWALLEX_URL"] = self.processors.airwallex_url
         plain = [name for name, url in addresses.items() if not url.startswith("https://")]
         if plain and not self.sandbox:
             raise SettingsIncomplete("; ".join(f"UNDERCROFT_VAULT_{name} must be https" for name in plain))

@@ -154,15 +154,16 @@ class Tx:
         return _one(ChargeRow, await self._run(sql, {"charge_id": charge_id}))
 
     async def insert_charge(
-        self, order: ChargeOrder, now: datetime, worked_until: datetime, *, held_first: bool
+        self, order: ChargeOrder, now: datetime, worked_until: datetime, *, held_first: bool, processor: str
     ) -> ChargeRow | None:
         """The intention; None when the id is taken, or another charge of the purchase is live or approved."""
         sql = """INSERT INTO charges (tenant_id, charge_id, brand_id, subject_id, purchase_id, token_id, amount_minor,
-                currency, state, created_at, updated_at, worked_until, held_first)
+                currency, state, created_at, updated_at, worked_until, held_first, processor)
             VALUES (:tenant_id, :charge_id, :brand_id, :subject_id, :purchase_id, :token_id, :amount_minor,
-                :currency, 'intended', :now, :now, :worked_until, :held_first)
+                :currency, 'intended', :now, :now, :worked_until, :held_first, :processor)
             ON CONFLICT DO NOTHING RETURNING *"""
         row = _fields(order) | {"now": now, "worked_until": worked_until, "held_first": held_first}
+        row["processor"] = processor
         return _one(ChargeRow, await self._run(sql, row))
 
     async def name_charge(self, charge_id: str, processor_ref: str, now: datetime, worked_until: datetime) -> bool:
@@ -207,7 +208,7 @@ class Tx:
 
     async def refund(self, refund_id: str) -> RefundRow | None:
         sql = """SELECT r.tenant_id, r.refund_id, r.charge_id, r.amount_minor, r.currency, r.state, r.processor_ref,
-                r.created_at, r.updated_at, r.worked_until, c.processor_ref AS charge_ref, c.refunded_minor
+                r.created_at, r.updated_at, r.worked_until, c.processor_ref AS charge_ref, c.processor, c.refunded_minor
             FROM refunds r JOIN charges c USING (tenant_id, charge_id)
             WHERE r.tenant_id = :tenant_id AND r.refund_id = :refund_id"""
         return _one(RefundRow, await self._run(sql, {"refund_id": refund_id}))

@@ -87,11 +87,12 @@ class ChargeRow:
     held_first: bool
     taken_minor: int
     hold_until: datetime | None
+    processor: str
 
 
 @dataclass(frozen=True, slots=True)
 class RefundRow:
-    """`state` is `intended` or a member of contract.RefundState. `charge_ref` is the processor's name of the charge."""
+    """`state` is `intended` or a member of contract.RefundState. `charge_ref` is its processor's name of the charge."""
 
     tenant_id: str
     refund_id: str
@@ -104,4 +105,5 @@ class RefundRow:
     updated_at: datetime
     worked_until: datetime | None
     charge_ref: str
+    processor: str
     refunded_minor: int

@@ -12,6 +12,10 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from infra.sandbox import logs
+from infra.sandbox.airwallex import desk as airwallex
+from infra.sandbox.airwallex.app import build_airwallex
+from infra.sandbox.airwallex.books import Books
+from infra.sandbox.airwallex.operations import OPERATIONS as AIRWALLEX_OPERATIONS
 from infra.sandbox.app import build_app
 from infra.sandbox.carrier import calls, read_signer
 from infra.sandbox.courier import Courier
@@ -24,7 +28,7 @@ from infra.sandbox.openid.realm import open_realms
 from infra.sandbox.openid.registered import ClientsUnusable
 from infra.sandbox.openid.routes import openid_routes
 from infra.sandbox.operations import OPERATIONS
-from infra.sandbox.settings import Address, Settings, SettingsIncomplete, load
+from infra.sandbox.settings import AIRWALLEX_CLIENT_ID, Address, AirwallexListener, Settings, SettingsIncomplete, load
 from infra.sandbox.texting import Account, texting
 from infra.sandbox.transit.app import Transit, build_transit
 
@@ -38,7 +42,8 @@ def main() -> int:
         sys.stderr.write(f"sandbox: {problem}\n")
         return 2
     transit = [] if settings.transit is None else [settings.transit.bind]
-    for address in (settings.bind, settings.inbox_bind, *transit):
+    second = [] if settings.airwallex is None else [settings.airwallex.bind]
+    for address in (settings.bind, settings.inbox_bind, *transit, *second):
         if not address.is_free():
             sys.stderr.write(f"sandbox: {address.url} is taken or cannot be bound\n")
             return 1
@@ -58,6 +63,7 @@ async def _serve(settings: Settings) -> None:
     with (
         closing(Ledger(settings.state_folder / "processor.sqlite")) as ledger,
         closing(Inbox(settings.state_folder / "inbox.sqlite")) as inbox,
+        closing(Books(settings.state_folder / "airwallex.sqlite")) as books,
     ):
         documents = Documents(ledger, page_url=settings.bind.url)
         faults = Faults(frozenset(operation.name for operation in OPERATIONS))
@@ -80,6 +86,8 @@ async def _serve(settings: Settings) -> None:
         if settings.transit is not None:
             engine = build_transit(Transit(settings.transit.bearer))
             servers.append(_server(engine, settings.transit.bind))
+        if settings.airwallex is not None:
+            servers.append(_second(settings.airwallex, books, desk.waiting_room, key))
         await _run(servers, desk.waiting_room, courier)
 
 
@@ -103,6 +111,17 @@ async def _run(servers: list[Server], waiting_room: WaitingRoom, courier: Courie
     with suppress(asyncio.CancelledError):
         await asyncio.gather(*serving, *delivering)
     logs.say("stopped")
+
+
+def _second(listener: AirwallexListener, books: Books, waiting_room: WaitingRoom, key: bytes) -> Server:
+    desk = airwallex.Desk(
+        books=books,
+        faults=Faults(frozenset(operation.name for operation in AIRWALLEX_OPERATIONS)),
+        waiting_room=waiting_room,
+        fingerprint_key=key,
+        page_url=listener.bind.url,
+    )
+    return _server(build_airwallex(desk, client_id=AIRWALLEX_CLIENT_ID, api_key=listener.api_key), listener.bind)
 
 
 def _server(app: object, address: Address) -> Server:

@@ -1,5 +1,7 @@
 """Which amounts and currencies are taken (https://docs.stripe.com/currencies)."""
 
+from decimal import Decimal
+
 from infra.sandbox.errors import BadParameter
 
 AMOUNT_MINOR_MAX = 99_999_999  # eight digits, the limit Stripe documents
@@ -45,3 +47,11 @@ def shown(amount_minor: int, currency: str) -> str:
         return str(amount_minor)
     major, minor = divmod(amount_minor, 100)
     return f"{major:,}.{minor:02d}"
+
+
+def units_of(amount: Decimal, currency: str) -> int:
+    """Minor units of an amount in units, as the second processor counts; raises BadParameter for parts of one."""
+    scaled = amount if currency in _ZERO_DECIMAL else amount * 100
+    if not scaled.is_finite() or scaled != scaled.to_integral_value():
+        raise BadParameter("Parts of a minor unit.", param="amount")
+    return int(scaled)

@@ -14,6 +14,8 @@ _TEXTING = "TEXTING_ACCOUNT_FILE"
 _OPENID = "OPENID_CLIENTS_FILE"
 _TRANSIT = ("TRANSIT_BIND", "TRANSIT_BEARER_FILE")
 _WEBHOOK = ("WEBHOOK_URL", "WEBHOOK_SECRET_FILE")
+_AIRWALLEX = ("AIRWALLEX_BIND", "AIRWALLEX_KEY_FILE")
+AIRWALLEX_CLIENT_ID = "sandbox-client"
 _PORT_MAX = 65_535
 
 
@@ -76,6 +78,12 @@ class TransitListener:
 
 
 @dataclass(frozen=True, slots=True)
+class AirwallexListener:
+    bind: Address
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     bind: Address
     inbox_bind: Address
@@ -91,20 +99,22 @@ class Settings:
     """A transit engine, which forgets its keys when it ends; without it there is none."""
     openid_clients: Path | None = None
     """Who is registered at the sandbox's OpenID provider; without it there is none."""
+    airwallex: AirwallexListener | None = None
+    """A second processor; without it there is one."""
 
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; the two webhook settings come together or not at all (then no webhook is sent)."""
-    names = (*_REQUIRED, *_WEBHOOK, *_TRANSIT, _TEXTING, _CARRIER)
+    names = (*_REQUIRED, *_WEBHOOK, *_TRANSIT, *_AIRWALLEX, _TEXTING, _CARRIER)
     values = {name: environment.get(PREFIX + name, "").strip() for name in names}
     wrong = [f"{PREFIX}{name} is missing" for name in _REQUIRED if not values[name]]
-    for together in (_WEBHOOK, _TRANSIT):
+    for together in (_WEBHOOK, _TRANSIT, _AIRWALLEX):
         if any(values[name] for name in together):
             wrong += [f"{PREFIX}{name} is missing" for name in together if not values[name]]
     level = logging.getLevelNamesMapping().get(environment.get(PREFIX + "LOG_LEVEL", "INFO").upper())
     if level is None:
         wrong.append(f"{PREFIX}LOG_LEVEL is not a log level")
-    binds = [name for name in ("BIND", "INBOX_BIND", "TRANSIT_BIND") if values[name]]
+    binds = [name for name in ("BIND", "INBOX_BIND", "TRANSIT_BIND", "AIRWALLEX_BIND") if values[name]]
     addresses = {name: _address(name, values[name], wrong) for name in binds}
     secrets = {name: _secret(name, values[name], wrong) for name in values if name.endswith("_FILE") and values[name]}
     if values["WEBHOOK_URL"] and not values["WEBHOOK_URL"].startswith(("http://", "https://")):
@@ -113,8 +123,9 @@ def load(environment: Mapping[str, str]) -> Settings:
     if wrong or level is None:
         raise SettingsIncomplete("; ".join(wrong))
     webhook = Webhook(values["WEBHOOK_URL"], secrets["WEBHOOK_SECRET_FILE"]) if values["WEBHOOK_URL"] else None
-    transit = addresses.get("TRANSIT_BIND")
+    transit, airwallex = addresses.get("TRANSIT_BIND"), addresses.get("AIRWALLEX_BIND")
     return Settings(
+        airwallex=None if airwallex is None else AirwallexListener(airwallex, secrets["AIRWALLEX_KEY_FILE"]),
         transit=None if transit is None else TransitListener(transit, secrets["TRANSIT_BEARER_FILE"]),
         bind=addresses["BIND"],
         inbox_bind=addresses["INBOX_BIND"],

@@ -66,6 +66,11 @@ REVEALS = {
     ("vault/outbox/settings.py", "OutboxSettings.faults"),
     ("vault/outbox/signing.py", "EndpointKeys._derived"),
     # who hands a card to the processor, and reads what it signed
+    ("vault/cleartext/processors/airwallex.py", "AirwallexProcessor._check_signature"),
+    ("vault/cleartext/processors/airwallex.py", "AirwallexProcessor._enter"),
+    ("vault/cleartext/processors/airwallex.py", "AirwallexProcessor._send"),
+    ("vault/cleartext/processors/airwallex.py", "_typed"),
+    ("vault/cleartext/processors/held.py", "HeldCards.hold"),
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.__init__"),
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.present_card"),
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.read_event"),

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 API_KEY = "sk_test_sandbox"
 APPROVES = "4242424242424242"
 WEBHOOK_SECRET = "whsec_sandbox"
+AIRWALLEX_KEY = "awx_sandbox_key"
 TEXTING_ACCOUNT, TEXTING_PASSWORD = f"AC{'0a' * 16}", "0b" * 16
 # Every client would load the certificate authorities again (50 ms); all here speak plain HTTP.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -48,6 +49,7 @@ class Sandbox:
     port: int
     inbox_port: int
     environment: dict[str, str]
+    airwallex_port: int = 0
     plain: httpx2.Client = field(default_factory=lambda: httpx2.Client(verify=NO_TLS, timeout=20.0))
     opened: list[stripe.RequestsClient] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
@@ -59,6 +61,10 @@ class Sandbox:
     @property
     def inbox_url(self) -> str:
         return f"http://127.0.0.1:{self.inbox_port}"
+
+    @property
+    def airwallex_url(self) -> str:
+        return f"http://127.0.0.1:{self.airwallex_port}"
 
     @property
     def log(self) -> Path:
@@ -75,7 +81,10 @@ class Sandbox:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return all(self.plain.get(f"{url}/health").status_code == 200 for url in (self.url, self.inbox_url))
+            return all(
+                self.plain.get(f"{url}/health").status_code == 200
+                for url in (self.url, self.inbox_url, self.airwallex_url)
+            )
         except httpx2.TransportError:
             return False
 
@@ -120,13 +129,16 @@ def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "api.key").write_text(f"{API_KEY}\n")
     (folder / "webhook.secret").write_text(f"{WEBHOOK_SECRET}\n")
-    port, inbox_port = free_port(), free_port()
+    (folder / "airwallex.key").write_text(f"{AIRWALLEX_KEY}\n")
+    port, inbox_port, airwallex_port = free_ports(3)
     (folder / "texting.account").write_text(f"{TEXTING_ACCOUNT}:{TEXTING_PASSWORD}\n")
     write_carrier(folder / "carriers", folder / "carrier.pem", datetime.now(UTC))
     environment = {
         "PATH": os.environ["PATH"],
         "UNDERCROFT_SANDBOX_BIND": f"127.0.0.1:{port}",
         "UNDERCROFT_SANDBOX_INBOX_BIND": f"127.0.0.1:{inbox_port}",
+        "UNDERCROFT_SANDBOX_AIRWALLEX_BIND": f"127.0.0.1:{airwallex_port}",
+        "UNDERCROFT_SANDBOX_AIRWALLEX_KEY_FILE": str(folder / "airwallex.key"),
         "UNDERCROFT_SANDBOX_STATE_FOLDER": str(folder / "state"),
         "UNDERCROFT_SANDBOX_API_KEY_FILE": str(folder / "api.key"),
         "UNDERCROFT_SANDBOX_CARRIER_KEY_FILE": str(folder / "carrier.pem"),
@@ -135,7 +147,7 @@ def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
     if webhook_url is not None:
         environment["UNDERCROFT_SANDBOX_WEBHOOK_URL"] = webhook_url
         environment["UNDERCROFT_SANDBOX_WEBHOOK_SECRET_FILE"] = str(folder / "webhook.secret")
-    return Sandbox(folder, port, inbox_port, environment)
+    return Sandbox(folder, port, inbox_port, environment, airwallex_port)
 
 
 def card(number: str, **changes: object) -> dict[str, object]:

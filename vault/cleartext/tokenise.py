@@ -46,7 +46,6 @@ class Cards:
         ring: KeyRing,
         fingerprints: Fingerprints,
         codes: Codes,
-        processor: Processor,
         clock: Clock,
         counters: Counters,
     ) -> None:
@@ -55,7 +54,6 @@ class Cards:
         self._opener = Opener(store, ring)
         self._fingerprints = fingerprints
         self._codes = codes
-        self._processor = processor
         self._clock = clock
         self._counters = counters
 
@@ -88,8 +86,8 @@ class Cards:
                 if overtaken == SEALINGS_MAX:
                     raise
 
-    async def present(self, card: CardRow, key: str) -> str:
-        """Hand a stored card to the processor for one charge; its reference for the card comes back.
+    async def present(self, card: CardRow, key: str, processor: Processor) -> str:
+        """Hand a stored card to a processor for one charge; its reference for the card comes back.
 
         Raises CodeMissing, CardShredded, and what the processor raises.
         """
@@ -98,7 +96,7 @@ class Cards:
             code = self._first_code(card)
             self._counters.revealed.inc()
             try:
-                return await self._processor.present_card(key, details, code)
+                return await processor.present_card(key, details, code)
             finally:
                 if code is not None:
                     code.wipe()

@@ -10,7 +10,7 @@ from typing import Final
 from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
-from vault.cleartext.processors import Payment, PaymentState, Processor, ProcessorRefused, ProcessorSilent
+from vault.cleartext.processors import Payment, PaymentState, ProcessorRefused, ProcessorSilent
 from vault.contract import ChargeState, HoldEndState
 from vault.holds.rows import (
     HoldEndRow,
@@ -21,6 +21,7 @@ from vault.holds.rows import (
     unattended_hold_ends,
 )
 from vault.outcomes import HoldOutcome, Outcomes
+from vault.processors import Processors
 from vault.states import Mover
 from vault.store import RowMissing, Store
 from vault.tables import ChargeRow
@@ -41,13 +42,13 @@ class HoldKeeper:
         self,
         *,
         store: Store,
-        processor: Processor,
+        processors: Processors,
         outcomes: Outcomes,
         clock: Clock,
         processor_timeout_seconds: float,
     ) -> None:
         self._store = store
-        self._processor = processor
+        self._processors = processors
         self._outcomes = outcomes
         self._clock = clock
         self._lease = timedelta(seconds=CALLS_MAX * processor_timeout_seconds + MARGIN_SECONDS)
@@ -82,7 +83,7 @@ class HoldKeeper:
             return stands
         reach("hold_end_claimed")
         try:
-            payment = await self._processor.look_up_payment(_ref(charge))
+            payment = await self._processors.of(charge.processor).look_up_payment(_ref(charge))
             reach("hold_end_looked_up")
             if payment.state is PaymentState.HELD:
                 minutes = int((now - claimed.created_at) / timedelta(minutes=1))
@@ -100,10 +101,11 @@ class HoldKeeper:
         """
         ref, key = _ref(charge), f"{row.tenant_id}:{row.end_id}:{row.kind}:{minutes}"
         try:
+            processor = self._processors.of(charge.processor)
             if row.kind == "settle":
-                payment = await self._processor.settle_payment(key, ref, row.amount_minor)
+                payment = await processor.settle_payment(key, ref, row.amount_minor, row.currency)
             else:
-                await self._processor.cancel_payment(ref, key)
+                await processor.cancel_payment(ref, key)
                 payment = Payment(ref, PaymentState.CANCELLED)
             reach("hold_end_asked")
         except ProcessorRefused:
@@ -115,7 +117,7 @@ class HoldKeeper:
     async def _after_refusal(self, row: HoldEndRow, charge: ChargeRow, *, by: Mover) -> HoldEndRow:
         """Refused because the hold has ended already, or for another reason, which leaves the hold as it is."""
         try:
-            payment = await self._processor.look_up_payment(_ref(charge))
+            payment = await self._processors.of(charge.processor).look_up_payment(_ref(charge))
         except (ProcessorRefused, ProcessorSilent):
             return await self._outcomes.leave_hold_end(row, HoldEndState.UNKNOWN, by=by)
         if payment.state is PaymentState.HELD:
@@ -135,7 +137,7 @@ class HoldKeeper:
 
     async def look(self, charge: ChargeRow) -> bool:
         """Ask how a hold stands and write it down if it has ended; whether it has. Raises what the processor raises."""
-        payment = await self._processor.look_up_payment(_ref(charge))
+        payment = await self._processors.of(charge.processor).look_up_payment(_ref(charge))
         outcome = _outcome_of(payment)
         if outcome is None:
             return False

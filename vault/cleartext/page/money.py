@@ -9,13 +9,8 @@ from babel.numbers import NumberPattern, get_currency_symbol, parse_pattern
 
 from vault.cleartext.page.language import direction_of
 from vault.contract import PageLanguage
+from vault.currencies import minor_places
 
-_NO_MINOR_UNIT: Final = frozenset(
-    {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"}
-)
-_THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
-"""ISO 4217, column "minor unit"; every other currency has hundredths. Ours, because an amount is charged by ISO's
-units, and the CLDR has other ones for a dozen currencies: it shows no fraction of an Iraqi dinar, which has 1,000."""
 _LETTER_BESIDE_DIGIT: Final = re.compile(r"(?<=[^\W\d_])(?=\d)")
 """Where the CLDR wants a space that Babel leaves out (`CHF1.00`)."""
 _LOCALES: Final = {language: Locale.parse(language.value) for language in PageLanguage}
@@ -27,7 +22,7 @@ def amount_text(amount_minor: int, currency: str, language: PageLanguage) -> str
     `amount_minor` counts ISO 4217's minor units. Digits are 0 to 9 in every language, as on the card. In a language
     from right to left the sign is isolated (Unicode UAX 9), or `US$` would be shown as `$US`.
     """
-    places = 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THOUSANDTHS else 2
+    places = minor_places(currency)
     locale = _LOCALES[language]
     amount = Decimal(amount_minor).scaleb(-places)
     text = _pattern(locale, places).apply(amount, locale, currency=currency, currency_digits=False)

@@ -83,6 +83,7 @@ class RefundRequest:
     refund_id: str
     payment_ref: str
     amount_minor: int
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Processor(Protocol):
         """Those opened for a charge, found by our own ids: for when the answer that named one was lost."""
         ...
 
-    async def settle_payment(self, key: str, ref: str, amount_minor: int) -> Payment:
+    async def settle_payment(self, key: str, ref: str, amount_minor: int, currency: str) -> Payment:
         """Take held money, all or a part; the rest is let go."""
         ...
 

@@ -220,7 +220,7 @@ class StripeProcessor:
         found = await _answer(self._api.payment_intents.search_async({"query": query}), _Intents)
         return [_payment(intent) for intent in found.data]
 
-    async def settle_payment(self, key: str, ref: str, amount_minor: int) -> Payment:
+    async def settle_payment(self, key: str, ref: str, amount_minor: int, currency: str) -> Payment:  # noqa: ARG002 - Stripe counts minor units
         call = self._api.payment_intents.capture_async(
             ref, {"amount_to_capture": amount_minor}, {"idempotency_key": key}
         )

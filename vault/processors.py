@@ -1,0 +1,92 @@
+"""The payment processors this vault is connected to, by name. A charge stays with the one it was given to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from infra.chassis import logs
+from infra.chassis.clock import Clock
+from infra.chassis.secret import Secret
+from vault.cleartext.processors import Processor, ProcessorSilent
+from vault.cleartext.processors.airwallex import AirwallexProcessor
+
+STRIPE: Final = "stripe"
+AIRWALLEX: Final = "airwallex"
+NAMES: Final = (STRIPE, AIRWALLEX)
+
+log = logs.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorSettings:
+    """A second processor, of which everything is given or nothing, and who charges where nothing else is said.
+
+    Stripe is always there: its settings are the vault's own.
+    """
+
+    default_processor: str = STRIPE
+    airwallex_url: str = ""
+    airwallex_client_id: str = ""
+    airwallex_key_file: Path | None = None
+    airwallex_webhook_secret_file: Path | None = None
+
+    @property
+    def has_airwallex(self) -> bool:
+        return bool(self.airwallex_url)
+
+    def faults(self) -> list[str]:
+        """What is missing or cannot be used, by the name of its variable."""
+        needed = ("airwallex_url", "airwallex_client_id", "airwallex_key_file", "airwallex_webhook_secret_file")
+        given = [name for name in needed if getattr(self, name)]
+        if given and len(given) < len(needed):
+            return [f"{name.upper()} is missing" for name in needed if name not in given]
+        unread = [name for name in given if name.endswith("_file") and not _readable(getattr(self, name))]
+        if unread:
+            return [f"{name.upper()} cannot be used" for name in unread]
+        known = NAMES if self.has_airwallex else (STRIPE,)
+        return [] if self.default_processor in known else [f"DEFAULT_PROCESSOR must be one of {', '.join(known)}"]
+
+
+class Processors:
+    def __init__(self, by_name: Mapping[str, Processor], default: str) -> None:
+        self._by_name = dict(by_name)
+        self.default = default
+
+    def of(self, name: str) -> Processor:
+        """Raises ProcessorSilent when it is not connected any more: whatever it did, nobody here can ask it."""
+        found = self._by_name.get(name)
+        if found is None:
+            log.warning("processor_not_connected", processor=name if name in NAMES else "unknown")
+            raise ProcessorSilent
+        return found
+
+    def has(self, name: str) -> bool:
+        return name in self._by_name
+
+    async def close(self) -> None:
+        for processor in self._by_name.values():
+            await processor.close()
+
+
+def build_airwallex(settings: ProcessorSettings, timeout_seconds: float, clock: Clock) -> AirwallexProcessor:
+    return AirwallexProcessor(
+        url=settings.airwallex_url,
+        client_id=settings.airwallex_client_id,
+        api_key=_read(settings.airwallex_key_file),
+        webhook_secret=_read(settings.airwallex_webhook_secret_file),
+        timeout_seconds=timeout_seconds,
+        clock=clock,
+    )
+
+
+def _read(path: Path | None) -> Secret[str]:
+    """Of a file the settings have been found to name."""
+    return Secret("" if path is None else path.read_text(encoding="utf-8").strip())
+
+
+def _readable(path: Path) -> bool:
+    try:
+        return bool(path.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError):
+        return False
