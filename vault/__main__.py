@@ -4,8 +4,9 @@
 `python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
 
 Besides: `keys` is the life of keys and cards, `custody` the ceremonies of those who hold shares of the root, `ledger`
-compares and shows the ledger, `inbox` shows the processor's events and has them looked at again, `webhooks` is what
-tenants are told. `courier` delivers that elsewhere than where the vault serves.
+compares and shows the ledger, `inbox` shows the processor's events and has them looked at again, `routes` is which
+processor a tenant's charges are given to, `webhooks` is what tenants are told. `courier` delivers that elsewhere than
+where the vault serves.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from vault.keys.commands import add_keys, keys
 from vault.ledger.commands import add_ledger, ledger
 from vault.outbox.commands import add_webhooks, webhooks
 from vault.outbox.process import courier
+from vault.routing.commands import add_routes, routes
 from vault.settings import PREFIX, OwnerSettings, Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -73,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add_inbox(commands.add_parser("inbox", help="show the processor's events, or have them looked at again"))
     add_webhooks(commands.add_parser("webhooks", help="where tenants are told, what they are owed, sending it again"))
     commands.add_parser("courier", help="deliver webhooks, in a process of its own")
+    add_routes(commands.add_parser("routes", help="which processor a tenant's charges are given to"))
     return parser
 
 
@@ -84,7 +87,7 @@ def _command(chosen: argparse.Namespace, clock: Clock) -> int:
     if chosen.command == "courier":
         return courier(os.environ, clock)
     commands = {"keys": keys, "custody": custody, "ledger": ledger, "inbox": inbox, "webhooks": webhooks}
-    return commands[chosen.command](chosen, os.environ)
+    return {**commands, "routes": routes}[chosen.command](chosen, os.environ)
 
 
 def main(arguments: Sequence[str], clock: Clock | None = None) -> int:

@@ -22,6 +22,7 @@ from vault import pages, reports, routes, webhooks
 from vault.admission import Admission
 from vault.captures import Captures
 from vault.cleartext.hpke import PageKeys
+from vault.cleartext.processors import Processor
 from vault.cleartext.processors.stripe import StripeProcessor
 from vault.cleartext.tokenise import Cards
 from vault.codes import Codes
@@ -74,7 +75,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     metrics, workers = Metrics(), Workers()
     store, counters, codes = Store(engine), Counters(metrics.registry), Codes(clock)
     timeout = settings.processor_timeout_seconds
-    processors = _processors(settings, clock)
+    processors = _processors(settings, clock, counters)
     keeping = build_keeping(store, keys, clock, settings.lifecycle)
     outbox = build_outbox(
         store=store, settings=settings.outbox, clock=clock, registry=metrics.registry, sandbox=settings.sandbox
@@ -119,7 +120,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     )
 
 
-def _processors(settings: Settings, clock: Clock) -> Processors:
+def _processors(settings: Settings, clock: Clock, counters: Counters) -> Processors:
     timeout, chosen = settings.processor_timeout_seconds, settings.processors
     stripe = StripeProcessor(
         url=settings.processor_url,
@@ -127,10 +128,10 @@ def _processors(settings: Settings, clock: Clock) -> Processors:
         webhook_secret=settings.webhook_secret,
         timeout_seconds=timeout,
     )
-    if not chosen.has_airwallex:
-        return Processors({STRIPE: stripe}, chosen.default_processor)
-    airwallex = build_airwallex(chosen, timeout, clock)
-    return Processors({STRIPE: stripe, AIRWALLEX: airwallex}, chosen.default_processor)
+    connected: dict[str, Processor] = {STRIPE: stripe}
+    if chosen.has_airwallex:
+        connected[AIRWALLEX] = build_airwallex(chosen, timeout, clock)
+    return Processors(connected, chosen.default_processor, clock, counters)
 
 
 def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:

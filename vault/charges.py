@@ -6,6 +6,10 @@
     →    present the card, confirm                                crash or silence: unknown, the reconciler looks it up
     tx3  outcome, its posting in the ledger
 
+Where a tenant's routes name more than one processor, a charge goes to the next in line when the one before provably
+did not act: it never opened a payment that anybody could confirm, or it cancelled what it had opened and said so. From
+`confirm` on nobody follows: silence is unknown, and a refusal of the card is the bank's.
+
 A hold goes the same way; at its end the money is held instead of taken (`vault/holds`). Between any two steps there is
 a crash point, at which a test has the process killed.
 
@@ -14,6 +18,7 @@ and a final outcome is never rewritten.
 """
 
 import asyncio
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -32,11 +37,14 @@ from vault.cleartext.processors import (
 from vault.cleartext.tokenise import Cards, CodeMissing
 from vault.codes import Codes
 from vault.contract import ChargeOrder, ChargeReason, ChargeState, ChargeView, HoldOrder
+from vault.counters import Counters
 from vault.disputes import disputed_minor
 from vault.errors import ChargeIdReused, PurchaseCharged
 from vault.outcomes import CHARGE_ENDS, Outcomes
 from vault.processors import Processors
 from vault.reconcile import Reconciler
+from vault.routing.rows import insert_attempt, move_on, routes_of
+from vault.routing.rules import Asked
 from vault.states import Mover
 from vault.store import Store
 from vault.tables import CardRow, ChargeRow
@@ -51,6 +59,24 @@ MARGIN_SECONDS: Final = 2
 log = logs.get_logger()
 
 
+class DidNotAct(Exception):
+    """A processor has charged nothing, and nothing it holds can be charged any more."""
+
+    def __init__(self, row: ChargeRow, reason: ChargeReason) -> None:
+        """`row` as it stood when the processor had done nothing."""
+        super().__init__(reason.value)
+        self.row = row
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """A charge that is ours to carry out: its card, and who is next in line."""
+
+    card: CardRow
+    others: list[str]
+
+
 class Charges:
     def __init__(
         self,
@@ -63,9 +89,11 @@ class Charges:
         outcomes: Outcomes,
         clock: Clock,
         workers: Workers,
+        counters: Counters,
         processor_timeout_seconds: float,
     ) -> None:
         self._store = store
+        self._counters = counters
         self._cards = cards
         self._codes = codes
         self._processors = processors
@@ -80,11 +108,11 @@ class Charges:
 
         Raises NotFound, ChargeIdReused and PurchaseCharged.
         """
-        row, card = await self._intend(order)
-        ended = await (self._of_others(row) if card is None else self._to_the_end(row, card))
+        row, ours = await self._intend(order)
+        ended = await (self._of_others(row) if ours is None else self._to_the_end(row, ours))
         return await shown(self._store, ended)
 
-    async def _intend(self, order: ChargeOrder) -> tuple[ChargeRow, CardRow | None]:
+    async def _intend(self, order: ChargeOrder) -> tuple[ChargeRow, Ours | None]:
         """The charge's row; with its card when the intention is new and therefore ours to carry out."""
         now = self._clock.now()
         async with self._store.transaction(order.tenant_id) as tx:
@@ -94,12 +122,12 @@ class Charges:
                 if card is None or (card.brand_id, card.subject_id) != (order.brand_id, order.subject_id):
                     raise NotFound
                 until = self._until(now, CALLS_BEFORE_NAMED)
+                first, *others = self._processors.in_line_for(await routes_of(tx), _asked(order, card))
                 held_first = isinstance(order, HoldOrder)
-                made = await tx.insert_charge(
-                    order, now, until, held_first=held_first, processor=self._processors.default
-                )
+                made = await tx.insert_charge(order, now, until, held_first=held_first, processor=first)
                 if made is not None:
-                    return made, card
+                    await insert_attempt(tx, made, now)
+                    return made, Ours(card, others)
                 known = await tx.charge(order.charge_id)
         if known is None:
             raise PurchaseCharged
@@ -107,9 +135,9 @@ class Charges:
             raise ChargeIdReused
         return known, None
 
-    async def _to_the_end(self, row: ChargeRow, card: CardRow) -> ChargeRow:
+    async def _to_the_end(self, row: ChargeRow, ours: Ours) -> ChargeRow:
         """Go on when the caller hangs up: an order once written down is not left lying."""
-        return await self._workers.finish(self._carry_out(row, card))
+        return await self._workers.finish(self._carry_out(row, ours))
 
     async def _of_others(self, row: ChargeRow) -> ChargeRow:
         """The outcome somebody else is working on; after their time is up, found out here, or waited for once more."""
@@ -124,30 +152,50 @@ class Charges:
                 break
         return row
 
-    async def _carry_out(self, row: ChargeRow, card: CardRow) -> ChargeRow:
+    async def _carry_out(self, row: ChargeRow, ours: Ours) -> ChargeRow:
         reach("charge_intended")
+        card = ours.card
         if card.is_shredded:
             return await self._close(row, ChargeState.FAILED, ChargeReason.CARD_SHREDDED)
         if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id):
             return await self._close(row, ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING)
+        while True:
+            try:
+                return await self._attempt(row, card, others_follow=bool(ours.others))
+            except DidNotAct as failure:
+                if not ours.others:
+                    return await self._close(row, ChargeState.FAILED, failure.reason)
+                moved = await self._move_on(failure.row, ours.others.pop(0), failure.reason)
+                if moved is None:
+                    return await self._as_it_stands(row)
+                row = moved
+
+    async def _attempt(self, row: ChargeRow, card: CardRow, *, others_follow: bool) -> ChargeRow:
+        """With the processor whose turn it is. Raises DidNotAct, after which another one may be tried."""
         try:
             ref = await self._processors.of(row.processor).open_payment(_payment_order(row))
+        except CardRefused as refused:
+            return await self._close(row, ChargeState.DECLINED, refused.reason)
         except (ProcessorRefused, ProcessorSilent) as failure:
-            return await self._close(row, *_before_confirming(failure))
+            raise DidNotAct(row, _before_confirming(failure)[1]) from None
         reach("charge_opened")
         now = self._clock.now()
+        until = self._until(now, CALLS_AFTER_NAMED)
         async with self._store.transaction(row.tenant_id) as tx:
-            if not await tx.name_charge(row.charge_id, ref, now, self._until(now, CALLS_AFTER_NAMED)):
-                return await tx.charge(row.charge_id) or row
+            named = await tx.name_charge(row.charge_id, ref, now, until)
+        if not named:
+            return await self._as_it_stands(row)
         reach("charge_named")
-        return await self._present_and_confirm(row, card, ref)
+        return await self._present_and_confirm(replace(row, worked_until=until), card, ref, others_follow=others_follow)
 
-    async def _present_and_confirm(self, row: ChargeRow, card: CardRow, ref: str) -> ChargeRow:
+    async def _present_and_confirm(self, row: ChargeRow, card: CardRow, ref: str, *, others_follow: bool) -> ChargeRow:
         """Until `confirm_payment` nothing can have been charged, so every failure before it is final."""
         try:
             processor = self._processors.of(row.processor)
-            method_ref = await self._cards.present(card, _key(row, "card"), processor)
+            method_ref = await self._cards.present(card, _key(row, "card"), processor, others_follow=others_follow)
         except (CardShredded, CodeMissing, ProcessorRefused, ProcessorSilent) as failure:
+            if others_follow and not isinstance(failure, (CardShredded, CodeMissing, CardRefused)):
+                await self._take_back(row, ref, _before_confirming(failure)[1])
             return await self._give_up(row, ref, *_before_confirming(failure))
         reach("charge_presented")
         try:
@@ -160,6 +208,30 @@ class Charges:
         if payment.state is not (PaymentState.HELD if row.held_first else PaymentState.SUCCEEDED):
             return await self._leave_to_reconciler(row)
         return await self._close(row, ChargeState.HELD if row.held_first else ChargeState.APPROVED, None)
+
+    async def _take_back(self, row: ChargeRow, ref: str, reason: ChargeReason) -> None:
+        """Raises DidNotAct once the processor says that its payment is cancelled; comes back when it does not."""
+        try:
+            await self._processors.of(row.processor).cancel_payment(ref)
+        except (ProcessorRefused, ProcessorSilent):
+            return
+        reach("attempt_cancelled")
+        raise DidNotAct(row, reason)
+
+    async def _move_on(self, row: ChargeRow, processor: str, reason: ChargeReason) -> ChargeRow | None:
+        """The charge, given to the next processor; None when somebody else has taken it over meanwhile."""
+        now = self._clock.now()
+        async with self._store.transaction(row.tenant_id) as tx:
+            moved = await move_on(tx, row, processor, reason.value, now, self._until(now, CALLS_BEFORE_NAMED))
+        if moved is not None:
+            self._counters.failovers.labels(processor).inc()
+            log.warning("charge_moved_on", charge_id=row.charge_id, to=processor, reason=reason.value)
+            reach("charge_moved_on")
+        return moved
+
+    async def _as_it_stands(self, row: ChargeRow) -> ChargeRow:
+        async with self._store.transaction(row.tenant_id) as tx:
+            return await tx.charge(row.charge_id) or row
 
     async def _leave_to_reconciler(self, row: ChargeRow) -> ChargeRow:
         unknown = await self._close(row, ChargeState.UNKNOWN, None)
@@ -222,6 +294,16 @@ def _same(row: ChargeRow, order: ChargeOrder) -> bool:
     if row.held_first != isinstance(order, HoldOrder):
         return False
     return all(getattr(row, name) == getattr(order, name) for name in order.__struct_fields__)
+
+
+def _asked(order: ChargeOrder, card: CardRow) -> Asked:
+    return Asked(
+        charge_id=order.charge_id,
+        brand_id=order.brand_id,
+        currency=order.currency,
+        card_brand=card.card_brand,
+        amount_minor=order.amount_minor,
+    )
 
 
 def _payment_order(row: ChargeRow) -> PaymentOrder:

@@ -34,16 +34,30 @@ class Codes:
 
     def keep(self, tenant_id: str, token_id: str, digits: memoryview) -> None:
         self.forget_expired()
+        self._keep_until(tenant_id, token_id, digits, self._clock.now() + HELD_AT_MOST)
+
+    def give_back(self, tenant_id: str, token_id: str, digits: memoryview, until: datetime) -> None:
+        """A code that was taken for a processor which did nothing with it; it is not held any longer for that."""
+        if self._clock.now() < until:
+            self._keep_until(tenant_id, token_id, digits, until)
+            self._held = dict(sorted(self._held.items(), key=lambda item: item[1].until))
+
+    def _keep_until(self, tenant_id: str, token_id: str, digits: memoryview, until: datetime) -> None:
         self.forget(tenant_id, token_id)
         while len(self._held) >= CODES_MAX:
             del self._held[next(iter(self._held))]
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = self._aead.encrypt(nonce, digits, _place(tenant_id, token_id))
-        self._held[tenant_id, token_id] = _Held(nonce, sealed, self._clock.now() + HELD_AT_MOST)
+        self._held[tenant_id, token_id] = _Held(nonce, sealed, until)
 
     def holds(self, tenant_id: str, token_id: str) -> bool:
         held = self._held.get((tenant_id, token_id))
         return held is not None and self._clock.now() < held.until
+
+    def until(self, tenant_id: str, token_id: str) -> datetime | None:
+        """Until when a code is held, if there is one."""
+        held = self._held.get((tenant_id, token_id))
+        return None if held is None else held.until
 
     def take(self, tenant_id: str, token_id: str) -> bytearray | None:
         """The digits, once; the caller overwrites them. None when there never was a code, or it is gone."""
@@ -56,7 +70,7 @@ class Codes:
         self._held.pop((tenant_id, token_id), None)
 
     def forget_expired(self) -> None:
-        """All are held equally long, so the oldest expire first and the search ends at the first that has not."""
+        """They stand in the order in which they expire, so the search ends at the first that has not."""
         now = self._clock.now()
         while self._held:
             oldest = next(iter(self._held))

@@ -1,6 +1,6 @@
 """What operators count. No label can hold a value from outside: each is a member of a closed enum."""
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class Counters:
@@ -22,4 +22,13 @@ class Counters:
         )
         self.charges = Counter("vault_charges_total", "Outcomes written.", ["state"], registry=registry)
         self.refunds = Counter("vault_refunds_total", "Refund outcomes written.", ["state"], registry=registry)
+        self.processor_calls = Counter(
+            "vault_processor_calls_total", "Calls to a processor.", ["processor", "answer"], registry=registry
+        )
+        self.processor_open = Gauge(
+            "vault_processor_open", "1 while its circuit breaker is open.", ["processor"], registry=registry
+        )
+        self.failovers = Counter(
+            "vault_failovers_total", "Charges given to another processor.", ["processor"], registry=registry
+        )
         self.webhooks = Counter("vault_webhooks_total", "Events of the processor.", ["answer"], registry=registry)

@@ -65,6 +65,7 @@ def build_money(
             outcomes=outcomes,
             clock=clock,
             workers=workers,
+            counters=counters,
             processor_timeout_seconds=timeout,
         ),
         holds=HoldEnds(

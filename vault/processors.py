@@ -1,6 +1,6 @@
 """The payment processors this vault is connected to, by name. A charge stays with the one it was given to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,9 @@ from infra.chassis.clock import Clock
 from infra.chassis.secret import Secret
 from vault.cleartext.processors import Processor, ProcessorSilent
 from vault.cleartext.processors.airwallex import AirwallexProcessor
+from vault.counters import Counters
+from vault.routing.breakers import Watched, in_line
+from vault.routing.rules import Asked, Route, order_of
 
 STRIPE: Final = "stripe"
 AIRWALLEX: Final = "airwallex"
@@ -49,9 +52,16 @@ class ProcessorSettings:
 
 
 class Processors:
-    def __init__(self, by_name: Mapping[str, Processor], default: str) -> None:
-        self._by_name = dict(by_name)
-        self.default = default
+    """Each watched by a breaker of its own."""
+
+    def __init__(self, by_name: Mapping[str, Processor], default: str, clock: Clock, counters: Counters) -> None:
+        self._by_name = {name: Watched(name, one, clock, counters) for name, one in by_name.items()}
+        self._default = default
+
+    def in_line_for(self, routes: Iterable[Route], asked: Asked) -> tuple[str, ...]:
+        """Who is to charge, and who next if that one does not act. Never empty."""
+        order = order_of(routes, asked, self._default)
+        return in_line(order, {name: one.breaker for name, one in self._by_name.items()})
 
     def of(self, name: str) -> Processor:
         """Raises ProcessorSilent when it is not connected any more: whatever it did, nobody here can ask it."""
@@ -60,9 +70,6 @@ class Processors:
             log.warning("processor_not_connected", processor=name if name in NAMES else "unknown")
             raise ProcessorSilent
         return found
-
-    def has(self, name: str) -> bool:
-        return name in self._by_name
 
     async def close(self) -> None:
         for processor in self._by_name.values():

@@ -172,6 +172,9 @@ class Tx:
                 UPDATE charges SET processor_ref = :ref, updated_at = :now, worked_until = :worked_until
                 WHERE tenant_id = :tenant_id AND charge_id = :charge_id AND state IN ('intended', 'unknown')
                 RETURNING tenant_id, processor_ref),
+            attempted AS (UPDATE charge_attempts SET processor_ref = :ref
+                WHERE tenant_id = :tenant_id AND charge_id = :charge_id AND state = 'live'
+                    AND EXISTS (SELECT 1 FROM named)),
             listed AS (INSERT INTO payment_directory (tenant_id, processor_ref) SELECT * FROM named
                 ON CONFLICT DO NOTHING)
             SELECT 1 FROM named"""

@@ -50,6 +50,7 @@ async def reveal(
     admission: NamedDependency[Admission],
     store: NamedDependency[Store],
     cards: NamedDependency[Cards],
+    processor: NamedDependency[StripeProcessor],
 ) -> dict[str, str]:
     """As far as a charge goes without anybody else."""
     await admission.admit(presented, Action.CHARGE, data)
@@ -57,7 +58,7 @@ async def reveal(
         card = await tx.card(data.token_id)
     if card is None:
         raise NotFound
-    return {"method_ref": await cards.present(card, data.charge_id)}
+    return {"method_ref": await cards.present(card, data.charge_id, processor)}
 
 
 async def run(port: int, settings: Settings) -> None:
@@ -77,7 +78,6 @@ async def run(port: int, settings: Settings) -> None:
         ring=build_keeping(store, keys, clock, settings.lifecycle).ring,
         fingerprints=Fingerprints(settings.fingerprint_key),
         codes=Codes(clock),
-        processor=processor,
         clock=clock,
         counters=Counters(metrics.registry),
     )
@@ -91,6 +91,7 @@ async def run(port: int, settings: Settings) -> None:
             "admission": Admission(verifier=verifier, store=store),
             "store": store,
             "cards": cards,
+            "processor": processor,
         },
         metrics=metrics,
     )

@@ -27,6 +27,7 @@ COMMANDS = {
     "ledger": "infra.cli.delegating",
     "inbox": "infra.cli.delegating",
     "webhooks": "infra.cli.delegating",
+    "routes": "infra.cli.delegating",
 }
 INTERRUPTED = 130  # what shells report for Ctrl-C
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
-DELEGATED = ("policy", "record", "page", "keys", "custody", "ledger", "inbox", "webhooks")
+DELEGATED = ("policy", "record", "page", "keys", "custody", "ledger", "inbox", "webhooks", "routes")
 """Commands of a service, which reads what follows itself."""
 
 INTRODUCTION = """\
@@ -114,6 +114,12 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft inbox list --tenant TENANT [--limit N] | replay --tenant TENANT EVENT",
         add_help=False,
     )
+    routes = commands.add_parser(
+        "routes",
+        help="which processor a tenant's charges are given to: as `python -m vault routes`",
+        usage="undercroft routes list | add --processor NAME [--position N] [--currency EUR] … | remove ROUTE",
+        add_help=False,
+    )
     keys = commands.add_parser(
         "keys",
         help="the vault's keys: list, rotate, shred a card or a tenant, purge, export: as `python -m vault keys`",
@@ -133,7 +139,7 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         "reshare [--threshold K] NAME … | status",
         add_help=False,
     )
-    for command in (policy, record, keys, custody, ledger, inbox, webhooks):
+    for command in (policy, record, keys, custody, ledger, inbox, webhooks, routes):
         _add_folder(command)
     commands.add_parser(
         "page",

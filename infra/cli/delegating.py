@@ -56,6 +56,10 @@ def webhooks(options: argparse.Namespace) -> int:
     return _service("vault", "webhooks", options)
 
 
+def routes(options: argparse.Namespace) -> int:
+    return _service("vault", "routes", options)
+
+
 def _service(service: str, command: str, options: argparse.Namespace) -> int:
     """A service's own command, in a process of its own: the runner imports no service."""
     program, environment = _program(service, command, options)

@@ -42,9 +42,7 @@ class Api:
 
     def confirm(self, identifier: str, number: str) -> httpx2.Response:
         card = {"number": number, "expiry_month": "12", "expiry_year": "2040", "cvc": "123", "name": "Ada Byron"}
-        return self.post(
-            f"payment_intents/{identifier}/confirm", payment_method={"type": "card", "card": card}
-        )
+        return self.post(f"payment_intents/{identifier}/confirm", payment_method={"type": "card", "card": card})
 
 
 def logged_in(sandbox: Sandbox) -> Api:

@@ -29,7 +29,9 @@ async def hostile(behave: Behaviour) -> AsyncIterator[Hostile]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+        length = next(
+            (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        )
         body = await reader.readexactly(length)
         if b"/authentication/login" in head.partition(b"\r\n")[0]:
             writer.write(whole("201 Created", LOGIN))

@@ -50,12 +50,15 @@ class Till:
                 currency, state, created_at, updated_at, worked_until)
             VALUES (:tenant_id, :charge_id, :brand_id, :subject_id, :purchase_id, :token_id, :amount_minor, :currency,
                 'intended', :now, :now, :now)"""
+        attempt = """INSERT INTO charge_attempts (tenant_id, charge_id, attempt, processor, state, started_at)
+            VALUES (:tenant_id, :charge_id, 1, 'stripe', 'live', :now)"""
         values = {name: getattr(order, name) for name in order.__struct_fields__} | {"now": self.bench.clock.now()}
         async with connected(self.bench.databases.app_dsn) as engine, engine.begin() as connection:
             await connection.execute(
                 sqlalchemy.text("SELECT set_config('undercroft.tenant', :t, true)"), {"t": order.tenant_id}
             )
-            await connection.execute(sqlalchemy.text(sql), values)
+            for statement in (sql, attempt):
+                await connection.execute(sqlalchemy.text(statement), values)
 
     def _whose(self) -> dict[str, Any]:
         person = self.person

@@ -28,9 +28,7 @@ TIMEOUT_SECONDS = 1
 def made(name: str, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Processor:
     secret = Secret(WEBHOOK_SECRET)
     if name == "stripe":
-        return StripeProcessor(
-            url=url, api_key=Secret(API_KEY), webhook_secret=secret, timeout_seconds=timeout_seconds
-        )
+        return StripeProcessor(url=url, api_key=Secret(API_KEY), webhook_secret=secret, timeout_seconds=timeout_seconds)
     return AirwallexProcessor(
         url=url,
         client_id=AIRWALLEX_CLIENT_ID,
@@ -60,8 +58,8 @@ class Rig:
     url: str
     sandbox: Sandbox
 
-    def fault(self, fault: str, operation: str | None = None) -> None:
-        aimed = {} if operation is None else {"operation": operation}
+    def fault(self, fault: str, operation: str | None = None, times: int = 1) -> None:
+        aimed: dict[str, Any] = {"times": times} | ({} if operation is None else {"operation": operation})
         self.sandbox.plain.post(f"{self.url}/_sandbox/faults", json={"fault": fault, **aimed}).raise_for_status()
 
     def by_hand(self, path: str, **asked: str) -> None:
@@ -88,13 +86,15 @@ class Rig:
         """As `Processor.read_event` takes it."""
         at = int(time.time()) - age
         if self.name == "stripe":
-            return stripe.WebhookSignature.generate_signature_header(body.decode(), secret, at)
+            return str(stripe.WebhookSignature.generate_signature_header(body.decode(), secret, at))
         return airwallex_signature(body, at * 1000, secret)
 
     def event(self, ref: str, tenant_id: str) -> bytes:
         shown = {"id": ref, "object": "payment_intent", "metadata": {"tenant_id": tenant_id}}
         if self.name == "stripe":
-            return json.dumps({"id": "evt_abcdefgh", "type": "payment_intent.succeeded", "data": {"object": shown}}).encode()
+            return json.dumps(
+                {"id": "evt_abcdefgh", "type": "payment_intent.succeeded", "data": {"object": shown}}
+            ).encode()
         numbered = "evt_100_2019102201549020043_8321220011893766"
         return json.dumps({"id": numbered, "name": "payment_intent.succeeded", "data": {"object": shown}}).encode()
 

@@ -126,7 +126,9 @@ async def test_a_dispute_is_learned_from_its_event_and_costs_the_money(bench: Be
     order = ada.charge(await bench.new_token(ada, "4000000000000259"))
     await bench.charge(order)
     (charged,) = rig.charges(order.charge_id)
-    named = '{"id": "evt_1", "name": "payment_dispute.requires_response", "data": {"object": {"payment_intent_id": "%s"}}}'
+    named = (
+        '{"id": "evt_1", "name": "payment_dispute.requires_response", "data": {"object": {"payment_intent_id": "%s"}}}'
+    )
     body = (named % charged["payment_intent"]).encode()
     at = int(bench.clock.now().timestamp() * 1000)
     signature = airwallex_signature(body, at).partition("v1=")[2]

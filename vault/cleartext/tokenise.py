@@ -16,7 +16,7 @@ from vault.captures import ATTEMPTS_MAX
 from vault.cleartext.intake import CardIntake
 from vault.cleartext.opening import Opener, SealedDetails, details_of, last_day
 from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
-from vault.cleartext.processors import Processor
+from vault.cleartext.processors import CardRefused, Processor, ProcessorRefused, ProcessorSilent
 from vault.codes import Codes
 from vault.counters import Counters
 from vault.envelope import open_sealed, seal
@@ -86,17 +86,25 @@ class Cards:
                 if overtaken == SEALINGS_MAX:
                     raise
 
-    async def present(self, card: CardRow, key: str, processor: Processor) -> str:
+    async def present(self, card: CardRow, key: str, processor: Processor, *, others_follow: bool = False) -> str:
         """Hand a stored card to a processor for one charge; its reference for the card comes back.
 
+        The code is used up by it, unless the processor did nothing with it and `others_follow`, who will need it.
         Raises CodeMissing, CardShredded, and what the processor raises.
         """
         details = await self._reveal(card)  # first, so that a key service that is away does not cost the code
         try:
+            until = self._codes.until(card.tenant_id, card.token_id)
             code = self._first_code(card)
             self._counters.revealed.inc()
             try:
                 return await processor.present_card(key, details, code)
+            except CardRefused:
+                raise
+            except (ProcessorRefused, ProcessorSilent):
+                if others_follow and code is not None and until is not None:
+                    self._codes.give_back(card.tenant_id, card.token_id, code.reveal(), until)
+                raise
             finally:
                 if code is not None:
                     code.wipe()

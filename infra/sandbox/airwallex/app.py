@@ -1,4 +1,4 @@
-"""Airwallex's routes from one table, and what it does not have: fault switches, what was charged, the bank's answers."""
+"""Airwallex's routes from one table, and what it does not have: faults, what was charged, what banks answer."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -171,7 +171,7 @@ def _bank(desk: Desk) -> list[HTTPRouteHandler]:
     return [expire, close, answer]
 
 
-def _authenticate(exchange: Exchange, intent_id: str, passed: bool) -> str:  # noqa: FBT001 - the bank's answer
+def _authenticate(exchange: Exchange, intent_id: str, passed: bool) -> str:
     """The person answered the 3-D Secure challenge; a decline that follows is in the payment's attempt."""
     intent = exchange.find(Intent, intent_id)
     if intent.status != "REQUIRES_CUSTOMER_ACTION" or intent.attempt is None:

@@ -149,7 +149,8 @@ class Books:
     def listed(self, kind: type[R], parent: str | None, *, number: int, size: int) -> tuple[list[R], bool]:
         """One page, newest first, and whether there is more."""
         found = self._database.execute(
-            "SELECT body FROM rows WHERE kind = ? AND (? IS NULL OR parent = ?) ORDER BY sequence DESC LIMIT ? OFFSET ?",
+            "SELECT body FROM rows WHERE kind = ? AND (? IS NULL OR parent = ?)"
+            " ORDER BY sequence DESC LIMIT ? OFFSET ?",
             (kind.kind, parent, parent, size + 1, number * size),
         ).fetchall()
         return [msgspec.json.decode(row[0], type=kind) for row in found[:size]], len(found) > size

@@ -306,9 +306,7 @@ def open_dispute(exchange: Exchange, intent: Intent, *, stage: str, reason_code:
     return made
 
 
-def _page(
-    exchange: Exchange, kind: type[R], listed_by: str, show: Callable[[R], Document]
-) -> Document:
+def _page(exchange: Exchange, kind: type[R], listed_by: str, show: Callable[[R], Document]) -> Document:
     wanted = dict(exchange.wanted)
     try:
         number, size = int(wanted.pop("page_num", "0")), int(wanted.pop("page_size", "10"))
@@ -359,9 +357,7 @@ OPERATIONS = (
     Operation(name="payment_intents.list", method="GET", path="/payment_intents", run=listed),
     Operation(name="payment_intents.retrieve", method="GET", path="/payment_intents/{target:str}", run=retrieve),
     Operation(name=CONFIRM, method="POST", path="/payment_intents/{target:str}/confirm", run=confirm),
-    Operation(
-        name="payment_intents.capture", method="POST", path="/payment_intents/{target:str}/capture", run=capture
-    ),
+    Operation(name="payment_intents.capture", method="POST", path="/payment_intents/{target:str}/capture", run=capture),
     Operation(name="payment_intents.cancel", method="POST", path="/payment_intents/{target:str}/cancel", run=cancel),
     Operation(name="refunds.create", method="POST", path="/refunds/create", run=refund),
     Operation(name="refunds.list", method="GET", path="/refunds", run=list_refunds),

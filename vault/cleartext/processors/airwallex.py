@@ -59,7 +59,6 @@ _SIGNATURE: Final = re.compile(r"t=([0-9]{10,15}),v1=([0-9a-f]{64})")
 _EVENT_KIND: Final = re.compile(r"[a-z_]{2,40}(?:\.[a-z_]{2,60}){1,4}")
 _TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,60}")
 _NO_DIGITS: Final = str.maketrans("0123456789", "ghijklmnop")
-_TIME: Final = "%Y-%m-%dT%H:%M:%S%z"
 _JSON: Final = msgspec.json.Encoder(decimal_format="number")
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -80,6 +79,7 @@ class AirwallexProcessor:
         self._api_key = api_key
         self._webhook_secret = webhook_secret
         self._clock = clock
+        self._timeout_seconds = timeout_seconds
         self._wire = Wire(timeout_seconds)
         self._held = HeldCards(clock)
         self._bearer: tuple[Secret[str], datetime] | None = None
@@ -233,10 +233,15 @@ class AirwallexProcessor:
         return await self._call("POST", path, _JSON.encode({"request_id": _request_id(key), **fields}), kind)
 
     async def _call(self, method: str, path: str, content: bytes | None, kind: type[_S]) -> _S:
-        body, status = await self._send(method, path, content)
-        if status == UNAUTHORIZED:
-            self._bearer = None
-            body, status = await self._send(method, path, content)
+        """With a login before it, or another one, it still takes no longer than one call may."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                body, status = await self._send(method, path, content)
+                if status == UNAUTHORIZED:
+                    self._bearer = None
+                    body, status = await self._send(method, path, content)
+        except TimeoutError:
+            raise ProcessorSilent from None
         return _read(body, status, kind)
 
     async def _send(self, method: str, path: str, content: bytes | None) -> tuple[bytes, int]:
@@ -252,9 +257,11 @@ class AirwallexProcessor:
             body, status = await self._ask("POST", LOGIN, headers, None)
             bearer = _read(body, status, shapes.Bearer)
             try:
-                until = datetime.strptime(bearer.expires_at, _TIME) - BEARER_MARGIN
+                until = datetime.fromisoformat(bearer.expires_at) - BEARER_MARGIN
             except ValueError:
                 raise ProcessorSilent from None
+            if until.tzinfo is None:
+                raise ProcessorSilent
             self._bearer = Secret(bearer.token), until
             return self._bearer[0]
 

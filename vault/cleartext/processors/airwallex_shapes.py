@@ -51,9 +51,28 @@ _STANDINGS: Final[Mapping[str, RefundStanding]] = {
 _BEFORE_MONEY: Final = frozenset({"RFI", "PRE_CHARGEBACK"})
 """Stages in which the bank asks and has taken nothing yet."""
 _WITH_MONEY: Final = frozenset({"CHARGEBACK", "PRE_ARBITRATION", "ARBITRATION"})
-_UNDER_WAY: Final = frozenset({"REQUIRES_RESPONSE", "CHALLENGED", "PENDING_CLOSURE", "PENDING_DECISION"})
-_GONE: Final = frozenset({"ACCEPTED", "LOST", "EXPIRED"})
-_BACK: Final = frozenset({"WON", "REVERSED"})
+_BEFORE: Final[Mapping[str, DisputeStanding]] = {
+    "REQUIRES_RESPONSE": DisputeStanding.INQUIRY,
+    "CHALLENGED": DisputeStanding.INQUIRY,
+    "PENDING_CLOSURE": DisputeStanding.INQUIRY,
+    "ACCEPTED": DisputeStanding.LOST,
+    "LOST": DisputeStanding.CLOSED,
+    "EXPIRED": DisputeStanding.CLOSED,
+    "WON": DisputeStanding.CLOSED,
+    "REVERSED": DisputeStanding.CLOSED,
+}
+"""A case that is accepted before the chargeback costs the money, too; one that ended otherwise there costs nothing."""
+_AFTER: Final[Mapping[str, DisputeStanding]] = {
+    "REQUIRES_RESPONSE": DisputeStanding.OPEN,
+    "CHALLENGED": DisputeStanding.OPEN,
+    "PENDING_CLOSURE": DisputeStanding.OPEN,
+    "PENDING_DECISION": DisputeStanding.OPEN,
+    "ACCEPTED": DisputeStanding.LOST,
+    "LOST": DisputeStanding.LOST,
+    "EXPIRED": DisputeStanding.LOST,
+    "WON": DisputeStanding.WON,
+    "REVERSED": DisputeStanding.WON,
+}
 _BY_NETWORK: Final[Mapping[str, ChargeReason]] = {
     "14": ChargeReason.INCORRECT_NUMBER,
     "41": ChargeReason.LOST_OR_STOLEN,
@@ -106,7 +125,6 @@ class Intent(msgspec.Struct, frozen=True):
     status: str
     currency: str
     captured_amount: Decimal = Decimal(0)
-    merchant_order_id: str = ""
     metadata: dict[str, str] | None = None
     latest_payment_attempt: _Attempt | None = None
 
@@ -187,16 +205,18 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 def refusal(status: int, body: bytes) -> ProcessorRefused | ProcessorSilent:
     """What an answer that is no success means. Its message is not read."""
-    if status not in _REFUSALS:
-        return ProcessorSilent()
     try:
         said = msgspec.json.decode(body, type=_Refusal)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ProcessorSilent()
+    if status not in _REFUSALS or said.code in _MAY_HAVE_ACTED or not said.code:
+        return ProcessorSilent()
     if said.code == "duplicate_request":
         return UsedBefore()
-    if said.code in _MAY_HAVE_ACTED or not said.code:
-        return ProcessorSilent()
+    return _said_no(said)
+
+
+def _said_no(said: _Refusal) -> ProcessorRefused:
     if said.code in _DECLINES:
         further = None if said.details is None else said.details.original_response_code
         return CardRefused(_reason(said.code, said.provider_original_response_code or further))
@@ -237,20 +257,9 @@ def dispute(shown: _DisputeShown) -> Dispute:
 
 
 def _standing(stage: str, status: str) -> DisputeStanding | None:
-    """An accepted case before the chargeback costs the money, too; one that ended otherwise there costs nothing."""
     if stage in _BEFORE_MONEY:
-        if status in {"REQUIRES_RESPONSE", "CHALLENGED", "PENDING_CLOSURE"}:
-            return DisputeStanding.INQUIRY
-        if status == "ACCEPTED" and stage == "PRE_CHARGEBACK":
-            return DisputeStanding.LOST
-        return DisputeStanding.CLOSED if status in _BACK | _GONE else None
-    if stage not in _WITH_MONEY:
-        return None
-    if status in _UNDER_WAY:
-        return DisputeStanding.OPEN
-    if status in _GONE:
-        return DisputeStanding.LOST
-    return DisputeStanding.WON if status in _BACK else None
+        return _BEFORE.get(status)
+    return _AFTER.get(status) if stage in _WITH_MONEY else None
 
 
 def major(amount_minor: int, currency: str) -> Decimal:
