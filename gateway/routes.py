@@ -39,6 +39,7 @@ from gateway.contract import (
     RevocationRequest,
     RevocationView,
 )
+from gateway.contract.values import IDENTIFIER_PATTERN
 from gateway.conversations import Conversations
 from gateway.disclosures import Disclosures
 from gateway.factors.asking import ELSEWHERE, Asking
@@ -51,7 +52,7 @@ from gateway.step_up import add_challenge, preferring
 from infra.chassis.problems import FieldsInvalid, NotFound
 from infra.chassis.screen import find_card_number
 
-IDENTIFIER: Final = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")
+IDENTIFIER: Final = re.compile(rf"(?=.{{5,64}}$){IDENTIFIER_PATTERN}")
 """As contract.Identifier, for ids that stand in a path."""
 
 

@@ -14,7 +14,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.grants import Grant
 from infra.chassis.problems import NotFound
 from vault.at_once import open_capture
-from vault.contract import CaptureOrder, CaptureState, CaptureView
+from vault.contract import CaptureOrder, CaptureState, CaptureView, is_identifier
 from vault.errors import CaptureIdReused
 from vault.store import RowMissing, Store
 from vault.tables import CaptureRow
@@ -46,6 +46,8 @@ class Captures:
 
     async def show(self, capture_id: str, grant: Grant) -> CaptureView:
         """Raises NotFound for what is missing and for what is not this grant's brand's and subject's."""
+        if not is_identifier(capture_id):
+            raise NotFound
         async with self._store.transaction(grant.tenant_id) as tx:
             row = await tx.capture(capture_id)
         if row is None or not _is_of(row, grant):
@@ -65,7 +67,7 @@ class Captures:
     async def of_browser(self, capture_id: str, cookie: str) -> CaptureRow | None:
         """The capture, if the cookie is the one its browser was given. The path names no tenant, so the cookie does."""
         tenant_id, _, secret = cookie.partition(".")
-        if not secret:
+        if not secret or not is_identifier(tenant_id):
             return None
         async with self._store.transaction(tenant_id) as tx:
             row = await tx.capture(capture_id)
@@ -74,7 +76,7 @@ class Captures:
     async def to_fill_in(self, capture_id: str, cookie: str) -> CaptureRow | None:
         """As `of_browser`, without the card the capture may have, and at a quarter of the cost."""
         tenant_id, _, secret = cookie.partition(".")
-        if not secret:
+        if not secret or not is_identifier(tenant_id):
             return None
         row = await open_capture(self._store, tenant_id, capture_id)
         return row if _is_browser(row, secret) else None

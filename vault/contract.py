@@ -5,6 +5,7 @@ Every call carries a grant (header `Undercroft-Grant`) whose `params_sha256` is 
 gateway, so a repeated call is recognised.
 """
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -16,6 +17,14 @@ AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]
 """Minor units. The ceiling is the processor's: eight digits."""
 Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+_IDENTIFIER = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")
+_CARD_LIKE = re.compile(r"(?:\d[ ._-]?){12}\d")
+"""Thirteen digits, the shortest card number that is in use, as they are written."""
+
+
+def is_identifier(text: str) -> bool:
+    """Whether it has the form of an id and hides no card number: only then it may be looked up, or shown."""
+    return _IDENTIFIER.fullmatch(text) is not None and _CARD_LIKE.search(text) is None
 
 
 class Action(StrEnum):
@@ -111,11 +120,19 @@ class ChargeReason(StrEnum):
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every order to the vault says about whose it is."""
+    """What every order to the vault says about whose it is.
+
+    An id or a brand's name has no run of digits as long as a card number's: the vault keeps them in clear, as they are.
+    """
 
     tenant_id: Identifier
     brand_id: Identifier
     subject_id: Identifier
+
+    def __post_init__(self) -> None:
+        texts = (getattr(self, name) for name in self.__struct_fields__)
+        if any(isinstance(text, str) and _CARD_LIKE.search(text) for text in texts):
+            raise ValueError("a text holds as many digits as a card number")
 
 
 class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

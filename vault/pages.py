@@ -5,10 +5,9 @@ redirect that follows; it is then told to come again by itself, and that request
 """
 
 import hmac
-import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qsl
 
 import jwt
@@ -39,15 +38,13 @@ from vault.cleartext.page.render import (
     render_unavailable_page,
 )
 from vault.cleartext.tokenise import Cards
-from vault.contract import Action, CaptureState
+from vault.contract import Action, CaptureState, is_identifier
 from vault.counters import Counters
 from vault.page_check import INSPECTION, render_inspected_page
 from vault.tables import CaptureRow
 
 Page = Response[str]
 AnyRequest = Request[Any, Any, Any]
-_CAPTURE_ID: Final = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")
-"""As in the contract. The id goes into headers (Location, Refresh, Set-Cookie), where nothing else may."""
 
 log = logs.get_logger()
 
@@ -224,8 +221,11 @@ ROUTES = (enter_capture, enter_by_link, show_capture, submit_card, static_file)
 
 
 async def _answer(capture_id: str, request: AnyRequest, handle: Callable[[str, AnyRequest], Awaitable[Page]]) -> Page:
-    """A person gets a page, whatever happens; the log gets the kind of error and nothing of its text."""
-    if not _CAPTURE_ID.fullmatch(capture_id):
+    """A person gets a page, whatever happens; the log gets the kind of error and nothing of its text.
+
+    The id goes into headers (Location, Refresh, Set-Cookie), where nothing but an id may.
+    """
+    if not is_identifier(capture_id):
         return _gone(HTTPStatus.GONE, _reader(request))
     try:
         return await handle(capture_id, request)

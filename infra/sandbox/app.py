@@ -125,6 +125,7 @@ def _response(answer: Answer, call: Call, version: str | None) -> Response[bytes
         headers |= {"Idempotent-Replayed": "true", "Original-Request": answer.original_request}
     if answer.retry_advice is not None:
         headers["Stripe-Should-Retry"] = answer.retry_advice
+    headers |= answer.headers
     return Response(answer.body, status_code=answer.status, media_type=answer.content_type, headers=headers)
 
 

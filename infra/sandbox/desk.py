@@ -2,9 +2,9 @@
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import msgspec
 from infra.sandbox.documents import Documents
 from infra.sandbox.errors import BadParameter, NotArrived, StripeError, server_error, unavailable
 from infra.sandbox.exchange import Exchange, Operation
-from infra.sandbox.faults import Aim, Fault, Faults, HoldEnd, WaitingRoom
+from infra.sandbox.faults import ECHOES, Aim, Fault, Faults, HoldEnd, WaitingRoom
 from infra.sandbox.form import Pair, Parameters
 from infra.sandbox.ledger import Ledger, StoredAnswer
 from infra.sandbox.lists import expand
@@ -60,6 +60,7 @@ class Answer:
     retry_advice: str | None = None
     original_request: str | None = None
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +221,8 @@ def _check_key(key: str) -> None:
 
 def _network_answer(call: Call, fault: Fault | None) -> Answer | None:
     """Answers from before the place where keys are remembered."""
+    if fault in ECHOES:
+        return _echo(fault, call.card_number() or "")
     match fault:
         case Fault.ERROR_503:
             raise unavailable("The processor is temporarily unavailable.")
@@ -227,16 +230,23 @@ def _network_answer(call: Call, fault: Fault | None) -> Answer | None:
             raise NotArrived("Too many requests hit the API too quickly.", status=429, code="rate_limit")
         case Fault.NOT_JSON:
             return Answer(status=502, body=b"<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
-        case Fault.ECHO_CARD_NUMBER:
-            raise NotArrived(
-                f"Your card number {call.card_number()} is incorrect.",
-                status=402,
-                kind="card_error",
-                code="incorrect_number",
-                param="number",
-            )
         case _:
             return None
+
+
+def _echo(fault: Fault | None, number: str) -> Answer:
+    """A processor, or a proxy of its, that says back what it must not."""
+    page = f"<html><h1>502 Bad Gateway</h1><pre>card[number]={number}</pre></html>".encode()
+    if fault is Fault.ECHO_IN_HTML:
+        return Answer(status=502, body=page, content_type="text/html")
+    if fault is Fault.ECHO_IN_REDIRECT:
+        where = {"Location": f"/v1/payment_methods/{number}?card[number]={number}"}
+        return Answer(status=307, body=page, content_type="text/html", headers=where)
+    said = f"Your card number {number} is incorrect." if fault is Fault.ECHO_CARD_NUMBER else "Your card is incorrect."
+    problem = NotArrived(said, status=402, kind="card_error", code="incorrect_number", param="number")
+    if fault is Fault.ECHO_CARD_NUMBER:
+        return _refused(problem)
+    return replace(_refused(problem), headers={"Request-Id": f"req_{number}", "Set-Cookie": f"card={number}"})
 
 
 def _refused(problem: StripeError) -> Answer:

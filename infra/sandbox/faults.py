@@ -21,6 +21,9 @@ class Fault(StrEnum):
     RATE_LIMIT = "rate_limit"
     NOT_JSON = "not_json"
     ECHO_CARD_NUMBER = "echo_card_number"
+    ECHO_IN_HEADERS = "echo_in_headers"
+    ECHO_IN_HTML = "echo_in_html"
+    ECHO_IN_REDIRECT = "echo_in_redirect"
     DUPLICATE_WEBHOOK = "duplicate_webhook"
 
 
@@ -33,7 +36,9 @@ class Aim(StrEnum):
     ANY = "any"
 
 
-_DEFAULT_AIM = {Fault.ECHO_CARD_NUMBER: Aim.CARD, Fault.DUPLICATE_WEBHOOK: Aim.WEBHOOK}
+ECHOES = frozenset({Fault.ECHO_CARD_NUMBER, Fault.ECHO_IN_HEADERS, Fault.ECHO_IN_HTML, Fault.ECHO_IN_REDIRECT})
+"""The processor says the number it was sent: in a message, in headers, in a page of its proxy, in where to go next."""
+_DEFAULT_AIM = {**dict.fromkeys(ECHOES, Aim.CARD), Fault.DUPLICATE_WEBHOOK: Aim.WEBHOOK}
 _FIXED_AIM = frozenset(_DEFAULT_AIM)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.keys import KeyService, VersionState
+from infra.chassis.problems import where
 from vault.cleartext.months import Months
 from vault.keys import rows
 from vault.keys.acts import VAULT
@@ -61,7 +62,7 @@ class Lifecycle:
             try:
                 await self.run_once()
             except Exception as error:  # noqa: BLE001 - what fails, for want of a database say, is tried again
-                log.warning("lifecycle_round_failed", error=type(error).__name__, why=str(error)[:200])
+                log.warning("lifecycle_round_failed", error=type(error).__name__, where=where(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), INTERVAL_SECONDS)
 

@@ -35,7 +35,7 @@ from vault.cleartext.processors import (
     RefundStanding,
 )
 from vault.cleartext.processors.transport import Transport
-from vault.contract import ChargeReason
+from vault.contract import ChargeReason, is_identifier
 
 SIGNATURE_AGE_SECONDS_MAX: Final = 300
 """Stripe's own default: older events are replays."""
@@ -98,7 +98,6 @@ _REFERENCE: Final = re.compile(r"(?:pi|pm|re|evt|dp|du)_[A-Za-z0-9]{6,100}")
 _PAYMENT: Final = re.compile(r"pi_[A-Za-z0-9]{6,100}")
 _OUR_ID: Final = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")
 _EVENT_KIND: Final = re.compile(r"[a-z_]{2,40}(?:\.[a-z_]{2,40}){1,4}")
-_TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,60}")
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 
@@ -280,7 +279,7 @@ class StripeProcessor:
         return ProcessorEvent(
             event.id,
             event.type,
-            tenant_id if _TENANT.fullmatch(tenant_id) else None,
+            tenant_id if tenant_id.startswith("tnt_") and is_identifier(tenant_id) else None,
             payment_ref if _PAYMENT.fullmatch(payment_ref) and _is_reference(payment_ref) else None,
         )
 

@@ -1,0 +1,69 @@
+"""Leak proof: numbers are driven through every path of a loud house, and then looked for everywhere, in 12 encodings.
+
+`leak_paths` has the paths, `leak_media` the places. Memory was read by whoever runs the tests, who started all these
+processes: as root, or as their own user where they are dumpable.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.attacks import leak_media as media
+from tests.attacks.leak_media import FILES, Findings
+from tests.attacks.leak_paths import PATHS, PLANTED, LoudHouse, outside
+from tests.support.encodings import ENCODINGS
+from tests.support.searching import ALL_ENCODINGS, Search, encodings_in
+
+NUL_CANNOT_STAND_THERE = {"words": {"UTF-16"}}
+NUMBERS_OF_EACH_LENGTH = ("4242424242424242", "378282246310005", "36227206271667")
+PLACES = ("answers", "metrics", "dumps", "memory", "words", *FILES)
+
+
+@pytest.fixture(scope="module")
+async def findings(throwaway_folder: Path) -> Findings:
+    folder, found = throwaway_folder / "leaks", Findings()
+    search = Search([*(path.number for path in PATHS), PLANTED], folder / "search")
+    with LoudHouse(folder / "house") as house:
+        media.plant_in_files(house)
+        media.plant_in_databases(house)
+        async with outside(house) as world:
+            for path in PATHS:
+                await path.drive(world, path.number)
+            await media.look_at_answers(found, search, world)
+        assert house.ended() == {}
+        media.look_at_dumps(found, search, house)
+        (folder / "holder").mkdir()
+        with media.holder(folder / "holder") as held:
+            media.look_at_processes(found, search, house, held)
+            media.look_at_the_vault(found, search, house, held)
+    media.look_at_files(found, search, house)
+    return found
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.control("UC-3.1", "UC-L.1")
+def test_no_card_number_is_found_where_a_planted_one_is_found_in_every_encoding(findings: Findings, place: str):
+    assert encodings_in(findings.planted[place]) == ALL_ENCODINGS - NUL_CANNOT_STAND_THERE.get(place, set())
+    assert findings.told(place) == []
+
+
+def test_there_are_no_other_files_with_a_card_number(findings: Findings):
+    assert findings.told("other files") == []
+
+
+def test_every_process_of_the_house_was_looked_at(findings: Findings):
+    assert set(findings.looked_at["memory"]) >= {"gateway", "memory", "mcp_server", "postgres-vault", "postgres-house"}
+    assert set(findings.looked_at["words"]) >= {"vault", "sandbox", "wiretap", *findings.looked_at["memory"]}
+    assert findings.looked_at["dumps"] == ["vault", "memory", "gateway", "mcp_server"]
+
+
+def test_the_twelve_encodings_find_what_libraries_write(tmp_path: Path):
+    search = Search(NUMBERS_OF_EACH_LENGTH, tmp_path)
+    for number in NUMBERS_OF_EACH_LENGTH:
+        for encoding in ENCODINGS:
+            for sample in encoding.samples(number):
+                found = {
+                    (hit.number, hit.encoding) for hit in search.in_bytes("sample", b"before\n" + sample + b"\nafter")
+                }
+                assert (number, encoding.name) in found, (encoding.name, sample)
+    assert len(ALL_ENCODINGS) == 12
