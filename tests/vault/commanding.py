@@ -4,8 +4,10 @@ import contextlib
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from tests.vault.bench import Bench
@@ -28,6 +30,17 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    process: ForkServerProcess
+
+    def end(self) -> int | None:
+        """As a service manager does; its exit code, or None when it does not end."""
+        self.process.terminate()
+        self.process.join(WAIT_SECONDS)
+        return self.process.exitcode
+
+
+@dataclass(frozen=True, slots=True)
 class VaultCommand:
     environment: Mapping[str, str]
 
@@ -39,6 +52,17 @@ class VaultCommand:
             process.join(WAIT_SECONDS)
             assert process.exitcode is not None
             return Ran(process.exitcode, out.read_text(), errors.read_text())
+
+    @contextmanager
+    def started(self, *arguments: str, log: Path) -> Iterator[Running]:
+        """A command that goes on until it is told to end. Whatever happens, it is gone afterwards."""
+        process = _FORKS.Process(target=_obey, args=(arguments, dict(self.environment), str(log), str(log)))
+        process.start()
+        try:
+            yield Running(process)
+        finally:
+            process.kill()
+            process.join(WAIT_SECONDS)
 
 
 def command_of(bench: Bench, folder: Path) -> VaultCommand:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from infra.chassis.sealing import joined
 from infra.chassis.secret import Secret
+from vault.store import RowMissing
 
 _LABEL: Final = b"undercroft webhook key 1"
 _SECRET, _PUBLIC = "whsec_", "whpk_"
@@ -48,7 +49,12 @@ class EndpointKeys:
         self._key = outbox_key
 
     def headers(self, rows: Sequence[KeyRow], event_id: str, at: datetime, body: bytes) -> dict[str, str]:
-        """The three headers of one delivery; with several keys, the signatures of each, in the order given."""
+        """The three headers of one delivery; with several keys, the signatures of each, in the order given.
+
+        Raises RowMissing without a key: nothing leaves here unsigned.
+        """
+        if not rows:
+            raise RowMissing("endpoint key")
         seconds = str(int(at.timestamp()))
         signed = f"{event_id}.{seconds}.".encode() + body
         signatures = [one for row in rows for one in self._signatures(row, signed)]
