@@ -41,6 +41,9 @@ from vault.workers import Workers
 
 AUDIENCE = "vault"
 DRAIN_SECONDS = 8
+CONNECTIONS = 20
+"""The vault is one process with a cluster of its own. Those beyond are made and ended for one use, which costs more
+than ten cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Vault:
 
 
 def build_vault(settings: Settings, clock: Clock) -> Vault:
-    engine = create_engine(settings.database_url)
+    engine = create_engine(settings.database_url, pool_size=CONNECTIONS)
     custody = custody_of(settings.keys)
     keys = open_key_service(settings.keys, clock, custody)
     metrics, workers = Metrics(), Workers()

@@ -1,7 +1,7 @@
 """What a charge does between its grant and the processor, as a service of its own: the vault's parts, no company.
 
 Grant checked and used up, card selected, keys unwrapped, number opened, handed over. Run beside a vault, on its
-database and with its settings: `python -P -m infra.bench.revealing PORT`.
+database and with its settings, by path: `python -P revealing.py PORT`.
 """
 
 import asyncio

@@ -155,7 +155,7 @@ async def _revealer(house: House) -> AsyncIterator[str]:
     where = {name: database.app_dsn.partition("@")[2] for name, database in house.databases.items()}
     environment = Environment(house.folder, house.keyring, addresses(house.ports, {}), where, "INFO").of("vault")
     (port,) = free_ports(1)
-    command = [sys.executable, "-P", "-m", revealing.__name__, str(port)]
+    command = [sys.executable, "-P", revealing.__file__, str(port)]
     child = spawn(command, environment=environment, log=house.logs / "revealer.log", folder=ROOT)
     try:
         if not readiness.wait(

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from infra.chassis import logs
 from infra.chassis.problems import Problem
@@ -111,16 +112,20 @@ async def fetch_at_once(engine: AsyncEngine, statement: str, *values: Any) -> li
     DatabaseUnreachable.
     """
     with reaching_database():
-        async with engine.connect() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            try:
-                return list(await driver.fetch(statement, *values))
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if driver.is_closed():  # SQLAlchemy finds out by asking: it then drops all it has, and raises
-                    await connection.execute(text("SELECT 1"))
-                if _is_away(error):
-                    raise
-                raise StatementRefused(error) from None
+        pooled = await engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        try:
+            return list(await driver.fetch(statement, *values))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if driver.is_closed():
+                await greenlet_spawn(pooled.invalidate, error)
+                await answers(engine)  # the next one, dead as well, has SQLAlchemy drop all it has
+                raise DatabaseUnreachable from error
+            if _is_away(error):
+                raise
+            raise StatementRefused(error) from None
+        finally:
+            await greenlet_spawn(pooled.close)
 
 
 @contextmanager

@@ -23,10 +23,10 @@ def configure(service: str, level: str = "INFO") -> None:
     """Send our events and other libraries' warnings to standard output as JSON.
 
     Third parties speak in free text that may carry values, so of theirs only the logger's name, the level and the
-    exception's type are kept.
+    exception's type are kept. Values are made safe before what is ours is added: the time, the level, the service, ids.
     """
     structlog.configure(
-        processors=[_add_context(service), structlog.processors.add_log_level, _utc, _safe_values, _render],
+        processors=[_safe_values, _add_context(service), structlog.processors.add_log_level, _utc, _render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=_StandardOutput,
         cache_logger_on_first_use=True,
@@ -74,7 +74,7 @@ def _add_context(service: str) -> structlog.typing.Processor:
         here = trace.current.get()
         if here is not None:
             event["request_id"] = here.request_id
-            event["trace_id"] = here.trace_id
+            event["trace_id"] = _safe(here.trace_id)
         return event
 
     return add
