@@ -42,8 +42,8 @@ from vault.workers import Workers
 AUDIENCE = "vault"
 DRAIN_SECONDS = 8
 CONNECTIONS = 20
-"""The vault is one process with a cluster of its own. Those beyond are made and ended for one use, which costs more
-than ten cards."""
+"""The vault is one process with a cluster of its own. Those beyond are made for one use and ended, which costs
+more than what they are used for."""
 
 
 @dataclass(frozen=True, slots=True)
