@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from litestar.types import ASGIApp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway import caller_id_routes, enquiry_routes, preparing_routes, routes
+from gateway import caller_id_routes, enquiry_routes, forward_routes, preparing_routes, routes
 from gateway.approvals import Approvals
 from gateway.authzen.points import Points
 from gateway.authzen.routes import authzen_app
@@ -30,6 +30,7 @@ from gateway.factors.building import Factors, build_factors
 from gateway.factors.ceremonies import Host
 from gateway.factors.confirming import Confirming
 from gateway.factors.metadata import Published
+from gateway.forwards import Forwards
 from gateway.grants import GrantMint
 from gateway.identity import Identity, build_identity
 from gateway.limits.limiter import Limits
@@ -99,6 +100,7 @@ class Core:
     policies: Policies
     caller_ids: CallerIds
     listing: Listing
+    forwards: Forwards
 
 
 def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
@@ -126,6 +128,7 @@ def build_gateway(settings: Settings, keys: Keys, clock: Clock) -> Gateway:
         enquiries=Enquiries(deciding, clock),
         policies=Policies(engine, rules, record, clock),
         listing=Listing(deciding, record, clock),
+        forwards=Forwards(engine=engine, deciding=deciding, record=record, vault=vault, clock=clock),
         preparing=Preparing(deciding, record, memory, turns, clock),
         caller_ids=CallerIds(engine, conversations, contacts, Carriers(settings.carriers_folder), clock),
     )
@@ -227,6 +230,7 @@ def _api(
         "listing": core.listing,
         "preparing": core.preparing,
         "caller_ids": core.caller_ids,
+        "forwards": core.forwards,
         "engine": engine,
         "record": record,
         "witnesses": witnesses,
@@ -239,6 +243,7 @@ def _api(
         routes=[
             routes.router(identity.dependencies["callers"]),
             enquiry_routes.router(identity.dependencies["callers"]),
+            forward_routes.router(identity.dependencies["callers"]),
             preparing_routes.router(identity.dependencies["callers"]),
             factor_routes.api_router(identity.dependencies["callers"]),
             factor_routes.browser_router(),

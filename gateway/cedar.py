@@ -32,6 +32,7 @@ GROUPS: Final = {
     "read_mandates": "mandate",
     "revoke_mandate": "mandate",
     "list_purchases": "mandate",
+    "forward": "forward",
 }
 """Action → the file in `policies/`. Evaluation is linear in the number of policies, so each group is its own set."""
 ROWS: Final = {"see_purchase": "listing", "see_mandate": "listing", "see_conversation": "listing"}

@@ -127,7 +127,7 @@ def decide_refund(cedar: Cedar, facts: RefundFacts, now: datetime) -> Decision:
 
 
 def decide_about_person(cedar: Cedar, action: str, facts: PersonFacts, now: datetime, *, tier: int = 0) -> Decision:
-    """Remember, forget, read or revoke mandates, recall exactly this tier: allowed at some level or at none."""
+    """Remember, forget, read or revoke mandates, forward, recall exactly this tier: allowed at some level or none."""
 
     def verdict_on(at: PersonFacts) -> Verdict:
         return cedar.answer(_person_question(action, at, now, tier=tier))
@@ -270,7 +270,7 @@ def _purchase_question(facts: PurchaseFacts, now: datetime) -> Question:
 def _person_question(action: str, facts: PersonFacts, now: datetime, *, tier: int) -> Question:
     subject_id = facts.conversation.subject_id
     entities = [caller_entity(facts.caller), facts.conversation.entity()]
-    if action in {"read_mandates", "revoke_mandate", "list_purchases"}:
+    if action in {"read_mandates", "revoke_mandate", "list_purchases", "forward"}:
         resource = {"type": "Subject", "id": subject_id or SOMEBODY}
     else:
         resource = {"type": "Memories", "id": f"{subject_id or 'nobody'}:{tier}"}

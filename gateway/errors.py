@@ -17,6 +17,8 @@ Problem
 ├── PolicyConflict         409  the rules stand otherwise than the caller believes, or may not go that way
 ├── TooManyPolicies        409  a tenant keeps a bounded number of versions
 ├── RequestKeyReused       409  the same request key with another amount
+├── CardMissing            409  the person has no card on file with the brand
+├── ForwardTemplateRefused 422  a body for a destination that it does not take
 ├── MemoryRefused          422  the memory does not keep such text
 ├── ListNotDecided         503  the policies for a list cannot be carried out
 ├── ErrorWhileDeciding     500  what could not be decided is denied, on record
@@ -151,6 +153,18 @@ class RequestKeyReused(Problem):
     status = 409
     code = "request_key_reused"
     detail = "This request key was used for another amount."
+
+
+class CardMissing(Problem):
+    status = 409
+    code = "card_missing"
+    detail = "This person has no card on file with this brand."
+
+
+class ForwardTemplateRefused(Problem):
+    status = 422
+    code = "template_refused"
+    detail = "The destination does not take this template: its form, or a slot somewhere else than registered."
 
 
 class MemoryRefused(Problem):

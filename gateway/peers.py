@@ -13,7 +13,9 @@ from infra.chassis.problems import PeerUnreachable
 
 VAULT: Final = "vault"
 MEMORY: Final = "memory"
-VaultOrder = vault.contract.CaptureOrder | vault.contract.ChargeOrder | vault.contract.RefundOrder
+VaultOrder = (
+    vault.contract.CaptureOrder | vault.contract.ChargeOrder | vault.contract.RefundOrder | vault.contract.ForwardOrder
+)
 MemoryOrder = (
     memory.contract.RememberOrder
     | memory.contract.RecallOrder
@@ -49,6 +51,10 @@ class Vault:
 
     async def refund(self, order: vault.contract.RefundOrder, behalf: Behalf) -> vault.contract.RefundView:
         return await self._call("/v1/refunds", vault.contract.Action.REFUND, order, behalf, vault.contract.RefundView)
+
+    async def forward(self, order: vault.contract.ForwardOrder, behalf: Behalf) -> vault.contract.ForwardView:
+        """Repeating it sends nothing and answers how it stands, without the destination's answer."""
+        return await self._call("/v1/forward", vault.contract.Action.FORWARD, order, behalf, vault.contract.ForwardView)
 
     async def _call(self, path: str, action: str, order: VaultOrder, behalf: Behalf, answer: type[V]) -> V:
         headers = _granted(self._mint, VAULT, action, path, order, behalf)

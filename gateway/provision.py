@@ -21,7 +21,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.engine import create_engine
 from infra.chassis.secret import Secret
 
-AGENT_SCOPES: Final = frozenset({"conversation", "purchase", "memory", "refund", "record", "policy"})
+AGENT_SCOPES: Final = frozenset({"conversation", "purchase", "memory", "refund", "record", "policy", "forward"})
 ENFORCEMENT_POINT_SCOPES: Final = ("access",)
 MCP_SERVER_SCOPES: Final = ("exchange", "purchase.read", "quote")
 JWK_MEMBERS: Final = frozenset({"kty", "crv", "x", "y", "kid", "use", "alg"})

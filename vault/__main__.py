@@ -5,8 +5,8 @@
 
 Besides: `keys` is the life of keys and cards, `custody` the ceremonies of those who hold shares of the root, `ledger`
 compares and shows the ledger, `inbox` shows the processor's events and has them looked at again, `routes` is which
-processor a tenant's charges are given to, `webhooks` is what tenants are told. `courier` delivers that elsewhere than
-where the vault serves.
+processor a tenant's charges are given to, `destinations` where cards may be sent, `webhooks` is what tenants are told.
+`courier` delivers that elsewhere than where the vault serves.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from vault import page_command
 from vault.app import build_vault
 from vault.custodians import opening
 from vault.custodians.commands import add_custody, custody
+from vault.forwarding.commands import add_destinations, destinations
 from vault.inbox_commands import add_inbox, inbox
 from vault.keys.commands import add_keys, keys
 from vault.ledger.commands import add_ledger, ledger
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add_webhooks(commands.add_parser("webhooks", help="where tenants are told, what they are owed, sending it again"))
     commands.add_parser("courier", help="deliver webhooks, in a process of its own")
     add_routes(commands.add_parser("routes", help="which processor a tenant's charges are given to"))
+    add_destinations(commands.add_parser("destinations", help="where stored cards may be sent, as the owner"))
     return parser
 
 
@@ -87,7 +89,7 @@ def _command(chosen: argparse.Namespace, clock: Clock) -> int:
     if chosen.command == "courier":
         return courier(os.environ, clock)
     commands = {"keys": keys, "custody": custody, "ledger": ledger, "inbox": inbox, "webhooks": webhooks}
-    return {**commands, "routes": routes}[chosen.command](chosen, os.environ)
+    return {**commands, "routes": routes, "destinations": destinations}[chosen.command](chosen, os.environ)
 
 
 def main(arguments: Sequence[str], clock: Clock | None = None) -> int:

@@ -21,6 +21,8 @@ from infra.chassis.keys.settings import custody_of, open_key_service
 from vault import pages, reports, routes, webhooks
 from vault.admission import Admission
 from vault.captures import Captures
+from vault.cleartext.forwarding.carrying import Carrier
+from vault.cleartext.forwarding.network import Network
 from vault.cleartext.hpke import PageKeys
 from vault.cleartext.processors import Processor
 from vault.cleartext.processors.stripe import StripeProcessor
@@ -29,6 +31,7 @@ from vault.codes import Codes
 from vault.counters import Counters
 from vault.custodians.gate import Gate
 from vault.fingerprint import Fingerprints
+from vault.forwarding.forwards import Forwards
 from vault.inbox import Inbox
 from vault.keys.keeping import Keeping, build_keeping
 from vault.money import Money, build_money
@@ -102,9 +105,19 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         processor_timeout_seconds=timeout,
     )
     captures, admission = Captures(store=store, clock=clock), _admission(settings, store, clock)
+    forwards = Forwards(
+        store=store,
+        carrier=_carrier(settings, cards),
+        clock=clock,
+        counters=counters,
+        workers=workers,
+        timeout_seconds=settings.forward_timeout_seconds,
+    )
     return Vault(
         api=Gate(
-            _api(metrics, store, custody, admission=admission, captures=captures, money=money), custody, operations=True
+            _api(metrics, store, custody, admission=admission, captures=captures, money=money, forwards=forwards),
+            custody,
+            operations=True,
         ),
         page=Gate(
             _page(settings, clock, counters, admission=admission, captures=captures, cards=cards),
@@ -147,8 +160,20 @@ def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:
     return Admission(verifier=verifier, store=store)
 
 
+def _carrier(settings: Settings, cards: Cards) -> Carrier:
+    network = Network(timeout_seconds=settings.forward_timeout_seconds, sandbox=settings.sandbox)
+    return Carrier(cards=cards, network=network, credentials=settings.forward_credentials, sandbox=settings.sandbox)
+
+
 def _api(
-    metrics: Metrics, store: Store, custody: Custody, *, admission: Admission, captures: Captures, money: Money
+    metrics: Metrics,
+    store: Store,
+    custody: Custody,
+    *,
+    admission: Admission,
+    captures: Captures,
+    money: Money,
+    forwards: Forwards,
 ) -> ASGIApp:
     return build_app(
         service="vault",
@@ -161,6 +186,7 @@ def _api(
             "charges": money.charges,
             "holds": money.holds,
             "refunds": money.refunds,
+            "forwards": forwards,
         },
         metrics=metrics,
         docs=True,

@@ -38,6 +38,7 @@ class Action(StrEnum):
     SETTLE = "settle"
     VOID = "void"
     REFUND = "refund"
+    FORWARD = "forward"
 
 
 CARRIED_BY_BROWSER = frozenset({Action.OPEN_CAPTURE})
@@ -232,3 +233,84 @@ class RefundView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     amount_minor: int
     currency: str
     refunded_minor: int
+
+
+ForwardTemplate = Annotated[str, msgspec.Meta(min_length=2, max_length=16_384)]
+"""The body for the destination, with a slot such as `{{card.number}}` wherever a part of the card goes.
+
+A slot is a whole value, stands where the destination's registration allows that part, and no card number may be
+written out.
+"""
+
+
+class ForwardState(StrEnum):
+    """Every state is an end: what a destination did with a lost request is nothing anybody can look up here."""
+
+    FORWARDED = "forwarded"
+    """The destination answered; `http_status` says how."""
+    FAILED = "failed"
+    """Nothing was sent and nothing will be."""
+    UNKNOWN = "unknown"
+    """The destination may have the card. It is never sent again under this id."""
+
+
+class ForwardReason(StrEnum):
+    """Why a forward is not `forwarded`; our words, never the destination's."""
+
+    CARD_SHREDDED = "card_shredded"
+    VERIFICATION_CODE_MISSING = "verification_code_missing"
+    DESTINATION_UNREACHABLE = "destination_unreachable"
+    """No address, no connection, or a certificate that is not the destination's."""
+    DESTINATION_ADDRESS_REFUSED = "destination_address_refused"
+    """Its name leads into a private network."""
+    CARD_UNAVAILABLE = "card_unavailable"
+    """It does not open, for instance because the key service is away; the code, if one was wanted, is still there."""
+    CREDENTIAL_MISSING = "credential_missing"
+    """What proves us to the destination is not where the operator was to put it."""
+    ANSWER_LOST = "answer_lost"
+    """No answer in time, or one that broke off."""
+    UNDER_WAY = "under_way"
+    """Another request with this id is being carried out at this moment."""
+    CARRIER_LOST = "carrier_lost"
+    """The process that carried it out ended in between."""
+
+
+class Withheld(StrEnum):
+    """Why there is an answer and no body: what cannot be searched for card data with certainty is not shown."""
+
+    CONTENT_TYPE = "content_type"
+    CONTENT_ENCODING = "content_encoding"
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+    UNSURE = "unsure"
+    """It holds card data in a way that cannot be cut out of it."""
+    NOT_KEPT = "not_kept"
+    """Answers are shown once, to the request that got them."""
+
+
+class ForwardOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/forward`: send a stored card to a destination that the tenant's operator registered.
+
+    `forward_id` is the idempotency key: a card is sent at most once under it, and the same id with other parameters is
+    refused (409). The grant's `act` must be one of the destination's agents.
+    """
+
+    forward_id: Identifier
+    destination_id: Identifier
+    token_id: Identifier
+    template: ForwardTemplate
+
+
+class ForwardView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`body` is the destination's answer written anew (JSON or a form), card data replaced; `redactions` counts it."""
+
+    forward_id: str
+    state: ForwardState
+    reason: ForwardReason | None = None
+    http_status: int | None = None
+    content_type: str | None = None
+    headers: dict[str, str] = {}
+    """Those the registration names, unless card data was in them."""
+    body: str | None = None
+    redactions: int = 0
+    withheld: Withheld | None = None

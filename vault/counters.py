@@ -31,4 +31,5 @@ class Counters:
         self.failovers = Counter(
             "vault_failovers_total", "Charges given to another processor.", ["processor"], registry=registry
         )
+        self.forwards = Counter("vault_forwards_total", "Forwards that ended.", ["state"], registry=registry)
         self.webhooks = Counter("vault_webhooks_total", "Events of the processor.", ["answer"], registry=registry)

@@ -4,6 +4,9 @@ Problem
 ├── NotFound (404, chassis)           missing, another tenant's, another brand's or another subject's
 ├── GrantRefused, GrantReplayed       (403, 409, chassis)
 ├── CaptureIdReused, ChargeIdReused, RefundIdReused, HoldEndIdReused   409  same id, other parameters
+├── ForwardIdReused                   409  likewise
+├── TemplateRefused                   422  a forward's body that its destination does not take
+├── CardNumberRefused                 422  (chassis) a number written out in a forward's body
 ├── PurchaseCharged                   409  this purchase has a charge that is approved or under way
 ├── ChargeNotRefundable               409  nothing was charged, or it is not known yet
 ├── ChargeDisputed                    409  the card's bank has the money, or may take it
@@ -107,6 +110,20 @@ class WebhookRefused(Problem):
     status = 400
     code = "webhook_refused"
     detail = "This is not a signed event of the processor."
+
+
+class ForwardIdReused(Problem):
+    status = 409
+    code = "forward_id_reused"
+    detail = "This forward id was used with other parameters."
+
+
+class TemplateRefused(Problem):
+    """The sentence says what is wrong with it and never what stands in it."""
+
+    status = 422
+    code = "template_refused"
+    detail = "The template is not one that this destination takes."
 
 
 class VaultSealed(Problem):

@@ -14,6 +14,8 @@ from vault.contract import (
     CaptureView,
     ChargeOrder,
     ChargeView,
+    ForwardOrder,
+    ForwardView,
     HoldEndView,
     HoldOrder,
     RefundOrder,
@@ -21,6 +23,7 @@ from vault.contract import (
     SettleOrder,
     VoidOrder,
 )
+from vault.forwarding.forwards import Forwards
 from vault.holds.ending import HoldEnds
 from vault.refunds import Refunds
 
@@ -109,4 +112,16 @@ async def refund(
     return await refunds.refund(data)
 
 
-ROUTES = (order_capture, show_capture, charge, hold, settle, void, refund)
+@post("/v1/forward", status_code=200)
+async def forward(
+    data: JSONBody[ForwardOrder],
+    presented: NamedDependency[Presented],
+    admission: NamedDependency[Admission],
+    forwards: NamedDependency[Forwards],
+) -> ForwardView:
+    """Send a stored card to a registered destination once; repeating it answers how it stands."""
+    admitted = await admission.admit(presented, Action.FORWARD, data)
+    return await forwards.forward(data, admitted.actor)
+
+
+ROUTES = (order_capture, show_capture, charge, hold, settle, void, refund, forward)

@@ -15,13 +15,17 @@ PREFIX = "vault"
 PROCESSOR_TIMEOUT_SECONDS = 6
 """One call to the processor. Three make a charge; a caller that waits less asks again with the same charge_id."""
 
+FORWARD_TIMEOUT_SECONDS = 6
+"""A destination's whole answer. With its name looked up before (2 s) that ends before the gateway has waited 10 s."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`door_origin` is the gateway's public origin: only its door page may open a capture.
 
     `custody_folder`: what custodians keep, beside the root file unless said. `open_root`: outside of a sandbox, serve
-    though the root file lies open. `crash_points` is for tests: infra.chassis.crashpoints.
+    though the root file lies open. `crash_points` is for tests: infra.chassis.crashpoints. `forward_credentials`: the
+    folder with `<tenant_id>/<destination_id>`, what proves us to the destinations of forwards.
     """
 
     bind: Bind
@@ -44,6 +48,8 @@ class Settings:
     open_root: bool = False
     sandbox: bool = False
     crash_points: str = ""
+    forward_credentials: Path | None = None
+    forward_timeout_seconds: int = FORWARD_TIMEOUT_SECONDS
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
     processors: ProcessorSettings = field(default_factory=ProcessorSettings)
 

@@ -133,6 +133,18 @@ CARDS = (
         "public keys swapped by who can rewrite pages, which are new every quarter of an hour.",
     ),
     Control(
+        id="UC-F.1",
+        title="A stored card leaves for registered destinations only",
+        sources=("PCI DSS 1.4.4", "PCI DSS 3.4.1", "ASVS 1.3.6", "CWE-918"),
+        claim="A card is sent to one fixed address, method and place in the body, registered by the tenant's operator "
+        "as the owner of the database, for named agents of one brand; the serving process cannot register any. The "
+        "name is looked up once, private addresses and certificates of others are refused, redirects are not "
+        "followed. It is sent at most once for an order; what is not known is said to be unknown. The answer is shown "
+        "only after the number, in the writings listed in a test, was removed, and withheld in doubt.",
+        not_claimed="Anything about the card at the destination, which has it. That a destination which wants to tell "
+        "the agent a number cannot: it can cipher it. Limits on how often an agent forwards, beyond its request rate.",
+    ),
+    Control(
         id="UC-C.2",
         title="Money is in a balanced, append-only ledger",
         sources=("PCI DSS 10.3.2", "ASVS 2.3.3"),

@@ -10,6 +10,7 @@ from gateway.contract.conversations import *  # noqa: F403 - one name for all th
 from gateway.contract.decisions import *  # noqa: F403 - one name for all the parts
 from gateway.contract.enquiries import *  # noqa: F403 - one name for all the parts
 from gateway.contract.factors import *  # noqa: F403 - one name for all the parts
+from gateway.contract.forwards import *  # noqa: F403 - one name for all the parts
 from gateway.contract.listings import *  # noqa: F403 - one name for all the parts
 from gateway.contract.mandates import *  # noqa: F403 - one name for all the parts
 from gateway.contract.memories import *  # noqa: F403 - one name for all the parts

@@ -21,6 +21,7 @@ class PolicyGroup(StrEnum):
     REFUND = "refund"
     MEMORY = "memory"
     MANDATE = "mandate"
+    FORWARD = "forward"
 
 
 class PolicyState(StrEnum):

@@ -38,6 +38,7 @@ RESOURCES: Final = {
     "read_mandates": "Subject",
     "revoke_mandate": "Subject",
     "list_purchases": "Subject",
+    "forward": "Subject",
     "see_purchase": "PurchaseRow",
     "see_mandate": "MandateRow",
     "see_conversation": "ConversationRow",

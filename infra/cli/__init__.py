@@ -28,6 +28,7 @@ COMMANDS = {
     "inbox": "infra.cli.delegating",
     "webhooks": "infra.cli.delegating",
     "routes": "infra.cli.delegating",
+    "destinations": "infra.cli.delegating",
 }
 INTERRUPTED = 130  # what shells report for Ctrl-C
 

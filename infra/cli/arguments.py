@@ -6,7 +6,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
-DELEGATED = ("policy", "record", "page", "keys", "custody", "ledger", "inbox", "webhooks", "routes")
+DELEGATED = ("policy", "record", "page", "keys", "custody", "ledger", "inbox", "webhooks", "routes", "destinations")
 """Commands of a service, which reads what follows itself."""
 
 INTRODUCTION = """\
@@ -139,7 +139,13 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         "reshare [--threshold K] NAME … | status",
         add_help=False,
     )
-    for command in (policy, record, keys, custody, ledger, inbox, webhooks, routes):
+    destinations = commands.add_parser(
+        "destinations",
+        help="where stored cards may be sent: register, list, withdraw: as `python -m vault destinations`",
+        usage="undercroft destinations add FILE | list TENANT | withdraw TENANT DESTINATION",
+        add_help=False,
+    )
+    for command in (policy, record, keys, custody, ledger, inbox, webhooks, routes, destinations):
         _add_folder(command)
     commands.add_parser(
         "page",

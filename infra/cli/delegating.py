@@ -4,7 +4,10 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import quote
 
 from infra.dev.keyring import Keyring
 
@@ -60,9 +63,28 @@ def routes(options: argparse.Namespace) -> int:
     return _service("vault", "routes", options)
 
 
-def _service(service: str, command: str, options: argparse.Namespace) -> int:
+def destinations(options: argparse.Namespace) -> int:
+    """Of the house: so a destination may be on this machine, as everything of a house is."""
+    return _service("vault", "destinations", options, _vault_owner(Keyring(options.folder.resolve() / "secrets")))
+
+
+def _vault_owner(keyring: Keyring) -> dict[str, str]:
+    """The way into the vault's database as its owner, made of the serving process' own; nothing without a house."""
+    served = keyring.path("vault/app.url")
+    if not served.exists():
+        return {}
+    password, theirs = keyring.password_file("vault", "owner"), keyring.path("vault/app.pgpass")
+    url = served.read_text().replace("vault_app@", "vault_owner@").replace(quote(str(theirs)), quote(str(password)))
+    file = keyring.write("vault/owner.url", url.encode())
+    return {"UNDERCROFT_VAULT_OWNER_DATABASE_URL_FILE": str(file), "UNDERCROFT_VAULT_SANDBOX": "true"}
+
+
+def _service(
+    service: str, command: str, options: argparse.Namespace, more: Mapping[str, str] = MappingProxyType({})
+) -> int:
     """A service's own command, in a process of its own: the runner imports no service."""
     program, environment = _program(service, command, options)
+    environment = {**more, **environment}
     return subprocess.run(program, env=environment, check=False).returncode  # noqa: S603 - our own program, arguments as a list
 
 

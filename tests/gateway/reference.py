@@ -29,6 +29,7 @@ NEEDED_SCOPE: Final = {
     "read_mandates": "purchase",
     "revoke_mandate": "purchase",
     "list_purchases": "purchase",
+    "forward": "forward",
 }
 
 
@@ -114,9 +115,15 @@ def refund(facts: RefundFacts) -> Answer:
 
 
 def about_person(action: str, facts: PersonFacts) -> Answer:
-    """Remember, forget, read or revoke mandates, list purchases: of the person who is verified in this conversation."""
+    """Remember, forget, read or revoke mandates, list purchases: of the person who is verified in this conversation.
+
+    Sending a card elsewhere is a right of the brand's own agents, and takes two factors.
+    """
     objections = _objections_about_person(action, facts)
-    objections[Reason.ASSURANCE_TOO_LOW] = facts.level < AssuranceLevel.VERIFIED
+    enough = AssuranceLevel.STRONG if action == "forward" else AssuranceLevel.VERIFIED
+    objections[Reason.ASSURANCE_TOO_LOW] = facts.level < enough
+    if action == "forward" and facts.caller.kind is not CallerKind.AGENT:
+        objections[Reason.CALLER_NOT_COVERED] = True
     return _answer(objections, otherwise=Reason.CALLER_MAY)
 
 

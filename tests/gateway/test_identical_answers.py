@@ -34,6 +34,7 @@ MISSING = {
     "checkout": "cko_nothing",
     "conversation": "cnv_nothing",
     "decision": "dec_nothing",
+    "destination": "dst_nothing",
     "mandate": "mnd_nothing",
     "memory": "mem_nothing",
     "preparation": "prp_nothing",
@@ -51,6 +52,7 @@ VALUES: dict[str, Any] = {
     "method": "email_code",
     "request_key": "a-key-of-ours",
     "state": "paid",
+    "template": "{}",
     "text": "Prefers brass lamps.",
     "tile_path": "0/000",
 }
@@ -59,6 +61,7 @@ CHOSEN_BY_THE_CALLER = {("put", "/v1/quotes/{checkout_id}", "checkout")}
 """Whoever makes an id up there makes the thing: mcp_server, which is trusted with that."""
 ANSWERED_ALIKE = [
     "get /v1/challenges/{challenge_id} challenge_id",  # how one by link or phone stands; this one is by e-mail
+    "post /v1/forward destination_id",  # an agent without the scope is told nothing of destinations
     "post /v1/erasures memory_id",  # afterwards it is not there, whether or not it was before
     "post /v1/recalls preparation_id",  # a preparation makes an answer sooner and never another one
     "get /v1/purchases brand_id",
@@ -175,6 +178,7 @@ async def _things(shop: Shop, talk: Talk, brand_id: str) -> dict[str, str]:
         "checkout": await shop.checkout(brand_id=brand_id),
         "conversation": talk.conversation_id,
         "decision": kept["decision"]["receipt"]["decision_id"],
+        "destination": "dst_anything",
         "mandate": await shop.mandate(talk, payment_cap=9_000, day_cap=9_000, **mandate),
         "memory": kept["memory_id"],
         "preparation": (await talk.post("/v1/recalls/preparations")).json()["preparation_id"],
@@ -209,6 +213,7 @@ async def _southern(shop: Shop, talk: Talk) -> dict[str, str]:
         "checkout": f"cko_{suffix}",
         "conversation": talk.conversation_id,
         "decision": kept["decision"]["receipt"]["decision_id"],
+        "destination": "dst_anything",
         "mandate": await shop.mandate(talk, payment_cap=9_000, day_cap=9_000, **mandate),
         "memory": kept["memory_id"],
         "preparation": (await talk.post("/v1/recalls/preparations")).json()["preparation_id"],

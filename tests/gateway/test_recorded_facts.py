@@ -61,7 +61,7 @@ PURCHASES = any_of(
 )
 PERSONS = any_of(PersonFacts, caller=CALLERS, conversation=CONVERSATIONS)
 REFUNDS = any_of(RefundFacts, caller=CALLERS)
-PERSON_ACTIONS = st.sampled_from(["recall", "remember", "forget", "read_mandates", "revoke_mandate"])
+PERSON_ACTIONS = st.sampled_from(["recall", "remember", "forget", "read_mandates", "revoke_mandate", "forward"])
 
 
 def recorded(decision: decide.Decision) -> Entry:

@@ -21,7 +21,7 @@ from tests.support.cases import cases
 
 CEDAR = Cedar.load()
 LEVEL_OF = {name_of(level): level for level in AssuranceLevel}
-ABOUT_PERSON = ("remember", "forget", "read_mandates", "revoke_mandate")
+ABOUT_PERSON = ("remember", "forget", "read_mandates", "revoke_mandate", "forward")
 
 
 def answered(decision: Decision) -> Answer:

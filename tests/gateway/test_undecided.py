@@ -108,6 +108,7 @@ async def everything_asked(talk: Talk, checkout: str) -> dict[str, httpx2.Respon
         "read_mandates": await talk.call("GET", "/v1/mandates", **conversation),
         "revoke_mandate": await talk.post("/v1/mandates/mnd_of_somebody/revocations"),
         "list_purchases": await talk.call("GET", "/v1/purchases", **conversation),
+        "forward": await talk.post("/v1/forward", destination_id="dst_x", template="{}", request_key="once-and-only"),
         "prepare": await talk.post("/v1/recalls/preparations", query="lamps"),
         "enquiry": await talk.post("/v1/decisions", action="recall", tier=1),
         "refund": await talk.post("/v1/purchases/pur_of_somebody/refunds", amount_minor=1, request_key="once-and-only"),

@@ -66,7 +66,8 @@ REVEALS = {
     # who signs what tenants are told
     ("vault/outbox/settings.py", "OutboxSettings.faults"),
     ("vault/outbox/signing.py", "EndpointKeys._derived"),
-    # who hands a card to the processor, and reads what it signed
+    # who hands a card to a registered destination or to the processor, and reads what that signed
+    ("vault/cleartext/forwarding/carrying.py", "_parts"),
     ("vault/cleartext/processors/airwallex.py", "AirwallexProcessor._check_signature"),
     ("vault/cleartext/processors/airwallex.py", "AirwallexProcessor._enter"),
     ("vault/cleartext/processors/airwallex.py", "AirwallexProcessor._send"),

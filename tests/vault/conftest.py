@@ -11,6 +11,7 @@ from tests.sandbox.running import Sandbox, make_sandbox
 from tests.support.card_site import CardSite, serve_card_site
 from tests.support.database import DatabaseMaker
 from tests.vault.bench import Bench, Person, open_bench
+from tests.vault.destination import Company, Forwarding, company, forwarding
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +72,15 @@ async def browser() -> AsyncIterator[Browser]:
 async def site() -> AsyncIterator[CardSite]:
     async with serve_card_site(SystemClock()) as running:
         yield running
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[Company]:
+    """Another company, to which cards may be forwarded."""
+    async with company() as listening:
+        yield listening
+
+
+@pytest.fixture
+async def ready(bench: Bench, ada: Person, there: Company) -> Forwarding:
+    return await forwarding(bench, bench.databases, ada, there)

@@ -4,6 +4,8 @@ The record key is sealed under the tenant's key, that one is wrapped by the key 
 apart, so that the details can be read one day without the number.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -37,7 +39,7 @@ class CodeMissing(Exception):
 
 
 class Cards:
-    """The one place where stored digits come back, and only to hand them to the processor."""
+    """The one place where stored digits come back: to hand them to the processor, or for one forward."""
 
     def __init__(
         self,
@@ -111,9 +113,30 @@ class Cards:
         finally:
             details.number.wipe()
 
+    @asynccontextmanager
+    async def lend(
+        self, card: CardRow, *, with_code: bool
+    ) -> AsyncIterator[tuple[CardDetails, VerificationCode | None]]:
+        """A stored card for one forward, overwritten afterwards. A code is taken, and so gone, whatever then happens.
+
+        Raises CodeMissing and CardShredded.
+        """
+        details = await self._reveal(card)
+        try:
+            code = self._taken_code(card) if with_code else None
+            self._counters.revealed.inc()
+            try:
+                yield details, code
+            finally:
+                if code is not None:
+                    code.wipe()
+        finally:
+            details.number.wipe()
+
     def _first_code(self, card: CardRow) -> VerificationCode | None:
-        if card.on_file_since is not None:
-            return None
+        return self._taken_code(card) if card.on_file_since is None else None
+
+    def _taken_code(self, card: CardRow) -> VerificationCode:
         digits = self._codes.take(card.tenant_id, card.token_id)
         if digits is None:
             raise CodeMissing
