@@ -156,6 +156,17 @@ CARDS = (
         "owns the database cannot rewrite both sides alike.",
     ),
     Control(
+        id="UC-C.3",
+        title="A second processor never charges a second time",
+        sources=("ASVS 2.3.3",),
+        claim="A charge is given to another processor only after the one before it opened no payment that anybody can "
+        "confirm, or cancelled what it had opened and said so. From the call that may charge on nobody follows, and a "
+        "charge whose outcome is unknown stays where it is until that processor was asked. The database holds one live "
+        "attempt a charge and takes an approval from no other; refunds go to the processor that charged.",
+        not_claimed="That a processor which says that it cancelled did. That an outage is noticed at once: a breaker "
+        "opens after five silences, in each process by itself.",
+    ),
+    Control(
         id="UC-W.1",
         title="Tenants are told what happened, signed, at least once",
         sources=("Standard Webhooks 1.0.0", "ASVS 2.3.3"),

@@ -23,7 +23,7 @@ ENDS = {"attempt_cancelled": "failed", "charge_moved_on": "failed", "charge_conf
 """Where the charge's carrier is killed → how the charge ends."""
 
 
-@pytest.mark.control("UC-C.1", "UC-C.2")
+@pytest.mark.control("UC-C.2", "UC-C.3")
 async def test_killed_while_moving_on_a_charge_is_taken_once_or_not_at_all(
     database: DatabaseMaker, processor: Sandbox, tmp_path: Path
 ):

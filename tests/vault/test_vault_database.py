@@ -16,6 +16,8 @@ APP_RIGHTS = {
     "cards": {"SELECT", "INSERT"},
     "captures": {"SELECT", "INSERT", "DELETE"},
     "charges": {"SELECT", "INSERT"},
+    "charge_attempts": {"SELECT", "INSERT"},
+    "payment_routes": {"SELECT", "INSERT", "DELETE"},
     "refunds": {"SELECT", "INSERT"},
     "inbox_events": {"SELECT", "INSERT", "DELETE"},
     "payment_directory": {"SELECT", "INSERT"},
@@ -56,6 +58,7 @@ APP_COLUMNS = {
     ("charges", "UPDATE"): {
         "state",
         "reason",
+        "processor",
         "processor_ref",
         "taken_minor",
         "refunded_minor",
@@ -63,6 +66,7 @@ APP_COLUMNS = {
         "updated_at",
         "worked_until",
     },
+    ("charge_attempts", "UPDATE"): {"processor_ref", "state", "reason", "ended_at"},
     ("refunds", "UPDATE"): {"state", "processor_ref", "updated_at", "worked_until"},
     ("hold_ends", "UPDATE"): {"state", "updated_at", "worked_until"},
     ("disputes", "UPDATE"): {"state", "updated_at"},
@@ -132,7 +136,7 @@ async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
                     'payment_directory')""",
     )
 
-    assert len(tables) == 19
+    assert len(tables) == 21
     assert all(table["guarded"] and table["leads"] == "tenant_id" for table in tables), tables
 
 
