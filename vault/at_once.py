@@ -63,6 +63,12 @@ async def open_capture(store: Store, tenant_id: str, capture_id: str) -> Capture
     return CaptureRow(**found[0], card_brand=None, last4=None) if found else None
 
 
+async def stored_card(store: Store, tenant_id: str, token_id: str) -> CardRow | None:
+    """As `Tx.card`, where nothing else is asked in the same transaction."""
+    found = await store.at_once("SELECT (f.card).*, f.key_destroyed_at FROM card_of($1, $2) f", tenant_id, token_id)
+    return CardRow(**found[0]) if found else None
+
+
 async def take_card(store: Store, capture: CaptureRow, card: CardRow, *, attempts_max: int) -> Taken:
     """Store a card, tell of it and complete its capture, if this still is the capture's browser; counts the attempt.
 

@@ -24,6 +24,7 @@ from infra.chassis.problems import NotFound
 from infra.chassis.settings import Bind, load
 from vault.admission import Admission
 from vault.app import AUDIENCE
+from vault.at_once import stored_card
 from vault.cleartext.pan import CardDetails, VerificationCode
 from vault.cleartext.processors.stripe import StripeProcessor
 from vault.cleartext.tokenise import Cards
@@ -54,8 +55,7 @@ async def reveal(
 ) -> dict[str, str]:
     """As far as a charge goes without anybody else."""
     await admission.admit(presented, Action.CHARGE, data)
-    async with store.transaction(data.tenant_id) as tx:
-        card = await tx.card(data.token_id)
+    card = await stored_card(store, data.tenant_id, data.token_id)
     if card is None:
         raise NotFound
     return {"method_ref": await cards.present(card, data.charge_id, processor)}

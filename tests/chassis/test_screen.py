@@ -1,6 +1,7 @@
 """Published test numbers of the processors only."""
 
 import base64
+import re
 import time
 
 import pytest
@@ -240,3 +241,12 @@ def test_the_screen_knows_every_number_the_vault_takes():
                 missing = [size for size in issuer.lengths if size >= LENGTH_MIN and not known >> size & 1]
                 assert not missing, (prefix, missing)
     assert max(size for issuer in ISSUER_RANGES for size in issuer.lengths) == LENGTH_MAX
+
+
+@pytest.mark.parametrize("before", [b"", b"x", b"xy", b"\xff"])
+def test_no_digits_in_base64_look_like_an_id_of_ours(before: bytes):
+    """Ids are not read at all, so nothing that is written like one may hold a number."""
+    written = [base64.b64encode(before + f"{number:019d}".encode()).decode() for number in range(0, 10**19, 10**16 + 7)]
+
+    assert not [text for text in written if re.search(r"[bcdfghjkmnpqrstvwxyz]{4}", text)]
+    assert find_cards(new_id("tok")) == find_cards(f"tok_{new_id('tok')}") == []

@@ -4,6 +4,7 @@ from datetime import date
 from typing import Final
 
 from infra.chassis import crashpoints, logs
+from vault.at_once import stored_card
 from vault.cleartext.opening import CardShredded, Opener
 from vault.envelope import SealBroken
 from vault.keys.ring import KeyRing
@@ -33,8 +34,7 @@ class Months:
             crashpoints.reach("months_batch_filled_in")
 
     async def _fill_in_one(self, tenant_id: str, token_id: str) -> bool:
-        async with self._store.transaction(tenant_id) as tx:
-            card = await tx.card(token_id)
+        card = await stored_card(self._store, tenant_id, token_id)
         if card is None:
             return False
         try:

@@ -8,6 +8,7 @@ import msgspec
 
 from infra.chassis import logs
 from infra.chassis.secret import Secret
+from vault.at_once import stored_card
 from vault.envelope import open_sealed, version_of
 from vault.keys.ring import KeyRing
 from vault.keys.states import KeyDestroyed
@@ -62,8 +63,7 @@ class Opener:
         return last_day(beside.exp_year, beside.exp_month)
 
     async def _read_again(self, card: CardRow) -> CardRow:
-        async with self._store.transaction(card.tenant_id) as tx:
-            fresh = await tx.card(card.token_id)
+        fresh = await stored_card(self._store, card.tenant_id, card.token_id)
         if fresh is None:
             raise RowMissing("card")
         log.info("card_read_again", token_id=card.token_id)

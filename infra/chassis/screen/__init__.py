@@ -5,8 +5,10 @@ value. It says where a number stands and never which it is. `find_cards` reads o
 finds numbers that are said bit by bit over several turns. How well: compliance/decisions.
 """
 
+import re
 from typing import Final
 
+from infra.chassis.ids import ALPHABET, BODY_LENGTH
 from infra.chassis.screen.encoded import decoded
 from infra.chassis.screen.folding import fold
 from infra.chassis.screen.innocent import says_what_it_is
@@ -17,11 +19,14 @@ from infra.chassis.screen.reading import Read, Span, read
 __all__ = ["MASK", "find_card_number", "find_cards", "luhn", "mask"]
 
 MASK: Final = "[card number removed]"
+_ID: Final = re.compile(rf"[a-z]{{3}}_[{ALPHABET}]{{{BODY_LENGTH}}}")
+"""Most of what is logged. It has no digit, no vowel for a number word, and none of the capitals M, N and O that begin
+each three digits in base64."""
 
 
 def find_cards(text: str) -> list[Span]:
     """From and to of everything in `text` that says a card number; in order, apart. Empty when there is none."""
-    if len(text) < LENGTH_MIN:
+    if len(text) < LENGTH_MIN or _ID.fullmatch(text) is not None:
         return []
     folded, places = fold(text)
     return found_in(text, folded, places, read(folded))
