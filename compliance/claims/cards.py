@@ -61,8 +61,8 @@ CARDS = (
         claim="The root lies in a file, a PKCS#11 token, a transit engine or AWS KMS; all four keep one contract. In "
         "the last three it cannot be taken out by us, a key service that would open a key in another context stops "
         "the start, and every wrap is bound to its context on our side too.",
-        not_claimed="Anything about the file: whoever copies it has the root. Nor that a remote service forgets the "
-        "tenant keys it is shown, or that its own backups forget a version it destroyed.",
+        not_claimed="Anything about a file that is not under custody (UC-3.6.1.2): whoever copies it has the root. Nor "
+        "that a remote service forgets the tenant keys it is shown, or that its backups forget what it destroyed.",
     ),
     Control(
         id="UC-3.6.1.2",

@@ -23,8 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from infra.chassis.keys.custody import Custody, Sealed
+from infra.chassis.keys.ringfile import RingFile
+from infra.chassis.secret import Secret
 from infra.chassis.settings import SettingsIncomplete
 from tests.support.keys import root_file
+from vault.custodians import shamir, sheets
 from vault.custodians.commands import add_custody, custody
 
 SECONDS_MAX = 60.0
@@ -206,6 +210,22 @@ def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} - locks
 
 
+def key_of(papers: dict[str, str], *names: str) -> Secret[bytes]:
+    """The custody key, put together by hand."""
+    shares = [sheets.read(bytearray(papers[name].encode())) for name in names]
+    return Secret(bytes(shamir.combine({one.number: one.value for one in shares}, len(shares))))
+
+
+def opens(place: Place, key: Secret[bytes]) -> bytes | None:
+    """The root in the file, if this key opens it."""
+    custody = Custody(place.root)
+    custody.give(key)
+    try:
+        return RingFile(place.root, custody).read().newest.key.reveal()
+    except Sealed:
+        return None
+
+
 def prove(typist: Typist, *names: str) -> None:
     for name in names:
         typist.sees(f"{name}, your passphrase: ")
@@ -252,6 +272,7 @@ def short_folder() -> Iterator[Path]:
 
 
 def _obey(tty: str, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    os.environ.update(environment)  # a token's library reads there where its tokens are
     os.setsid()
     descriptor = os.open(tty, os.O_RDWR)  # the first one a leader without a terminal opens becomes his
     for number in (0, 1, 2):

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.chassis.keys.custody import Custody, Sealed, is_sealed_file
-from infra.chassis.keys.ringfile import RingFile
+from infra.chassis.keys.custody import is_sealed_file
 from infra.chassis.secret import Secret
 from tests.runner.test_delegating import RUN
 from tests.sandbox.running import ROOT
@@ -26,12 +25,14 @@ from tests.vault.custody import (
     deal,
     enrolled_place,
     everything,
+    key_of,
+    opens,
     passphrase,
     prove,
     take_sheet,
     terminal,
 )
-from vault.custodians import shamir, sheets
+from vault.custodians import sheets
 
 
 @pytest.fixture(scope="module")
@@ -60,22 +61,6 @@ def kept(generated: tuple[Place, dict[str, str]], tmp_path: Path) -> Place:
 @pytest.fixture
 def papers(generated: tuple[Place, dict[str, str]]) -> dict[str, str]:
     return dict(generated[1])
-
-
-def key_of(papers: dict[str, str], *names: str) -> Secret[bytes]:
-    """The custody key, put together by hand."""
-    shares = [sheets.read(bytearray(papers[name].encode())) for name in names]
-    return Secret(bytes(shamir.combine({one.number: one.value for one in shares}, len(shares))))
-
-
-def opens(place: Place, key: Secret[bytes]) -> bytes | None:
-    """The root in the file, if this key opens it."""
-    custody = Custody(place.root)
-    custody.give(key)
-    try:
-        return RingFile(place.root, custody).read().newest.key.reveal()
-    except Sealed:
-        return None
 
 
 @pytest.mark.control("UC-3.6.1.2")

@@ -5,8 +5,8 @@ One file each, `<custody folder>/custodians/<name>.json`:
     {"undercroft_custodian": 1, "name": "ada", "public_key": "<base64>", "salt": "<base64>", "sealed_key": "<base64>"}
 
 `sealed_key` is a body of infra/chassis/sealing.py, label "undercroft custodian 1", over the Ed25519 private key. The
-key that seals it is Argon2id of the passphrase (RFC 9106, second recommended option: 64 MiB, 3 passes, 4 lanes), so
-whoever copies the file still has to guess, slowly.
+key that seals it is Argon2id of the passphrase (RFC 9106; 46 MiB, one pass, one lane: the first of the settings OWASP's
+password storage page gives as equal), so whoever copies the file still has to guess, slowly, and has then no share yet.
 
 Two names are two passphrases and two keys. That they are two people is for those to see who stand in the room.
 """
@@ -32,7 +32,7 @@ PASSPHRASE_BYTES_MIN: Final = 12
 PASSPHRASE_BYTES_MAX: Final = 256
 LABEL: Final = b"undercroft custodian 1"
 SALT_BYTES: Final = 16
-_PASSES, _LANES, _MEMORY_KIB = 3, 4, 64 * 1024
+_PASSES, _LANES, _MEMORY_KIB = 1, 1, 46 * 1024
 _FILE_BYTES_MAX: Final = 4096
 
 
