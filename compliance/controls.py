@@ -10,7 +10,8 @@ Numbers without a standard's name are those of PCI DSS v4.0.1; ASVS is OWASP's, 
 from compliance.claims.cards import CARDS
 from compliance.claims.data import DATA
 from compliance.claims.decisions import DECISIONS
+from compliance.claims.machine import MACHINE
 from compliance.claims.people import PEOPLE
 from compliance.claims.rooms import ROOMS
 
-CONTROLS = {control.id: control for control in (*ROOMS, *CARDS, *DECISIONS, *PEOPLE, *DATA)}
+CONTROLS = {control.id: control for control in (*ROOMS, *CARDS, *DECISIONS, *PEOPLE, *DATA, *MACHINE)}

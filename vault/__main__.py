@@ -22,6 +22,7 @@ from infra.chassis.http import Listener, serve
 from infra.chassis.keys import starting
 from infra.chassis.migrate import upgrade
 from infra.chassis.settings import SettingsIncomplete, load
+from infra.chassis.walls import WallsMissing
 from vault import page_command
 from vault.app import build_vault
 from vault.custodians import opening
@@ -34,10 +35,12 @@ from vault.outbox.commands import add_webhooks, webhooks
 from vault.outbox.process import courier
 from vault.routing.commands import add_routes, routes
 from vault.settings import PREFIX, OwnerSettings, Settings
+from vault.walls import build_walls
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SETTINGS_EXIT = 2
 KEY_SERVICE_EXIT = 3
+WALLS_EXIT = 4
 
 
 async def _serve(settings: Settings, clock: Clock) -> None:
@@ -48,6 +51,7 @@ async def _serve(settings: Settings, clock: Clock) -> None:
         Listener(vault.webhook, settings.webhook_bind),
     )
     try:
+        build_walls(settings, vault.engine.url)  # before there is a second thread
         needs_the_root = [vault.reconciler.run, vault.keeping.lifecycle.run]
         background = await opening.begin(
             settings.keys,
@@ -117,14 +121,14 @@ def _operate(arguments: Sequence[str], clock: Clock) -> int:
     logs.configure("vault", settings.log_level)
     try:
         asyncio.run(_serve(settings, clock))
-    except starting.NotStarted as reason:
+    except (starting.NotStarted, WallsMissing) as reason:
         return _not_started(reason)
     return 0
 
 
-def _not_started(reason: starting.NotStarted) -> int:
+def _not_started(reason: starting.NotStarted | WallsMissing) -> int:
     sys.stderr.write(f"vault: {reason}\n")
-    return KEY_SERVICE_EXIT
+    return WALLS_EXIT if isinstance(reason, WallsMissing) else KEY_SERVICE_EXIT
 
 
 if __name__ == "__main__":

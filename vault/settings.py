@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from infra.chassis.keys.settings import KeySettings
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete
+from infra.chassis.walls.settings import WallSettings
 from vault.keys.settings import LifecycleSettings
 from vault.outbox.settings import OutboxSettings
 from vault.processors import ProcessorSettings
@@ -52,6 +53,7 @@ class Settings:
     forward_timeout_seconds: int = FORWARD_TIMEOUT_SECONDS
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
     processors: ProcessorSettings = field(default_factory=ProcessorSettings)
+    walls: WallSettings = field(default_factory=WallSettings)
 
     @property
     def page_origin(self) -> str:

@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "infra.cli.running",
     "logs": "infra.cli.running",
     "reset": "infra.cli.running",
+    "harden": "infra.cli.hardening",
     "test": "infra.cli.checking",
     "check": "infra.cli.checking",
     "lock": "infra.cli.checking",

@@ -72,6 +72,9 @@ def _add_house_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
     reset = commands.add_parser("reset", help="delete the house's data: cards, memories, keys, orders, logs")
     reset.add_argument("--yes", action="store_true", help="do not ask")
     _add_folder(reset)
+    harden = commands.add_parser("harden", help="say which walls this machine can build, and which stand in the house")
+    harden.add_argument("--report", action="store_true", required=True, help="look, and change nothing")
+    _add_folder(harden)
 
 
 def _add_work_commands(commands: "Commands[argparse.ArgumentParser]") -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 
 from infra.cli.console import table
+from infra.dev import walls
 from infra.dev.house import House
 
 WHAT = {
@@ -24,7 +25,6 @@ CARDS = (
 )
 MISSING_WALLS = (
     "separate operating-system users: a service that was broken into could read another's key files",
-    "a network namespace and firewall around the vault: nothing but its code keeps it from the internet",
     "TLS between services, and a key service outside the vault's own process (keys are files)",
 )
 
@@ -63,6 +63,7 @@ Pay with a test card (any future date, any three digits)
 Walls
 {_walls()}
   {CUSTODY[house.custody()]}
+{walls.summary(house.folder)}
 """
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from infra.cli.console import complain, say, step, table
 from infra.cli.guide import welcome
 from infra.cli.interrupts import stoppable
-from infra.dev import state
+from infra.dev import state, walls
+from infra.dev.enclosure import EnclosureFailed
 from infra.dev.house import House, HouseFailed, Options
 from infra.dev.ports import Ports, PortTaken
 from infra.dev.postgres import PostgresFailed
@@ -17,7 +18,7 @@ from infra.dev.postgres import PostgresFailed
 WATCH_SECONDS = 0.5
 RESTARTS_MAX = 3
 FOLLOW_SECONDS = 0.2
-EXPECTED = (HouseFailed, PortTaken, PostgresFailed, state.HouseBusy)
+EXPECTED = (HouseFailed, EnclosureFailed, PortTaken, PostgresFailed, state.HouseBusy)
 
 
 def up(options: argparse.Namespace) -> int:
@@ -27,7 +28,9 @@ def up(options: argparse.Namespace) -> int:
     except TypeError:
         complain(f"--port knows these names: {', '.join(Ports.usual().named())}")
         return 2
-    house = House(options.folder, ports, Options(log_level=options.log_level), report=step)
+    house = House(
+        options.folder, ports, Options(log_level=options.log_level, close_ports=True, enclose=True), report=step
+    )
     with stoppable():
         try:
             say(f"starting the house on {house.folder}")
@@ -91,6 +94,7 @@ def status(options: argparse.Namespace) -> int:
         for name, identity in everything.items()
     ]
     say(table(rows))
+    say(walls.summary(options.folder))
     if all(identity.alive for identity in everything.values()):
         return 0
     say("  `undercroft down` clears up what is left")

@@ -18,7 +18,9 @@ def demo(options: argparse.Namespace) -> int:
     """Exit code 0 only when everything in the story happened."""
     _clear_after_earlier_demos()
     folder = DATA / f"{'kept' if options.keep else 'demo'}-{secrets.token_hex(3)}"
-    house = House(folder, Ports.free(), Options(wiretap=True, durable=False), report=step)
+    house = House(
+        folder, Ports.free(), Options(wiretap=True, durable=False, close_ports=True, enclose=True), report=step
+    )
     with stoppable():
         try:
             say("starting the house: every service a process of its own")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from infra.chassis.keys import custody
 from infra.chassis.migrate import upgrade
 from infra.chassis.secret import Secret
-from infra.dev import provisioning, readiness
+from infra.dev import enclosure, provisioning, readiness
 from infra.dev.keyring import Keyring
 from infra.dev.ports import Ports, free_ports, require_free
 from infra.dev.postgres import Cluster, ServiceDatabase, create_service_database
@@ -52,13 +52,19 @@ class HouseFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`services`: which to run, a part of SERVICES. `wiretap`: record. `durable=False`: throwaway data, no fsync."""
+    """`services`: which to run, a part of SERVICES. `wiretap`: record. `durable=False`: throwaway data, no fsync.
+
+    `close_ports`: the vault may connect to the sandbox only; tests also let it call what they listen with themselves.
+    `enclose`: the vault gets a network of its own where this machine allows that (Linux, as root).
+    """
 
     services: Sequence[str] = SERVICES
     wiretap: bool = False
     durable: bool = True
     log_level: str = "INFO"
     gateway_workers: int = 1
+    close_ports: bool = False
+    enclose: bool = False
 
 
 def quiet(_what: str, _seconds: float) -> None:
@@ -84,6 +90,7 @@ class House:
         self._report = report
         self._lock = Lock(self.folder)
         self._children: dict[str, Child] = {}
+        self._network: str | None = None
         tapped = [name for name in TAPPED if name in self.services] if self.options.wiretap else []
         self._inner = dict(zip(tapped, free_ports(len(tapped)), strict=True))
         self._addresses = addresses(ports, self._inner)
@@ -134,6 +141,7 @@ class House:
             self._write_state()
             if self._inner:
                 self._start_wiretap()
+            self._start_enclosure()
             self._start_services()
         except BaseException:
             self.stop()
@@ -155,6 +163,9 @@ class House:
 
     def restart(self, name: str) -> None:
         """Stop a service if it runs, start it again, and return when it is ready."""
+        if name == enclosure.NAME:  # the vault was in it
+            self._start_enclosure()
+            name = "vault"
         self._children[name].stop()
         self._start_service(name)
         self._await_ready(name)
@@ -192,7 +203,7 @@ class House:
 
     def _start_clusters(self) -> None:
         self.folder.chmod(0o711)  # PostgreSQL's own user must pass; secrets and logs are closed one level down
-        for folder in (self.logs, self.captures, self.folder / "sandbox"):
+        for folder in (self.logs, self.captures, self.folder / "sandbox", self._environment().walls_folder):
             folder.mkdir(mode=0o700, exist_ok=True)
         with ThreadPoolExecutor(max_workers=len(CLUSTERS)) as together:
             list(together.map(Cluster.start, self.clusters.values()))
@@ -241,6 +252,17 @@ class House:
             self._children["wiretap"] = spawn(command, environment=basic(), log=log, folder=ROOT)
             self._wait("wiretap", lambda: all(readiness.accepts(tap.port) for tap in taps))
 
+    def _start_enclosure(self) -> None:
+        """Where there can be none the vault runs in everybody's network, and `undercroft status` says so."""
+        if not self.options.enclose or "vault" not in self.services:
+            return
+        around = enclosure.Enclosure(self._environment().walls_folder, self.logs / f"{enclosure.NAME}.log")
+        ports = {name: self._addresses[name].bind_port for name in (*LISTENERS["vault"], *LISTENERS["sandbox"])}
+        with self._reported("a network of the vault's own"):
+            child = around.start([ports[n] for n in LISTENERS["vault"]], [ports[n] for n in LISTENERS["sandbox"]])
+        if child is not None:
+            self._children[enclosure.NAME], self._network = child, around.network
+
     def _start_services(self) -> None:
         """All at once: a service waits for nothing at start, it only is not ready."""
         started = time.monotonic()
@@ -252,11 +274,13 @@ class House:
             self._report(f"{name} is ready", time.monotonic() - started)
 
     def _start_service(self, name: str) -> None:
-        self._children[name] = self._spawn(name, self._environment().of(name))
+        network = self._network if name == "vault" else None
+        self._children[name] = self._spawn(name, self._environment().of(name), network=network)
 
-    def _spawn(self, service: str, environment: dict[str, str], *command: str) -> Child:
+    def _spawn(self, service: str, environment: dict[str, str], *command: str, network: str | None = None) -> Child:
         program = [sys.executable, "-m", MODULES.get(service, service), *command]
-        return spawn(program, environment=environment, log=self.logs / f"{service}.log", folder=ROOT)
+        log = self.logs / f"{service}.log"
+        return spawn(program, environment=environment, log=log, folder=ROOT, network=network)
 
     def _environment(self) -> Environment:
         where = {name: database.app_dsn.partition("@")[2] for name, database in self.databases.items()}
@@ -267,6 +291,7 @@ class House:
             where,
             self.options.log_level,
             self.options.gateway_workers,
+            self.options.close_ports,
         )
 
     def _await_ready(self, name: str) -> None:

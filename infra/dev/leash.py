@@ -1,9 +1,9 @@
-"""Run a program that dies with the process that started it: `python -I -S leash.py SIGNAL PARENT USER program args…`.
+"""Run a program that dies with its parent: `python -I -S leash.py SIGNAL PARENT USER[:NETWORK] program args…`.
 
-It becomes the named operating-system user ("-" keeps the present one), asks the kernel for SIGNAL when its parent
-dies, and turns into the program. The order matters: a change of user clears the request (Linux, prctl(2),
-PR_SET_PDEATHSIG). Where the kernel has no such request the runner finds what is left over by its state file at the next
-start.
+It moves into the network namespace at the path NETWORK, if one is named, becomes the named operating-system user ("-"
+keeps the present one), asks the kernel for SIGNAL when its parent dies, and turns into the program. The order matters:
+a change of user clears the request (Linux, prctl(2), PR_SET_PDEATHSIG). Where the kernel has no such request the runner
+finds what is left over by its state file at the next start.
 """
 
 import ctypes
@@ -12,6 +12,7 @@ import pwd
 import sys
 
 PR_SET_PDEATHSIG = 1
+CLONE_NEWNET = 0x40000000
 
 
 def become(user: str) -> None:
@@ -19,6 +20,13 @@ def become(user: str) -> None:
     os.initgroups(user, entry.pw_gid)
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)
+
+
+def enter(network: str) -> None:
+    """Exit when it cannot: a program that was to be shut in is not run outside."""
+    handle = os.open(network, os.O_RDONLY | os.O_CLOEXEC)
+    if ctypes.CDLL(None, use_errno=True).setns(handle, CLONE_NEWNET) != 0:
+        sys.exit(f"cannot enter the network namespace {network}: {os.strerror(ctypes.get_errno())}")
 
 
 def die_with(parent: int, signal_number: int) -> None:
@@ -29,7 +37,10 @@ def die_with(parent: int, signal_number: int) -> None:
 
 
 def main() -> None:
-    signal_number, parent, user, *program = sys.argv[1:]
+    signal_number, parent, place, *program = sys.argv[1:]
+    user, _, network = place.partition(":")
+    if network:
+        enter(network)
     if user != "-":
         become(user)
     die_with(int(parent), int(signal_number))

@@ -196,6 +196,8 @@ class Cluster:
                 _let_search(path)
             _let_read(programs().parent)
         self.socket_folder.mkdir(mode=0o700, exist_ok=True)
+        if self.user is not None:
+            self.socket_folder.chmod(0o711)  # for services that are not root, or have dropped root's powers
         self._give(self.socket_folder)
 
     def _remove_outlying_socket(self) -> None:

@@ -81,10 +81,16 @@ def spawn(
     log: Path,
     folder: Path,
     user: str | None = None,
+    network: str | None = None,
     death_signal: signal.Signals = signal.SIGTERM,
 ) -> Child:
-    """Start `command` in its own process group, both output streams appended to `log`."""
-    leash = [sys.executable, "-I", "-S", str(LEASH), str(int(death_signal)), str(os.getpid()), user or "-"]
+    """Start `command` in its own process group, both output streams appended to `log`.
+
+    `user`: as which; `network`: in the network namespace at this path.
+    """
+    place = (user or "-") + (f":{network}" if network else "")
+    whose = [str(int(death_signal)), str(os.getpid()), place]
+    leash = [sys.executable, "-I", "-S", str(LEASH), *whose]
     with open(log, "ab", opener=_private) as output:
         process = _FORKS.submit(
             subprocess.Popen,

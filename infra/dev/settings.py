@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from infra.chassis.walls.settings import ANY
 from infra.dev.keyring import Keyring
 from infra.dev.ports import HOST, Ports
 
@@ -50,6 +51,12 @@ class Environment:
     """Service → the part of its database URL after the role: where, without who and without a password."""
     log_level: str
     gateway_workers: int = 1
+    close_ports: bool = False
+    """Whether the vault may connect only where its settings say; see `walls_folder` for what it reports."""
+
+    @property
+    def walls_folder(self) -> Path:
+        return self.folder / "walls"
 
     def of(self, service: str) -> dict[str, str]:
         """What `python -m <service>` is given to serve."""
@@ -107,6 +114,8 @@ class Environment:
             "PROCESSOR_URL": self.addresses["processor"].url,
             "PROCESSOR_KEY_FILE": self._secret("vault/processor.key"),
             "WEBHOOK_SECRET_FILE": self._secret("vault/webhook.secret"),
+            "WALLS_CONNECTS": self._other_companies() if self.close_ports else ANY,
+            "WALLS_FILE": str(self.walls_folder / "vault.json"),
         }
 
     def _memory(self) -> dict[str, str]:
@@ -141,6 +150,10 @@ class Environment:
             "OPENID_CLIENTS_FILE": self._secret("sandbox/openid-clients.json"),
             "CARRIER_KEY_FILE": self._secret("sandbox/carrier.pem"),
         }
+
+    def _other_companies(self) -> str:
+        """Ports of the sandbox, which plays all of them."""
+        return ",".join(str(self.addresses[name].bind_port) for name in ("processor", "inbox"))
 
     def _secret(self, name: str) -> str:
         return str(self.keyring.path(name))

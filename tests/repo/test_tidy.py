@@ -84,7 +84,7 @@ AWAITED_INSIDE = {
 STARTED_BY_NAME = frozenset({
     "compliance.evidence",  # python -m compliance.evidence
     "infra.cli.checking", "infra.cli.measuring", "infra.cli.showing",  # the command line imports what a command needs
-    "infra.cli.delegating",  # likewise
+    "infra.cli.delegating", "infra.cli.hardening",  # likewise
     "infra.dev.leash",  # run by path, before any package is importable
 })  # fmt: skip
 LICENCES_TAKEN_ON_PURPOSE = {

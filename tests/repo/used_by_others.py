@@ -9,7 +9,6 @@ USED_BY_OTHERS = {
     "screenshot": "of the browser driver, whose other callers are tests",
     "plug_in_authenticator": "of the browser driver, likewise",
     "verify_person": "of the browser driver, likewise",
-    "is_running": "asked by the runner's tests",
     "get_redirect_uri": "Authlib calls it",
     "get_scope": "Authlib calls it",
     "check_client": "Authlib calls it",

@@ -109,6 +109,7 @@ async def vault_process(
         "WEBHOOK_SECRET_FILE": _file(folder / "webhook.secret", WEBHOOK_SECRET.encode()),
         "PROCESSOR_TIMEOUT_SECONDS": str(timeout_seconds),
         "SANDBOX": "true",
+        "WALLS_CONNECTS": "any",  # tests put those the vault calls on ports it has not been told of
     }
     async with _client(f"http://127.0.0.1:{port}") as api, _client(page_url) as browser:
         vault = VaultProcess(

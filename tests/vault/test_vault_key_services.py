@@ -39,6 +39,8 @@ async def pkcs11(folder: Path) -> AsyncIterator[Begun]:
         "UNDERCROFT_VAULT_PKCS11_TOKEN": token.label,
         "UNDERCROFT_VAULT_PKCS11_PIN_FILE": str(token.pin_file),
         softhsm.CONFIGURATION: str(softhsm.configuration()),
+        "UNDERCROFT_VAULT_WALLS_READS": str(softhsm.configuration()),
+        "UNDERCROFT_VAULT_WALLS_WRITES": str(softhsm.tokens()),
     })  # fmt: skip
 
 

@@ -1,0 +1,116 @@
+"""The vault's own walls: what code inside a real vault may still do, and what others may do to it from outside.
+
+Where this machine has not got a wall, the vault says so, and what the wall would stop goes through.
+"""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.chassis.clock import SystemClock
+from infra.dev.ports import free_ports
+from tests.sandbox.running import ROOT, Sandbox
+from tests.support.attempts import DONE
+from tests.support.database import DatabaseMaker
+from tests.support.grants import TestMint
+from tests.vault.bench import Person
+from tests.vault.within import REFUSED, defenceless, infiltrated, neighbour, peer_service
+
+WALLS_EXIT = 4
+
+
+@pytest.mark.control("UC-2.2")
+async def test_code_inside_the_vault_reaches_no_peer_no_file_of_others_and_no_shell_and_cards_are_still_charged(
+    database: DatabaseMaker, processor: Sandbox, tmp_path: Path
+):
+    with peer_service(tmp_path) as (port, key):
+        async with infiltrated(database, processor, tmp_path) as within:
+            own = tmp_path / "vault"
+            assert await within.refuses("ports", "tcp", "127.0.0.1", port)
+            assert await within.refuses("ports", "listen", free_ports(1)[0])
+            assert await within.refuses("files", "read", str(key))
+            assert await within.refuses("files", "write", str(key))
+            assert await within.refuses("files", "write", str(tmp_path / "loot"))
+            assert await within.refuses("files", "entries", "/")
+            assert await within.refuses("signals", "ask_signal", os.getpid())
+            for call in ("run_shell", "fork", "own_namespace", "be_dumpable", "unlock_memory"):
+                assert await within.refuses("system_calls", call), call
+            assert await within.refuses("system_calls", "datagram", "127.0.0.1", 53)
+            assert await within.refuses("system_calls", "family", socket.AF_INET6, socket.SOCK_STREAM)
+            assert await within.infiltrator.attempt("read", str(own / "grant.jwks")) == DONE
+            assert await within.infiltrator.attempt("tcp", "127.0.0.1", processor.port) == DONE
+
+            await within.vault.paid_charge(Person())
+            assert within.vault.stop() == 0
+
+
+@pytest.mark.control("UC-2.2")
+async def test_another_process_of_the_same_user_cannot_look_into_the_vault(
+    database: DatabaseMaker, processor: Sandbox, tmp_path: Path
+):
+    async with infiltrated(database, processor, tmp_path) as within:
+        into_it = neighbour(within.pid)
+        with defenceless() as pid:
+            into_another = neighbour(pid)
+
+        assert (into_it["read"] in REFUSED) == (within.walls["not_dumpable"] is None)
+        if within.walls["not_dumpable"] is None:
+            assert set(into_it.values()) <= REFUSED
+        assert into_another["read"] == DONE, "the same attempt on a process without walls"
+
+
+async def test_without_walls_the_same_code_gets_everywhere_which_is_what_they_are_for(
+    database: DatabaseMaker, processor: Sandbox, tmp_path: Path
+):
+    with peer_service(tmp_path) as (port, key):
+        async with infiltrated(database, processor, tmp_path, {"UNDERCROFT_VAULT_WALLS": "off"}) as within:
+            tries: list[tuple[str, str | int, int] | tuple[str, str] | tuple[str]] = [
+                *(("tcp", "127.0.0.1", port), ("read", str(key)), ("write", str(tmp_path / "loot"))),
+                *(("run_shell",), ("fork",), ("datagram", "127.0.0.1", 53)),
+            ]
+            outcomes = [await within.infiltrator.attempt(*one) for one in tries]
+
+            assert set(within.walls.values()) == {"left out by the settings"}
+            assert outcomes == [DONE] * len(tries)
+
+
+def test_a_vault_that_is_to_have_every_wall_and_cannot_does_not_start(tmp_path: Path):
+    """Here because of a thread that runs before; elsewhere because of the machine."""
+    program = (
+        "import sys, threading; from vault.__main__ import main;"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start(); sys.exit(main([]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, env=required(tmp_path)
+    )
+
+    assert ended.returncode == WALLS_EXIT
+    assert "vault: " in ended.stderr
+    assert "the wall files cannot be had: 2 threads run already" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def required(folder: Path) -> dict[str, str]:
+    """Settings that would do, for a vault that gets no further than its walls."""
+    files = {
+        "DATABASE_URL_FILE": b"postgresql+asyncpg://nobody@/nothing?host=/nowhere",
+        "ROOT_KEY_FILE": secrets.token_bytes(32),
+        "FINGERPRINT_KEY_FILE": secrets.token_bytes(32),
+        "PROCESSOR_KEY_FILE": b"sk_test_x",
+        "WEBHOOK_SECRET_FILE": b"whsec_x",
+    }
+    ports = free_ports(4)
+    values = dict(zip(("BIND", "PAGE_BIND", "WEBHOOK_BIND"), (f"127.0.0.1:{port}" for port in ports), strict=False))
+    urls = dict.fromkeys(("PAGE_URL", "GRANT_ISSUER", "DOOR_ORIGIN", "PROCESSOR_URL"), f"http://127.0.0.1:{ports[3]}")
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o600)
+        values[name] = str(folder / name)
+    values["GRANT_JWKS_FILE"] = str(TestMint(SystemClock(), "vault").write_jwks(folder / "grant.jwks"))
+    settings = {**values, **urls, "SANDBOX": "true", "WALLS": "require"}
+    return {"PATH": os.defpath, **{f"UNDERCROFT_VAULT_{name}": value for name, value in settings.items()}}
