@@ -29,7 +29,8 @@ from infra.dev.wiretap import Tap
 
 SERVICES = ("sandbox", "vault", "memory", "gateway", "mcp_server")
 """In the order they start; each finds what it calls already there."""
-MODULES = {"sandbox": "infra.sandbox"}
+COURIER = "courier"
+MODULES = {"sandbox": "infra.sandbox", COURIER: "vault"}
 LISTENERS = {
     "sandbox": ("processor", "inbox"),
     "vault": ("vault", "vault_page", "vault_webhooks"),
@@ -167,8 +168,11 @@ class House:
             self._start_enclosure()
             name = "vault"
         self._children[name].stop()
-        self._start_service(name)
-        self._await_ready(name)
+        if name == COURIER:
+            self._start_courier()
+        else:
+            self._start_service(name)
+            self._await_ready(name)
         self._write_state()
 
     def ended(self) -> dict[str, int]:
@@ -268,16 +272,23 @@ class House:
         started = time.monotonic()
         for name in self.services:
             self._start_service(name)
+        if self.options.close_ports and "vault" in self.services:
+            self._start_courier()
         self._write_state()
         for name in self.services:
             self._await_ready(name)
             self._report(f"{name} is ready", time.monotonic() - started)
 
-    def _start_service(self, name: str) -> None:
-        network = self._network if name == "vault" else None
-        self._children[name] = self._spawn(name, self._environment().of(name), network=network)
+    def _start_courier(self) -> None:
+        """Tenants' webhooks may go anywhere on this machine: not from a vault that may not."""
+        self._children[COURIER] = self._spawn(COURIER, self._environment().of_courier(), "courier")
 
-    def _spawn(self, service: str, environment: dict[str, str], *command: str, network: str | None = None) -> Child:
+    def _start_service(self, name: str) -> None:
+        self._children[name] = self._spawn(name, self._environment().of(name))
+
+    def _spawn(self, service: str, environment: dict[str, str], *command: str) -> Child:
+        """The vault serves in its own network, if it has one; its commands and its courier do not."""
+        network = self._network if service == "vault" and not command else None
         program = [sys.executable, "-m", MODULES.get(service, service), *command]
         log = self.logs / f"{service}.log"
         return spawn(program, environment=environment, log=log, folder=ROOT, network=network)

@@ -114,9 +114,17 @@ class Environment:
             "PROCESSOR_URL": self.addresses["processor"].url,
             "PROCESSOR_KEY_FILE": self._secret("vault/processor.key"),
             "WEBHOOK_SECRET_FILE": self._secret("vault/webhook.secret"),
+            "OUTBOX_COURIER": "false" if self.close_ports else "true",
             "WALLS_CONNECTS": self._other_companies() if self.close_ports else ANY,
             "WALLS_FILE": str(self.walls_folder / "vault.json"),
         }
+
+    def of_courier(self) -> dict[str, str]:
+        """What `python -m vault courier` is given: of the vault's secrets its database's and the one it signs with."""
+        wanted = {
+            f"UNDERCROFT_VAULT_{name}" for name in ("DATABASE_URL_FILE", "OUTBOX_KEY_FILE", "SANDBOX", "LOG_LEVEL")
+        }
+        return basic() | {name: value for name, value in self.of("vault").items() if name in wanted}
 
     def _memory(self) -> dict[str, str]:
         return {

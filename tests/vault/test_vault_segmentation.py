@@ -142,7 +142,7 @@ def out(folder: Path, clusters: Mapping[str, Cluster], processor: Sandbox, port:
         Way("a process of its own", ("fork",), calls),
         Way("being read by others again", ("be_dumpable",), calls),
         Way("a core file", ("may_leave_core",), frozenset({"no_core_file"}), local=False),  # CI may forbid them itself
-        Way("swap", ("may_swap",), frozenset({"memory_locked"})),
+        Way("swap", ("may_swap",), frozenset({"memory_locked"}), local=False),  # behind `files` it cannot even ask
         Way("a namespace of its own", ("own_namespace",), calls, local=False),
         Way("the network outside", ("leave_network", os.getpid()), calls, local=False),
     ]
