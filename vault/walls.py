@@ -14,6 +14,7 @@ from infra.chassis import walls
 from infra.chassis.keys.settings import KeySettings
 from infra.chassis.settings import Bind
 from infra.chassis.walls.plan import Plan, around, is_address, port_of, python_reads
+from infra.chassis.walls.settings import WallSettings
 from infra.chassis.workers import METRICS_FOLDER
 from vault.custodians.settings import folder_beside
 from vault.settings import Settings
@@ -49,12 +50,12 @@ def plan_of(settings: Settings, database: URL) -> Plan:
 
 
 def _values(settings: Settings) -> Iterator[tuple[str, Any]]:
-    """Every setting, those of its groups too."""
+    """Every setting, those of its groups too, but for the walls' own."""
     for one in fields(settings):
         value = getattr(settings, one.name)
-        if is_dataclass(value) and not isinstance(value, Bind | type):
+        if is_dataclass(value) and not isinstance(value, Bind | WallSettings | type):
             yield from ((inner.name, getattr(value, inner.name)) for inner in fields(value))
-        else:
+        elif not isinstance(value, WallSettings):
             yield one.name, value
 
 

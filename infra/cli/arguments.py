@@ -56,6 +56,11 @@ def _add_house_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
     up.add_argument(
         "--port", action="append", default=[], type=_named_port, metavar="NAME=PORT", help="one listener's own port"
     )
+    up.add_argument(
+        "--open-network",
+        action="store_true",
+        help="let the vault connect anywhere on this machine: for destinations you listen with yourself",
+    )
     up.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING"])
 
     down = commands.add_parser("down", help="stop the house from any shell, also what a killed one left behind")

@@ -28,9 +28,9 @@ def up(options: argparse.Namespace) -> int:
     except TypeError:
         complain(f"--port knows these names: {', '.join(Ports.usual().named())}")
         return 2
-    house = House(
-        options.folder, ports, Options(log_level=options.log_level, close_ports=True, enclose=True), report=step
-    )
+    closed = not options.open_network
+    wanted = Options(log_level=options.log_level, close_ports=closed, enclose=closed)
+    house = House(options.folder, ports, wanted, report=step)
     with stoppable():
         try:
             say(f"starting the house on {house.folder}")

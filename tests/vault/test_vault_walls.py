@@ -3,8 +3,8 @@
 Where this machine has not got a wall, the vault says so, and what the wall would stop goes through.
 """
 
+import asyncio
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from infra.chassis.clock import SystemClock
 from infra.dev.ports import free_ports
 from tests.sandbox.running import ROOT, Sandbox
 from tests.support.attempts import DONE
 from tests.support.database import DatabaseMaker
-from tests.support.grants import TestMint
 from tests.vault.bench import Person
+from tests.vault.process import vault_process
 from tests.vault.within import REFUSED, defenceless, infiltrated, neighbour, peer_service
 
 WALLS_EXIT = 4
@@ -79,38 +78,22 @@ async def test_without_walls_the_same_code_gets_everywhere_which_is_what_they_ar
             assert outcomes == [DONE] * len(tries)
 
 
-def test_a_vault_that_is_to_have_every_wall_and_cannot_does_not_start(tmp_path: Path):
+async def test_a_vault_that_is_to_have_every_wall_and_cannot_does_not_start(
+    database: DatabaseMaker, processor: Sandbox, tmp_path: Path
+):
     """Here because of a thread that runs before; elsewhere because of the machine."""
+    async with vault_process(tmp_path, database("vault"), processor, timeout_seconds=1) as vault:
+        environment = {**(vault.environment or {}), "UNDERCROFT_VAULT_WALLS": "require"}
     program = (
         "import sys, threading; from vault.__main__ import main;"
         "threading.Thread(target=threading.Event().wait, daemon=True).start(); sys.exit(main([]))"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, env=required(tmp_path)
+
+    ended = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, env=environment
     )
 
     assert ended.returncode == WALLS_EXIT
     assert "vault: " in ended.stderr
     assert "the wall files cannot be had: 2 threads run already" in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-def required(folder: Path) -> dict[str, str]:
-    """Settings that would do, for a vault that gets no further than its walls."""
-    files = {
-        "DATABASE_URL_FILE": b"postgresql+asyncpg://nobody@/nothing?host=/nowhere",
-        "ROOT_KEY_FILE": secrets.token_bytes(32),
-        "FINGERPRINT_KEY_FILE": secrets.token_bytes(32),
-        "PROCESSOR_KEY_FILE": b"sk_test_x",
-        "WEBHOOK_SECRET_FILE": b"whsec_x",
-    }
-    ports = free_ports(4)
-    values = dict(zip(("BIND", "PAGE_BIND", "WEBHOOK_BIND"), (f"127.0.0.1:{port}" for port in ports), strict=False))
-    urls = dict.fromkeys(("PAGE_URL", "GRANT_ISSUER", "DOOR_ORIGIN", "PROCESSOR_URL"), f"http://127.0.0.1:{ports[3]}")
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-        (folder / name).chmod(0o600)
-        values[name] = str(folder / name)
-    values["GRANT_JWKS_FILE"] = str(TestMint(SystemClock(), "vault").write_jwks(folder / "grant.jwks"))
-    settings = {**values, **urls, "SANDBOX": "true", "WALLS": "require"}
-    return {"PATH": os.defpath, **{f"UNDERCROFT_VAULT_{name}": value for name, value in settings.items()}}
