@@ -13,5 +13,6 @@ from compliance.claims.decisions import DECISIONS
 from compliance.claims.machine import MACHINE
 from compliance.claims.people import PEOPLE
 from compliance.claims.rooms import ROOMS
+from compliance.claims.tokens import TOKENS
 
-CONTROLS = {control.id: control for control in (*ROOMS, *CARDS, *DECISIONS, *PEOPLE, *DATA, *MACHINE)}
+CONTROLS = {control.id: control for control in (*ROOMS, *CARDS, *DECISIONS, *PEOPLE, *DATA, *MACHINE, *TOKENS)}

@@ -6,7 +6,6 @@ exchanged bearers, a brand's MCP endpoint for an assistant.
 """
 
 import hashlib
-import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import jwt
 
 from infra.chassis.clock import Clock
 from infra.chassis.compact import NotCompact, read_compact
+from infra.chassis.ids import new_id
 from infra.chassis.jwk import ALGORITHM, public_jwk, signing_key, thumbprint
 from infra.chassis.problems import Problem
 from infra.chassis.ring import Signing, SigningRing
@@ -106,7 +106,7 @@ class Bearers:
             "aud": bearer.audience,
             "iat": now,
             "exp": now + ttl_seconds,
-            "jti": secrets.token_urlsafe(16),
+            "jti": new_id("jti"),
             "sub": bearer.subject_id or bearer.client_id,
             "client_id": bearer.client_id,
             "scope": " ".join(sorted(bearer.scopes)),

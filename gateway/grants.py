@@ -1,6 +1,5 @@
 """Minting grants: an allow becomes one signed, single-use, short order for one exact act (see infra.chassis.grants)."""
 
-import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -72,5 +71,5 @@ class GrantMint:
     def headers(self, grant: str, *, method: str, path: str) -> dict[str, str]:
         """The grant and the proof that we are its sender, for one call."""
         key, now = self._sender.now().key, self._clock.now()
-        proof = prove(key, grant=grant, method=method, path=path, jti=secrets.token_urlsafe(16), now=now)
+        proof = prove(key, grant=grant, method=method, path=path, jti=new_id("jti"), now=now)
         return {HEADER: grant, PROOF_HEADER: proof}

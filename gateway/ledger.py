@@ -35,6 +35,8 @@ CARD_GONE: Final = frozenset(
         ChargeReason.INCORRECT_NUMBER,
         ChargeReason.VERIFICATION_CODE_MISSING,
         ChargeReason.CARD_SHREDDED,
+        ChargeReason.TOKEN_EXPIRED,
+        ChargeReason.TOKEN_SPENT,
     }
 )
 """After these the card is of no use for other purchases either, and is not kept on file."""

@@ -5,7 +5,6 @@ made for us, and only that one is sent on. Our own requests carry our own bearer
 """
 
 import hashlib
-import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from infra.chassis import logs
 from infra.chassis.client import PeerClient
 from infra.chassis.clock import Clock
 from infra.chassis.compact import NotCompact, read_compact
+from infra.chassis.ids import new_id
 from infra.chassis.jwk import ALGORITHM, stamp
 from infra.chassis.secret import Secret
 from mcp_server.errors import SignInEnded, Unavailable
@@ -167,7 +167,7 @@ class ClientKey:
             "aud": self._issuer,
             "iat": now,
             "exp": now + ASSERTION_SECONDS,
-            "jti": secrets.token_urlsafe(16),
+            "jti": new_id("jti"),
         }
         signing = self._now()
         assertion = jwt.encode(claims, signing.key, algorithm=signing.algorithm)

@@ -3,9 +3,10 @@
 `python -m vault page` checks the card page against its inventory, from anywhere.
 `python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
 
-Besides: `keys` is the life of keys and cards, `custody` the ceremonies of those who hold shares of the root, `ledger`
-compares and shows the ledger, `inbox` shows the processor's events and has them looked at again, `routes` is which
-processor a tenant's charges are given to, `destinations` where cards may be sent, `webhooks` is what tenants are told.
+Besides: `keys` is the life of keys and cards, `tokens` canaries and fingerprints, `custody` the ceremonies of those who
+hold shares of the root, `ledger` compares and shows the ledger, `inbox` shows the processor's events and has them
+looked at again, `routes` is which processor a tenant's charges are given to, `destinations` where cards may be sent,
+`webhooks` is what tenants are told.
 `courier` delivers that elsewhere than where the vault serves.
 """
 
@@ -35,6 +36,7 @@ from vault.outbox.commands import add_webhooks, webhooks
 from vault.outbox.process import courier
 from vault.routing.commands import add_routes, routes
 from vault.settings import PREFIX, OwnerSettings, Settings
+from vault.token_commands import add_tokens, tokens
 from vault.walls import build_walls
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -52,6 +54,8 @@ async def _serve(settings: Settings, clock: Clock) -> None:
     )
     try:
         build_walls(settings, vault.engine.url)  # before there is a second thread
+        if not vault.codes.pages.locked:
+            logs.get_logger().warning("codes_memory_not_locked")  # RLIMIT_MEMLOCK is too small: they may be swapped out
         needs_the_root = [vault.reconciler.run, vault.keeping.lifecycle.run]
         background = await opening.begin(
             settings.keys,
@@ -62,7 +66,7 @@ async def _serve(settings: Settings, clock: Clock) -> None:
             needs_the_root,
             may_lie_open=settings.sandbox or settings.open_root,
         )
-        background.append(vault.outbox.caretaker.run)
+        background += [vault.codes.run, vault.outbox.caretaker.run]
         if settings.outbox.outbox_courier:
             background.append(vault.outbox.courier.run)
         await serve(listeners, background=background)
@@ -77,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add_keys(commands.add_parser("keys", help="the life of tenant keys, of the root and of cards"))
     add_custody(commands.add_parser("custody", help="the custodians of the root, and their shares"))
     add_ledger(commands.add_parser("ledger", help="compare the ledger with the money it is about, or show it"))
+    add_tokens(commands.add_parser("tokens", help="canaries; versions of the fingerprint's key"))
     add_inbox(commands.add_parser("inbox", help="show the processor's events, or have them looked at again"))
     add_webhooks(commands.add_parser("webhooks", help="where tenants are told, what they are owed, sending it again"))
     commands.add_parser("courier", help="deliver webhooks, in a process of its own")
@@ -93,7 +98,8 @@ def _command(chosen: argparse.Namespace, clock: Clock) -> int:
     if chosen.command == "courier":
         return courier(os.environ, clock)
     commands = {"keys": keys, "custody": custody, "ledger": ledger, "inbox": inbox, "webhooks": webhooks}
-    return {**commands, "routes": routes, "destinations": destinations}[chosen.command](chosen, os.environ)
+    commands |= {"routes": routes, "destinations": destinations, "tokens": tokens}
+    return commands[chosen.command](chosen, os.environ)
 
 
 def main(arguments: Sequence[str], clock: Clock | None = None) -> int:

@@ -20,6 +20,8 @@ from infra.chassis.keys.custody import Custody
 from infra.chassis.keys.settings import custody_of, open_key_service
 from vault import pages, reports, routes, webhooks
 from vault.admission import Admission
+from vault.canaries import Canaries
+from vault.canary_marks import CanaryMarks
 from vault.captures import Captures
 from vault.cleartext.forwarding.carrying import Carrier
 from vault.cleartext.forwarding.network import Network
@@ -64,10 +66,12 @@ class Vault:
     engine: AsyncEngine
     keys: KeyService
     custody: Custody
+    codes: Codes
 
     async def close(self) -> None:
         """Finish what is under way, as far as it goes; the rest is the reconciler's after the next start."""
         await self.workers.drain(DRAIN_SECONDS)
+        self.codes.forget_all()
         await self.outbox.courier.close()
         await self.processors.close()
         await self.engine.dispose()
@@ -80,25 +84,31 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     keys = open_key_service(settings.keys, clock, custody)
     metrics, workers = Metrics(), Workers()
     store, counters, codes = Store(engine), Counters(metrics.registry), Codes(clock)
+    counters.codes_locked.set(codes.pages.locked)
     timeout = settings.processor_timeout_seconds
     processors = _processors(settings, clock, counters)
     keeping = build_keeping(store, keys, clock, settings.lifecycle)
     outbox = build_outbox(
         store=store, settings=settings.outbox, clock=clock, registry=metrics.registry, sandbox=settings.sandbox
     )
+    fingerprints = Fingerprints(settings.fingerprint_key)
+    marks = CanaryMarks(fingerprints.keys())
     cards = Cards(
         store=store,
         ring=keeping.ring,
-        fingerprints=Fingerprints(settings.fingerprint_key),
+        fingerprints=fingerprints,
+        marks=marks,
         codes=codes,
         clock=clock,
         counters=counters,
     )
+    canaries = Canaries(store=store, marks=marks, clock=clock, counters=counters, workers=workers)
     money = build_money(
         store=store,
         cards=cards,
         codes=codes,
         processors=processors,
+        canaries=canaries,
         clock=clock,
         counters=counters,
         workers=workers,
@@ -108,22 +118,15 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     forwards = Forwards(
         store=store,
         carrier=_carrier(settings, cards),
+        canaries=canaries,
         clock=clock,
         counters=counters,
         workers=workers,
         timeout_seconds=settings.forward_timeout_seconds,
     )
     return Vault(
-        api=Gate(
-            _api(metrics, store, custody, admission=admission, captures=captures, money=money, forwards=forwards),
-            custody,
-            operations=True,
-        ),
-        page=Gate(
-            _page(settings, clock, counters, admission=admission, captures=captures, cards=cards),
-            custody,
-            operations=False,
-        ),
+        api=_api(metrics, store, custody, admission=admission, captures=captures, money=money, forwards=forwards),
+        page=_page(settings, clock, counters, custody, admission=admission, captures=captures, cards=cards),
         webhook=_webhook(money.inbox),
         reconciler=money.reconciler,
         keeping=keeping,
@@ -133,6 +136,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         engine=engine,
         keys=keys,
         custody=custody,
+        codes=codes,
     )
 
 
@@ -175,7 +179,7 @@ def _api(
     money: Money,
     forwards: Forwards,
 ) -> ASGIApp:
-    return build_app(
+    app = build_app(
         service="vault",
         routes=routes.ROUTES,
         ready={"database": store.answers, "custody": custody.answers},
@@ -191,10 +195,18 @@ def _api(
         metrics=metrics,
         docs=True,
     )
+    return Gate(app, custody, operations=True)
 
 
 def _page(
-    settings: Settings, clock: Clock, counters: Counters, *, admission: Admission, captures: Captures, cards: Cards
+    settings: Settings,
+    clock: Clock,
+    counters: Counters,
+    custody: Custody,
+    *,
+    admission: Admission,
+    captures: Captures,
+    cards: Cards,
 ) -> ASGIApp:
     card_pages = pages.CardPages(
         admission=admission,
@@ -207,12 +219,13 @@ def _page(
         door_origin=settings.door_origin,
     )
     policy_reports = reports.PolicyReports(clock=clock, counters=counters, page_origin=settings.page_origin)
-    return build_app(
+    app = build_app(
         service="vault page",
         routes=(*pages.ROUTES, *reports.ROUTES),
         dependencies={"card_pages": card_pages, "policy_reports": policy_reports},
         operations=False,
     )
+    return Gate(app, custody, operations=False)
 
 
 def _webhook(inbox: Inbox) -> ASGIApp:

@@ -4,6 +4,7 @@ One round trip and one commit each. For what is asked on every request; everythi
 No parameter is ever a card number or a verification code.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -28,6 +29,7 @@ STORED: Final = (
     "good_through",
     "card_brand",
     "last4",
+    "terms",
     "created_at",
 )
 """What a new card's row is made of; tenant, brand and subject are its capture's."""
@@ -69,9 +71,13 @@ async def stored_card(store: Store, tenant_id: str, token_id: str) -> CardRow | 
     return CardRow(**found[0]) if found else None
 
 
-async def take_card(store: Store, capture: CaptureRow, card: CardRow, *, attempts_max: int) -> Taken:
+async def take_card(
+    store: Store, capture: CaptureRow, card: CardRow, fingerprints: Sequence[bytes], attempts_max: int
+) -> Taken:
     """Store a card, tell of it and complete its capture, if this still is the capture's browser; counts the attempt.
 
+    `fingerprints`: all that the same card may have been stored with; its first token is noted with this one. Of two
+    stored at the same moment neither is earlier.
     Raises StatementRefused, also when the key the card is sealed under was retired meanwhile; nothing is then kept.
     """
     answer = await store.at_once(
@@ -81,14 +87,18 @@ async def take_card(store: Store, capture: CaptureRow, card: CardRow, *, attempt
         capture.browser_hash,
         attempts_max,
         card.created_at,
-        _as_json(card),
+        _as_json(card, fingerprints),
         msgspec.json.encode(card_event(Kind.CARD_STORED, card, card.created_at)).decode(),
     )
     return Taken(answer[0][0])
 
 
-def _as_json(card: CardRow) -> str:
-    """The row's columns by name, bytes as PostgreSQL writes them."""
+def _as_json(card: CardRow, fingerprints: Sequence[bytes]) -> str:
+    """The row's columns by name, bytes as PostgreSQL writes them; besides them `known_as`."""
     values = ((name, getattr(card, name)) for name in STORED)
-    plain = {name: f"\\x{value.hex()}" if isinstance(value, bytes) else value for name, value in values}
-    return msgspec.json.encode(plain).decode()
+    plain = {name: _bytea(value) if isinstance(value, bytes) else value for name, value in values}
+    return msgspec.json.encode({**plain, "known_as": [_bytea(one) for one in fingerprints]}).decode()
+
+
+def _bytea(value: bytes) -> str:
+    return f"\\x{value.hex()}"

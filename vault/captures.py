@@ -18,6 +18,7 @@ from vault.contract import CaptureOrder, CaptureState, CaptureView, is_identifie
 from vault.errors import CaptureIdReused
 from vault.store import RowMissing, Store
 from vault.tables import CaptureRow
+from vault.terms import ordered
 
 LIFE: Final = timedelta(minutes=15)
 """As long as the gateway holds the money reserved; shorter than the page's keys live."""
@@ -40,7 +41,7 @@ class Captures:
             row = await tx.capture(order.capture_id)
         if row is None:
             raise RowMissing("capture")
-        if any(getattr(row, name) != getattr(order, name) for name in order.__struct_fields__):
+        if not _same(row, order):
             raise CaptureIdReused
         return self._view(row)
 
@@ -103,6 +104,7 @@ class Captures:
             token_id=row.token_id,
             card_brand=row.card_brand,
             last4=row.last4,
+            earlier_token_id=row.earlier_token_id,
         )
 
 
@@ -115,6 +117,11 @@ def _is_browser(row: CaptureRow | None, secret: str) -> bool:
     if row is None or row.browser_hash is None:
         return False
     return hmac.compare_digest(row.browser_hash, _hash(secret))
+
+
+def _same(row: CaptureRow, order: CaptureOrder) -> bool:
+    names = [name for name in order.__struct_fields__ if name != "terms"]
+    return row.terms == ordered(order) and all(getattr(row, name) == getattr(order, name) for name in names)
 
 
 def _is_of(row: CaptureRow, grant: Grant) -> bool:

@@ -25,7 +25,8 @@ from typing import Final
 from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
-from infra.chassis.problems import NotFound
+from infra.chassis.problems import NotFound, Problem
+from vault.canaries import Canaries, CanaryUse
 from vault.cleartext.opening import CardShredded
 from vault.cleartext.processors import (
     CardRefused,
@@ -48,6 +49,7 @@ from vault.routing.rules import Asked
 from vault.states import Mover
 from vault.store import Store
 from vault.tables import CardRow, ChargeRow
+from vault.token_use import TokenUse, intend_within_terms
 from vault.workers import Workers
 
 POLL_SECONDS: Final = 0.05
@@ -71,10 +73,14 @@ class DidNotAct(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A charge that is ours to carry out: its card, and who is next in line."""
+    """A charge that is ours to carry out: its card, and who is next in line.
+
+    With a refusal the token's terms do not allow it, and it ends as failed.
+    """
 
     card: CardRow
     others: list[str]
+    refusal: ChargeReason | None
 
 
 class Charges:
@@ -84,6 +90,7 @@ class Charges:
         store: Store,
         cards: Cards,
         codes: Codes,
+        canaries: Canaries,
         processors: Processors,
         reconciler: Reconciler,
         outcomes: Outcomes,
@@ -96,6 +103,7 @@ class Charges:
         self._counters = counters
         self._cards = cards
         self._codes = codes
+        self._canaries = canaries
         self._processors = processors
         self._reconciler = reconciler
         self._clock = clock
@@ -103,31 +111,37 @@ class Charges:
         self._workers = workers
         self._call_time = timedelta(seconds=processor_timeout_seconds)
 
-    async def charge(self, order: ChargeOrder) -> ChargeView:
+    async def charge(self, order: ChargeOrder, agent_id: str) -> ChargeView:
         """Carry out an order once, however often it is given: to charge, or if it is a HoldOrder, to hold.
 
-        Raises NotFound, ChargeIdReused and PurchaseCharged.
+        `agent_id` is who asked, as the grant says. Raises NotFound, ChargeIdReused and PurchaseCharged.
         """
-        row, ours = await self._intend(order)
+        try:
+            row, ours = await self._intend(order, agent_id)
+        except Problem:
+            if self._canaries.is_canary(order.tenant_id, order.token_id):
+                self._canaries.raise_alarm(_canary_use(order, agent_id))
+            raise
         ended = await (self._of_others(row) if ours is None else self._to_the_end(row, ours))
         return await shown(self._store, ended)
 
-    async def _intend(self, order: ChargeOrder) -> tuple[ChargeRow, Ours | None]:
+    async def _intend(self, order: ChargeOrder, agent_id: str) -> tuple[ChargeRow, Ours | None]:
         """The charge's row; with its card when the intention is new and therefore ours to carry out."""
         now = self._clock.now()
         async with self._store.transaction(order.tenant_id) as tx:
             known = await tx.charge(order.charge_id)
             if known is None:
                 card = await tx.card(order.token_id)
-                if card is None or (card.brand_id, card.subject_id) != (order.brand_id, order.subject_id):
+                canary = self._canaries.is_canary(order.tenant_id, order.token_id)
+                if canary or card is None or not _is_of(card, order):
                     raise NotFound
                 until = self._until(now, CALLS_BEFORE_NAMED)
                 first, *others = self._processors.in_line_for(await routes_of(tx), _asked(order, card))
-                held_first = isinstance(order, HoldOrder)
-                made = await tx.insert_charge(order, now, until, held_first=held_first, processor=first)
+                use = TokenUse(order, agent_id, now, until, first)
+                made, refusal = await intend_within_terms(tx, card, use)
                 if made is not None:
                     await insert_attempt(tx, made, now)
-                    return made, Ours(card, others)
+                    return made, Ours(card, others, refusal)
                 known = await tx.charge(order.charge_id)
         if known is None:
             raise PurchaseCharged
@@ -155,6 +169,8 @@ class Charges:
     async def _carry_out(self, row: ChargeRow, ours: Ours) -> ChargeRow:
         reach("charge_intended")
         card = ours.card
+        if ours.refusal is not None:
+            return await self._close(row, ChargeState.FAILED, ours.refusal)
         if card.is_shredded:
             return await self._close(row, ChargeState.FAILED, ChargeReason.CARD_SHREDDED)
         if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id):
@@ -288,6 +304,23 @@ def _before_confirming(failure: Exception) -> tuple[ChargeState, ChargeReason]:
     if isinstance(failure, ProcessorRefused):
         return ChargeState.FAILED, failure.reason
     return ChargeState.FAILED, ChargeReason.PROCESSOR_UNREACHABLE
+
+
+def _is_of(card: CardRow, order: ChargeOrder) -> bool:
+    return (card.brand_id, card.subject_id) == (order.brand_id, order.subject_id)
+
+
+def _canary_use(order: ChargeOrder, agent_id: str) -> CanaryUse:
+    return CanaryUse(
+        tenant_id=order.tenant_id,
+        token_id=order.token_id,
+        act="hold" if isinstance(order, HoldOrder) else "charge",
+        reference=order.charge_id,
+        brand_id=order.brand_id,
+        subject_id=order.subject_id,
+        agent_id=agent_id,
+        purchase_id=order.purchase_id,
+    )
 
 
 def _same(row: ChargeRow, order: ChargeOrder) -> bool:

@@ -1,9 +1,13 @@
 """Verification codes between intake and the first charge: in this process's memory only.
 
 Sealed under a key made at start and never written, held for at most ten minutes, taken once, gone at any final answer
-and with the process. PCI DSS 3.3.1 forbids keeping the code after the charge; here it has no way to be kept.
+and with the process. PCI DSS 3.3.1 forbids keeping the code after the charge; here it has no way to be kept. The key
+and the sealed codes lie in pages of their own (locked_pages.py): a code's place is overwritten when the code goes, and
+no copy of it was ever made elsewhere, sealed or not, until it is taken.
 """
 
+import asyncio
+import contextlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,27 +16,44 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from infra.chassis.clock import Clock
+from vault.locked_pages import LockedPages
 
 HELD_AT_MOST: Final = timedelta(minutes=10)
 CODES_MAX: Final = 10_000
 """A bound on memory; beyond it the oldest is dropped, and its charge is refused for want of a code."""
+SWEEP_SECONDS: Final = 1
+"""How long an expired code, which nothing takes any more, may still lie where it was."""
+_KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
+_PLAIN_BYTES: Final = 8
+"""The code's length, the code, zeros: three or four digits, and nobody sees which of the two."""
+_SEALED_BYTES: Final = _PLAIN_BYTES + 16
+_PLACE_BYTES: Final = _NONCE_BYTES + _SEALED_BYTES
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CodeTooLong(ValueError):
+    """No card has such a code."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Held:
-    nonce: bytes
-    sealed: bytes
+    offset: int
     until: datetime
 
 
 class Codes:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._aead = AESGCM(AESGCM.generate_key(256))
+        self.pages = LockedPages(_KEY_BYTES + CODES_MAX * _PLACE_BYTES)
+        self._key: Final = self.pages.view[:_KEY_BYTES]
+        self._key[:] = secrets.token_bytes(_KEY_BYTES)
+        self._free = list(range(_KEY_BYTES, len(self.pages.view), _PLACE_BYTES))
         self._held: dict[tuple[str, str], _Held] = {}
 
     def keep(self, tenant_id: str, token_id: str, digits: memoryview) -> None:
+        """Seals a copy; the caller overwrites his own. Raises CodeTooLong."""
+        if len(digits) >= _PLAIN_BYTES:
+            raise CodeTooLong
         self.forget_expired()
         self._keep_until(tenant_id, token_id, digits, self._clock.now() + HELD_AT_MOST)
 
@@ -44,11 +65,21 @@ class Codes:
 
     def _keep_until(self, tenant_id: str, token_id: str, digits: memoryview, until: datetime) -> None:
         self.forget(tenant_id, token_id)
-        while len(self._held) >= CODES_MAX:
-            del self._held[next(iter(self._held))]
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = self._aead.encrypt(nonce, digits, _place(tenant_id, token_id))
-        self._held[tenant_id, token_id] = _Held(nonce, sealed, until)
+        if not self._free and not self._held:
+            return  # after forget_all; the first charge is then refused for want of the code
+        if not self._free:
+            self.forget(*next(iter(self._held)))
+        held = _Held(self._free.pop(), until)
+        plain = bytearray(_PLAIN_BYTES)
+        try:
+            plain[0] = len(digits)
+            plain[1 : 1 + len(digits)] = digits
+            nonce, sealed = self._place(held)
+            nonce[:] = secrets.token_bytes(_NONCE_BYTES)
+            AESGCM(self._key).encrypt_into(nonce, plain, _bound_to(tenant_id, token_id), sealed)
+        finally:
+            plain[:] = bytes(_PLAIN_BYTES)
+        self._held[tenant_id, token_id] = held
 
     def holds(self, tenant_id: str, token_id: str) -> bool:
         held = self._held.get((tenant_id, token_id))
@@ -62,12 +93,23 @@ class Codes:
     def take(self, tenant_id: str, token_id: str) -> bytearray | None:
         """The digits, once; the caller overwrites them. None when there never was a code, or it is gone."""
         held = self._held.pop((tenant_id, token_id), None)
-        if held is None or self._clock.now() >= held.until:
+        if held is None:
             return None
-        return bytearray(self._aead.decrypt(held.nonce, held.sealed, _place(tenant_id, token_id)))
+        plain = bytearray(_PLAIN_BYTES)
+        try:
+            if self._clock.now() >= held.until:
+                return None
+            nonce, sealed = self._place(held)
+            AESGCM(self._key).decrypt_into(nonce, sealed, _bound_to(tenant_id, token_id), plain)
+            return plain[1 : 1 + plain[0]]
+        finally:
+            plain[:] = bytes(_PLAIN_BYTES)
+            self._overwrite(held)
 
     def forget(self, tenant_id: str, token_id: str) -> None:
-        self._held.pop((tenant_id, token_id), None)
+        held = self._held.pop((tenant_id, token_id), None)
+        if held is not None:
+            self._overwrite(held)
 
     def forget_expired(self) -> None:
         """They stand in the order in which they expire, so the search ends at the first that has not."""
@@ -76,8 +118,30 @@ class Codes:
             oldest = next(iter(self._held))
             if now < self._held[oldest].until:
                 return
-            del self._held[oldest]
+            self.forget(*oldest)
+
+    def forget_all(self) -> None:
+        """At the end of the process: the key goes too, and nothing can be kept any more."""
+        self._held.clear()
+        self._free.clear()
+        self.pages.wipe()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Beside the listeners: an expired code goes at once and does not wait for anybody to ask for it."""
+        while not stop.is_set():
+            self.forget_expired()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), SWEEP_SECONDS)
+
+    def _place(self, held: _Held) -> tuple[memoryview, memoryview]:
+        """Where its nonce and its sealed form lie."""
+        place = self.pages.view[held.offset : held.offset + _PLACE_BYTES]
+        return place[:_NONCE_BYTES], place[_NONCE_BYTES:]
+
+    def _overwrite(self, held: _Held) -> None:
+        self.pages.view[held.offset : held.offset + _PLACE_BYTES] = bytes(_PLACE_BYTES)
+        self._free.append(held.offset)
 
 
-def _place(tenant_id: str, token_id: str) -> bytes:
+def _bound_to(tenant_id: str, token_id: str) -> bytes:
     return f"{tenant_id}\n{token_id}".encode()

@@ -17,6 +17,9 @@ AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]
 """Minor units. The ceiling is the processor's: eight digits."""
 Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+AgentName = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z][!-~]*$(?!\n)")]
+"""As a grant's `act` names who asked: a client id."""
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _IDENTIFIER = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")
 _CARD_LIKE = re.compile(r"(?:\d[ ._-]?){12}\d")
 """Thirteen digits, the shortest card number that is in use, as they are written."""
@@ -69,6 +72,12 @@ class CaptureState(StrEnum):
     EXPIRED = "expired"
 
 
+class TokenUses(StrEnum):
+    MULTI = "multi"
+    SINGLE = "single"
+    """One charge: spent while one is under way and once one is approved or held, free again when it came to nothing."""
+
+
 class ChargeState(StrEnum):
     """Every state but UNKNOWN and HELD is an end. The moves between them: `vault/states.py`."""
 
@@ -118,6 +127,13 @@ class ChargeReason(StrEnum):
     NEVER_SENT = "never_sent"
     CARD_SHREDDED = "card_shredded"
     """The card was forgotten, by order or long after it expired; another has to be typed."""
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a reason, no secret
+    """Past the time its terms give the token. This and what follows: the terms under which the card was typed."""
+    TOKEN_SPENT = "token_spent"  # noqa: S105 - a reason, no secret
+    """For one charge only, and another one is approved or under way."""
+    TOKEN_NOT_FOR_AGENT = "token_not_for_agent"  # noqa: S105 - a reason, no secret
+    TOKEN_NOT_FOR_CURRENCY = "token_not_for_currency"  # noqa: S105 - a reason, no secret
+    TOKEN_NOT_FOR_AMOUNT = "token_not_for_amount"  # noqa: S105 - a reason, no secret
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -136,11 +152,34 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError("a text holds as many digits as a card number")
 
 
+class TokenTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What the token of a captured card may be used for, besides the brand and the subject it always is bound to.
+
+    What is not said is not limited. An amount is of one currency, so it needs that one; exact or at most, not both.
+    """
+
+    uses: TokenUses = TokenUses.MULTI
+    good_until: Moment | None = None
+    """The first moment at which no charge of it begins any more."""
+    agent_id: AgentName | None = None
+    currency: Currency | None = None
+    amount_exact_minor: AmountMinor | None = None
+    amount_max_minor: AmountMinor | None = None
+
+    def __post_init__(self) -> None:
+        if self.amount_exact_minor is not None and self.amount_max_minor is not None:
+            raise ValueError("an amount is exact or a ceiling")
+        if self.currency is None and (self.amount_exact_minor or self.amount_max_minor):
+            raise ValueError("an amount needs its currency")
+        if self.agent_id is not None and _CARD_LIKE.search(self.agent_id):
+            raise ValueError("a text holds as many digits as a card number")
+
+
 class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """`POST /v1/captures`: let one person type one card. Repeating it answers the same capture.
 
-    `language` is that of the conversation, if it is known; without it the person's browser says. Not known is not
-    there: the order has the bytes, and so the grant, that it had before there were languages.
+    `language` is that of the conversation, if it is known; without it the person's browser says. `terms` are those of
+    the token. What is not there leaves the order the bytes, and so the grant, it had before there was such a member.
     """
 
     capture_id: Identifier
@@ -149,10 +188,14 @@ class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True,
     amount_minor: AmountMinor
     currency: Currency
     language: PageLanguage | None = None
+    terms: TokenTerms | None = None
 
 
 class CaptureView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Also the answer of `GET /v1/captures/{capture_id}` (parameters hashed: `{"capture_id": …}`)."""
+    """Also the answer of `GET /v1/captures/{capture_id}` (parameters hashed: `{"capture_id": …}`).
+
+    `earlier_token_id`: the first token of the same card of the same subject at the same brand, if there was one.
+    """
 
     capture_id: str
     state: CaptureState
@@ -160,6 +203,7 @@ class CaptureView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     token_id: str | None = None
     card_brand: str | None = None
     last4: str | None = None
+    earlier_token_id: str | None = None
 
 
 class ChargeOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -258,6 +302,9 @@ class ForwardReason(StrEnum):
     """Why a forward is not `forwarded`; our words, never the destination's."""
 
     CARD_SHREDDED = "card_shredded"
+    TOKEN_LIMITED = "token_limited"  # noqa: S105 - a reason, no secret
+    """Its terms limit what it may be charged, or until when or by whom; a destination would not know, nor be held to
+    it."""
     VERIFICATION_CODE_MISSING = "verification_code_missing"
     DESTINATION_UNREACHABLE = "destination_unreachable"
     """No address, no connection, or a certificate that is not the destination's."""

@@ -14,6 +14,14 @@ class Counters:
             ["suite"],
             registry=registry,
         )
+        self.canaries_used = Counter(
+            "vault_canaries_used_total", "Uses of tokens nobody was ever given: each is an alarm.", registry=registry
+        )
+        self.codes_locked = Gauge(
+            "vault_codes_memory_locked",
+            "1: the memory with verification codes is kept out of swap; 0: the machine gave no room for that.",
+            registry=registry,
+        )
         self.policy_reports = Counter(
             "vault_card_page_policy_reports_total",
             "What browsers said the page's policy stopped.",

@@ -13,7 +13,8 @@ From offset 5 on it is the body of infra/chassis/sealing.py, label "undercroft e
 text, and a commitment to the key it was sealed under.
 
 Associated data: every part of the context (tenant, token, field, schema) and the key's version, each preceded by its
-length in four bytes. A sealed text moved to another row, field or tenant does not open.
+length in four bytes, and the terms where there are some. A sealed text moved to another row, field or tenant does not
+open, nor does one whose terms were changed beside it.
 """
 
 from dataclasses import dataclass
@@ -31,15 +32,20 @@ _LABEL: Final = b"undercroft envelope 1"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a sealed text belongs. `schema` names the form of what is inside: an old form is not read as a new one."""
+    """Where a sealed text belongs. `schema` names the form of what is inside: an old form is not read as a new one.
+
+    `terms` stand in clear beside it; None for what was sealed before there were any.
+    """
 
     tenant_id: str
     token_id: str
     field: str
     schema: str
+    terms: str | None = None
 
     def associated_data(self, key_version: int) -> bytes:
-        parts = (self.tenant_id, self.token_id, self.field, self.schema, str(key_version))
+        bound = () if self.terms is None else (self.terms,)
+        parts = (self.tenant_id, self.token_id, self.field, self.schema, str(key_version), *bound)
         return joined(*(part.encode() for part in parts))
 
 

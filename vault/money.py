@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from infra.chassis.clock import Clock
+from vault.canaries import Canaries
 from vault.charges import Charges
 from vault.cleartext.tokenise import Cards
 from vault.codes import Codes
@@ -33,6 +34,7 @@ def build_money(
     store: Store,
     cards: Cards,
     codes: Codes,
+    canaries: Canaries,
     processors: Processors,
     clock: Clock,
     counters: Counters,
@@ -60,6 +62,7 @@ def build_money(
             store=store,
             cards=cards,
             codes=codes,
+            canaries=canaries,
             processors=processors,
             reconciler=reconciler,
             outcomes=outcomes,

@@ -60,8 +60,8 @@ async def charge(
     charges: NamedDependency[Charges],
 ) -> ChargeView:
     """Charge a stored card once; repeating it answers how it stands."""
-    await admission.admit(presented, Action.CHARGE, data)
-    return await charges.charge(data)
+    grant = await admission.admit(presented, Action.CHARGE, data)
+    return await charges.charge(data, grant.actor)
 
 
 @post("/v1/holds", status_code=200)
@@ -72,8 +72,8 @@ async def hold(
     charges: NamedDependency[Charges],
 ) -> ChargeView:
     """Have money held on a stored card once; repeating it answers how it stands."""
-    await admission.admit(presented, Action.HOLD, data)
-    return await charges.charge(data)
+    grant = await admission.admit(presented, Action.HOLD, data)
+    return await charges.charge(data, grant.actor)
 
 
 @post("/v1/settlements", status_code=200)

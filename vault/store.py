@@ -12,6 +12,7 @@ from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.chassis.engine import directory_transaction, fetch_at_once, reaching_database, tenant_transaction
+from vault import terms
 from vault.contract import CaptureOrder, ChargeOrder, RefundOrder
 from vault.tables import CaptureRow, CardRow, ChargeRow, RefundRow
 
@@ -103,18 +104,20 @@ class Tx:
     # captures
 
     async def capture(self, capture_id: str) -> CaptureRow | None:
-        sql = """SELECT a.*, c.card_brand, c.last4 FROM captures a LEFT JOIN cards c USING (tenant_id, token_id)
+        sql = """SELECT a.*, c.card_brand, c.last4, c.earlier_token_id
+            FROM captures a LEFT JOIN cards c USING (tenant_id, token_id)
             WHERE a.tenant_id = :tenant_id AND a.capture_id = :capture_id"""
         return _one(CaptureRow, await self._run(sql, {"capture_id": capture_id}))
 
     async def insert_capture(self, order: CaptureOrder, now: datetime, expires_at: datetime) -> bool:
         """False when the id is taken."""
         sql = """INSERT INTO captures (tenant_id, capture_id, brand_id, subject_id, purchase_id, brand_name,
-                amount_minor, currency, language, created_at, expires_at)
+                amount_minor, currency, language, terms, created_at, expires_at)
             VALUES (:tenant_id, :capture_id, :brand_id, :subject_id, :purchase_id, :brand_name, :amount_minor,
-                :currency, :language, :now, :expires_at)
+                :currency, :language, :terms, :now, :expires_at)
             ON CONFLICT DO NOTHING RETURNING capture_id"""
-        return (await self._run(sql, _fields(order) | {"now": now, "expires_at": expires_at})).first() is not None
+        row = _fields(order) | {"terms": terms.ordered(order), "now": now, "expires_at": expires_at}
+        return (await self._run(sql, row)).first() is not None
 
     async def bind_capture_to_browser(self, capture_id: str, browser_hash: bytes) -> None:
         sql = """UPDATE captures SET browser_hash = :browser_hash
@@ -154,16 +157,31 @@ class Tx:
         return _one(ChargeRow, await self._run(sql, {"charge_id": charge_id}))
 
     async def insert_charge(
-        self, order: ChargeOrder, now: datetime, worked_until: datetime, *, held_first: bool, processor: str
+        self,
+        order: ChargeOrder,
+        now: datetime,
+        worked_until: datetime,
+        *,
+        held_first: bool,
+        single_use: bool,
+        processor: str,
     ) -> ChargeRow | None:
-        """The intention; None when the id is taken, or another charge of the purchase is live or approved."""
+        """The intention; None when the id is taken, or another charge of the purchase is live or approved.
+
+        With `single_use` also when another charge of the token is.
+        """
         sql = """INSERT INTO charges (tenant_id, charge_id, brand_id, subject_id, purchase_id, token_id, amount_minor,
-                currency, state, created_at, updated_at, worked_until, held_first, processor)
+                currency, state, created_at, updated_at, worked_until, held_first, single_use, processor)
             VALUES (:tenant_id, :charge_id, :brand_id, :subject_id, :purchase_id, :token_id, :amount_minor,
-                :currency, 'intended', :now, :now, :worked_until, :held_first, :processor)
+                :currency, 'intended', :now, :now, :worked_until, :held_first, :single_use, :processor)
             ON CONFLICT DO NOTHING RETURNING *"""
-        row = _fields(order) | {"now": now, "worked_until": worked_until, "held_first": held_first}
-        row["processor"] = processor
+        row = _fields(order) | {
+            "now": now,
+            "worked_until": worked_until,
+            "held_first": held_first,
+            "single_use": single_use,
+            "processor": processor,
+        }
         return _one(ChargeRow, await self._run(sql, row))
 
     async def name_charge(self, charge_id: str, processor_ref: str, now: datetime, worked_until: datetime) -> bool:

@@ -9,7 +9,10 @@ from datetime import date, datetime
 
 @dataclass(frozen=True, slots=True)
 class CaptureRow:
-    """`browser_hash` is the SHA-256 of the secret in the one browser that may use it; `token_id` marks it completed."""
+    """`browser_hash` is the SHA-256 of the secret in the one browser that may use it; `token_id` marks it completed.
+
+    `terms` are the token's, as ordered.
+    """
 
     tenant_id: str
     capture_id: str
@@ -27,6 +30,8 @@ class CaptureRow:
     language: str | None
     card_brand: str | None
     last4: str | None
+    terms: str | None = None
+    earlier_token_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class CardRow:
     """One token and its card. `on_file_since` is when its first charge was approved.
 
     A shredded one keeps brand, last four and times; whatever was sealed is empty. `good_through` is the last day of the
-    month printed on the card. `fingerprint` is hidden under the tenant's key (vault/fingerprint.py).
+    month printed on the card. `fingerprint` is hidden under the tenant's key (vault/fingerprint.py). `terms` are what
+    number and details are sealed with (vault/terms.py). `earlier_token_id` is a former token of the same card.
     """
 
     tenant_id: str
@@ -52,6 +58,8 @@ class CardRow:
     on_file_since: datetime | None
     sealed_fingerprint: bytes | None = field(default=None, repr=False)
     good_through: date | None = None
+    terms: str | None = None
+    earlier_token_id: str | None = None
     key_version: int | None = None
     shredded_at: datetime | None = None
     key_destroyed_at: datetime | None = None
@@ -88,6 +96,8 @@ class ChargeRow:
     taken_minor: int
     hold_until: datetime | None
     processor: str
+    single_use: bool = False
+    """Of a token's one use: the database has one live charge of such a token."""
 
 
 @dataclass(frozen=True, slots=True)

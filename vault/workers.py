@@ -20,6 +20,12 @@ class Workers:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have it done, and wait for nothing. `work` sees to its own failures."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
     async def drain(self, seconds: float) -> None:
         """Wait for what is under way; what is not done then is the reconciler's after the restart."""
         if self._under_way:

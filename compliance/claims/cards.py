@@ -8,8 +8,12 @@ CARDS = (
         title="The verification code is never stored",
         sources=("PCI DSS 3.3.1.2", "PCI DSS 3.3.2"),
         claim="A verification code lives sealed in the vault process's memory for ten minutes at most, is taken once "
-        "by the first charge, and dies with the process. No table has a column for it.",
-        not_claimed="That the operating system never swaps that memory out: locking it is issue 4.",
+        "by the first charge, and dies with the process; its place is overwritten when it is taken, expires or the "
+        "card's bank has answered. That memory is in no core file and no child process, and kept out of swap where the "
+        "machine has room for it, which a metric tells. No table has a column for it; a charge that needs it and has "
+        "none is refused and never sent.",
+        not_claimed="That the copies which the form's parser and the processor's SDK make on its way are overwritten: "
+        "they lie in freed memory until that is used again.",
     ),
     Control(
         id="UC-3.4",

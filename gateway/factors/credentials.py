@@ -1,7 +1,6 @@
 """How we prove ourselves to providers: one file each, a private key for private_key_jwt or a client secret."""
 
 import base64
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gateway.errors import ProviderUnusable
 from gateway.factors.providers import ClientAuth, Provider
 from gateway.oauth.assertions import ASSERTION_TYPE
+from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
 from infra.chassis.settings import SettingsIncomplete
 
@@ -105,7 +105,7 @@ def _assertion(key: SigningKey, client_id: str, audience: str, now: datetime) ->
         "aud": audience,
         "iat": issued,
         "exp": issued + LIFETIME_SECONDS,
-        "jti": secrets.token_urlsafe(16),
+        "jti": new_id("jti"),
     }
     algorithm = "RS256"
     if not isinstance(key, RSAPrivateKey):

@@ -25,6 +25,7 @@ from infra.chassis.settings import Bind, load
 from vault.admission import Admission
 from vault.app import AUDIENCE
 from vault.at_once import stored_card
+from vault.canary_marks import CanaryMarks
 from vault.cleartext.pan import CardDetails, VerificationCode
 from vault.cleartext.processors.stripe import StripeProcessor
 from vault.cleartext.tokenise import Cards
@@ -73,10 +74,12 @@ async def run(port: int, settings: Settings) -> None:
         webhook_secret=settings.webhook_secret,
         timeout_seconds=settings.processor_timeout_seconds,
     )
+    fingerprints = Fingerprints(settings.fingerprint_key)
     cards = Cards(
         store=store,
         ring=build_keeping(store, keys, clock, settings.lifecycle).ring,
-        fingerprints=Fingerprints(settings.fingerprint_key),
+        fingerprints=fingerprints,
+        marks=CanaryMarks(fingerprints.keys()),
         codes=Codes(clock),
         clock=clock,
         counters=Counters(metrics.registry),

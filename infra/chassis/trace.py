@@ -9,8 +9,9 @@ from infra.chassis.ids import new_id
 
 TRACEPARENT = re.compile(r"^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$")
 DIGITS_RUN_MAX = 12
-"""A card number has 13 digits or more; a trace id of ours never shows so long a run."""
-_DIGIT_RUN = re.compile(rf"[0-9]{{{DIGITS_RUN_MAX + 1},}}")
+"""A card number has 13 digits or more; a trace id of ours never shows so long a run, nor does a whole `traceparent`,
+whose dashes a reader of card numbers skips."""
+_DIGIT_RUN = re.compile(rf"[0-9](?:-?[0-9]){{{DIGITS_RUN_MAX},}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Trace:
     @property
     def traceparent(self) -> str:
         """For the next hop: W3C Trace Context, version 00, sampled."""
-        return f"00-{self.trace_id}-{self.span_id}-01"
+        return _traceparent(self.trace_id, self.span_id)
 
 
 current: ContextVar[Trace | None] = ContextVar("trace", default=None)
@@ -31,14 +32,26 @@ current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 def begin(traceparent: str | None) -> Trace:
     """Continue the caller's trace, or start one. A malformed or card-like id is replaced, never echoed."""
     match = TRACEPARENT.match(traceparent or "")
-    trace_id = match.group(1) if match and not _DIGIT_RUN.search(match.group(1)) else _hex(32)
-    trace = Trace(request_id=new_id("req"), trace_id=trace_id, span_id=_hex(16))
+    trace_id = match.group(1) if match and not _DIGIT_RUN.search(f"00-{match.group(1)}") else _drawn_trace_id()
+    trace = Trace(request_id=new_id("req"), trace_id=trace_id, span_id=_drawn_span_id(trace_id))
     current.set(trace)
     return trace
 
 
-def _hex(length: int) -> str:
+def _drawn_trace_id() -> str:
     while True:
-        text = secrets.token_hex(length // 2)
-        if not _DIGIT_RUN.search(text) and set(text) != {"0"}:
+        text = secrets.token_hex(16)
+        if not _DIGIT_RUN.search(f"00-{text}") and set(text) != {"0"}:
             return text
+
+
+def _drawn_span_id(trace_id: str) -> str:
+    """One with which the whole that travels has no run of digits either."""
+    while True:
+        text = secrets.token_hex(8)
+        if not _DIGIT_RUN.search(_traceparent(trace_id, text)) and set(text) != {"0"}:
+            return text
+
+
+def _traceparent(trace_id: str, span_id: str) -> str:
+    return f"00-{trace_id}-{span_id}-01"

@@ -26,6 +26,7 @@ COMMANDS = {
     "keys": "infra.cli.delegating",
     "custody": "infra.cli.delegating",
     "ledger": "infra.cli.delegating",
+    "tokens": "infra.cli.delegating",
     "inbox": "infra.cli.delegating",
     "webhooks": "infra.cli.delegating",
     "routes": "infra.cli.delegating",

@@ -6,7 +6,9 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
-DELEGATED = ("policy", "record", "page", "keys", "custody", "ledger", "inbox", "webhooks", "routes", "destinations")
+DELEGATED = (
+    "policy", "record", "page", "keys", "tokens", "custody", "ledger", "inbox", "webhooks", "routes", "destinations",
+)  # fmt: skip
 """Commands of a service, which reads what follows itself."""
 
 INTRODUCTION = """\
@@ -161,6 +163,18 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft page check URL | inventory [--check]",
         add_help=False,
     )
+    _add_tokens(commands)
+
+
+def _add_tokens(commands: "Commands[argparse.ArgumentParser]") -> None:
+    tokens = commands.add_parser(
+        "tokens",
+        help="the vault's tokens: plant canaries and see who used one; versions of the cards' fingerprints: as"
+        " `python -m vault tokens`",
+        usage="undercroft tokens canary TENANT BRAND | canary-uses TENANT | fingerprints | fingerprint-key",
+        add_help=False,
+    )
+    _add_folder(tokens)
 
 
 def _add_folder(command: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ SETTINGS = {
     "UNDERCROFT_GATEWAY_KEYS_FOLDER": "gateway/keys",
     "UNDERCROFT_VAULT_DATABASE_URL_FILE": "vault/app.url",
     "UNDERCROFT_VAULT_ROOT_KEY_FILE": "vault/root.key",
+    "UNDERCROFT_VAULT_FINGERPRINT_KEY_FILE": "vault/fingerprint.key",
     "UNDERCROFT_VAULT_OUTBOX_KEY_FILE": "vault/outbox.key",
 }
 """Where the house keeps what the services' commands need."""
@@ -45,6 +46,10 @@ def custody(options: argparse.Namespace) -> int:
     """In place of this process: nobody else is to read the terminal, or to be told of its signals."""
     program, environment = _program("vault", "custody", options)
     os.execve(sys.executable, program, environment)  # noqa: S606 - our own program, arguments as a list
+
+
+def tokens(options: argparse.Namespace) -> int:
+    return _service("vault", "tokens", options)
 
 
 def ledger(options: argparse.Namespace) -> int:

@@ -1,4 +1,6 @@
 import json
+import re
+import string
 from typing import Any
 
 import httpx2
@@ -7,7 +9,8 @@ import pytest
 from litestar import get, post
 from litestar.params import JSONBody
 
-from infra.chassis import http, trace
+from infra.chassis import http, ids, trace
+from infra.chassis.ids import new_id
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -119,6 +122,8 @@ async def test_a_made_up_method_is_no_label_of_a_metric(client: httpx2.AsyncClie
     [
         ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", True),
         ("00-42424242424242420000000000000000-00f067aa0ba902b7-01", False),
+        ("00-4bf92f3577b34da6a3ce424242424242-00f067aa0ba902b7-01", True),
+        ("00-42424242424a4242a3ce929d0e0e4736-00f067aa0ba902b7-01", False),
         ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", False),
         ("nonsense", False),
         (None, False),
@@ -130,6 +135,22 @@ def test_a_trace_is_continued_unless_it_is_malformed_or_card_like(sent: str | No
 
     assert (sent is not None and here.trace_id in sent) is kept
     assert trace.TRACEPARENT.match(here.traceparent)
+
+
+@pytest.mark.parametrize("sent", [None, "00-4bf92f3577b34da6a3ce424242424242-00f067aa0ba902b7-01"])
+@pytest.mark.control("UC-3.1")
+def test_no_trace_of_ours_has_thirteen_digits_in_a_row_with_dashes_or_without(sent: str | None):
+    for _ in range(2_000):
+        told = trace.begin(sent).traceparent
+        assert re.search(r"[0-9]{13}", told.replace("-", "")) is None, told
+
+
+@pytest.mark.parametrize("kind", ["tok", "cap", "chg", "evt", "jti", "x1"])
+@pytest.mark.control("UC-3.1")
+def test_an_id_of_any_kind_is_letters_but_for_its_kind(kind: str):
+    """By its alphabet, so that no drawing can be unlucky."""
+    assert set(ids.ALPHABET) <= set(string.ascii_lowercase)
+    assert all(set(new_id(kind).removeprefix(f"{kind}_")) <= set(ids.ALPHABET) for _ in range(200))
 
 
 @pytest.mark.control("UC-7.3")

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from compliance.checks import licences, marks, secrecy, shape, transactions, unused, words
+from compliance.checks import drawing, licences, marks, secrecy, shape, transactions, unused, words
 from compliance.checks.tree import Finding, Source, Text, read_tree, source
 
 Rule = Callable[[Source], Iterable[Finding]]
@@ -93,6 +93,15 @@ def test_a_revealer_is_named_by_file_and_function_also_when_the_method_is_only_t
     )
 
     assert secrecy.reveals([source("vault/keys.py", text)]) == {("vault/keys.py", "Keys.wrap"), ("vault/keys.py", "f")}
+
+
+def test_whoever_draws_text_with_digits_is_named_however_it_is_called():
+    text = (
+        "class Keys:\n    def name(self):\n        return secrets.token_hex(8)\n\n"
+        "def f():\n    return map(uuid4, ())\n\ndef g():\n    return secrets.token_bytes(8)"
+    )
+
+    assert drawing.drawings([source("vault/keys.py", text)]) == {("vault/keys.py", "Keys.name"), ("vault/keys.py", "f")}
 
 
 def test_a_readme_that_leaves_a_question_open_is_found():

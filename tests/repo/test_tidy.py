@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compliance.checks import licences, secrecy, shape, transactions, unused, words
+from compliance.checks import drawing, licences, secrecy, shape, transactions, unused, words
 from compliance.checks.tree import ROOT, SERVICES, Finding, Source, Text
 from tests.repo.used_by_others import USED_BY_OTHERS
 
@@ -53,8 +53,11 @@ REVEALS = {
     ("memory/seal.py", "Sealer._cipher"),
     ("memory/seal.py", "SubjectKeys.open_subject_key"),
     # who seals and opens cards
+    ("vault/cleartext/fingerprint_renewal.py", "FingerprintRenewal._renew"),
     ("vault/cleartext/tokenise.py", "Cards._sealed"),
     ("vault/cleartext/tokenise.py", "Cards.tokenise"),
+    ("vault/canary_marks.py", "_mark"),
+    ("vault/canary_planting.py", "Planting._sealed"),
     ("vault/custodians/ceremony.py", "_derived"),
     ("vault/custodians/visiting.py", "hand_over"),
     ("vault/cleartext/tokenise.py", "Cards.present"),
@@ -77,6 +80,16 @@ REVEALS = {
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.present_card"),
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.read_event"),
 }
+DRAWN_WITH_DIGITS = {
+    ("gateway/browser/cookies.py", "new_value"): "a cookie's secret; its hash is kept",
+    ("gateway/factors/logins.py", "new_flow"): "a verifier and a nonce of OpenID Connect",
+    ("gateway/oauth/handles.py", "new_handle"): "a refresh token or a code; its hash is kept",
+    ("infra/chassis/trace.py", "_drawn_span_id"): "W3C wants hex; drawn again when it has a run of digits",
+    ("infra/chassis/trace.py", "_drawn_trace_id"): "likewise",
+    ("vault/captures.py", "Captures.enter"): "a cookie's secret; its hash is kept",
+    ("vault/custodians/door.py", "Door._visit"): "said once to a custodian, to be answered",
+}
+"""Whatever else has an id has it from `new_id`: letters only."""
 AWAITED_INSIDE = {
     ("gateway/record/verify.py", "anext(checkpoints"): "a stream of the same connection; the transaction only reads",
     ("gateway/record/verify.py", "_pass(checkpoints"): "as above",
@@ -143,6 +156,15 @@ def test_no_service_outside_the_vault_writes_even_a_test_card(texts: list[Text])
 @pytest.mark.control("UC-3.6")
 def test_whoever_reveals_a_secret_is_on_the_list(sources: list[Source]):
     assert secrecy.reveals([file for file in sources if file.top != "tests"]) == REVEALS
+
+
+@pytest.mark.control("UC-3.1")
+def test_whatever_may_hold_digits_by_chance_is_on_the_list_and_no_id_is(sources: list[Source]):
+    drawn = drawing.drawings(
+        [file for file in sources if file.top in SERVICES or file.path.startswith("infra/chassis")]
+    )
+
+    assert drawn == DRAWN_WITH_DIGITS.keys()
 
 
 @pytest.mark.control("UC-C.1")

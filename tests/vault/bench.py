@@ -132,9 +132,9 @@ class Doors:
             f"/captures/{order.capture_id}", data=fields | changes, headers={"origin": self.page_url}
         )
 
-    async def new_token(self, person: Person, number: str = APPROVES) -> str:
-        """A card typed on the page just now, its verification code still at hand."""
-        order = person.capture()
+    async def new_token(self, person: Person, number: str = APPROVES, **ordered: Any) -> str:
+        """A card typed on the page just now, its verification code still at hand. `ordered`: of the capture."""
+        order = person.capture(**ordered)
         assert (await self.order_capture(order)).status_code == 200
         assert (await self.enter(order)).status_code == 303
         assert (await self.type_card(order, number)).status_code == 303

@@ -66,9 +66,14 @@ class VaultCommand:
 
 
 def command_of(bench: Bench, folder: Path) -> VaultCommand:
-    """With the database, the outbox key and the sandbox of this vault."""
-    files = {"DATABASE_URL": bench.databases.app_dsn.encode(), "OUTBOX_KEY": bench.settings.outbox.outbox_key.reveal()}
-    environment = {"UNDERCROFT_VAULT_SANDBOX": "true"}
+    """With the database, the keys and the sandbox of this vault."""
+    files = {
+        "DATABASE_URL": bench.databases.app_dsn.encode(),
+        "OUTBOX_KEY": bench.settings.outbox.outbox_key.reveal(),
+        "FINGERPRINT_KEY": bench.settings.fingerprint_key.reveal(),
+    }
+    root = str(bench.settings.keys.root_key_file)
+    environment = {"UNDERCROFT_VAULT_SANDBOX": "true", "UNDERCROFT_VAULT_ROOT_KEY_FILE": root}
     for name, content in files.items():
         path = folder / name.lower()
         path.write_bytes(content)

@@ -42,7 +42,8 @@ def envelope(key: bytes, sealed: bytes, place: dict[str, str]) -> bytes:
     if sealed[:1] != b"\x01" or len(sealed) < 77:
         raise DoesNotOpen
     version = str(int.from_bytes(sealed[1:5], "big"))
-    names = (place["tenant_id"], place["token_id"], place["field"], place["schema"], version)
+    names = [place["tenant_id"], place["token_id"], place["field"], place["schema"], version]
+    names += [place["terms"]] if "terms" in place else []
     return body(key, b"undercroft envelope 1", sealed[5:], parts(*(name.encode() for name in names)))
 
 
@@ -76,6 +77,6 @@ def root_file(content: bytes) -> dict[int, bytes]:
     return {kept["version"]: base64.b64decode(kept["key"]) for kept in ring["versions"]}
 
 
-def fingerprint(key: bytes, tenant_id: str, digits: bytes) -> bytes:
-    tenant_key = hmac.digest(key, b"undercroft fingerprint 1\n" + tenant_id.encode(), "sha256")
+def fingerprint(key: bytes, version: int, tenant_id: str, digits: bytes) -> bytes:
+    tenant_key = hmac.digest(key, f"undercroft fingerprint {version}\n{tenant_id}".encode(), "sha256")
     return hmac.digest(tenant_key, digits, "sha256")

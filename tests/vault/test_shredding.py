@@ -26,7 +26,7 @@ from vault.keys import rows as move_rows
 from vault.keys.keeping import build_keeping
 from vault.keys.ring import context
 from vault.keys.rounds import NOT_DESTROYED, RoundBlocked
-from vault.places import place
+from vault.places import place, place_under_terms
 from vault.store import Store
 
 NUMBERS = (APPROVES, "5555555555554444", "378282246310005")
@@ -86,7 +86,8 @@ def _opened(card: dict[str, Any], key: Secret[bytes]) -> str | None:
 
     try:
         record_key = Secret(open_sealed(key, card["wrapped_key"], at("record_key")))
-        return open_sealed(record_key, card["sealed_number"], at("number")).decode()
+        at_number = place_under_terms(card["tenant_id"], card["token_id"], "number", card["terms"])
+        return open_sealed(record_key, card["sealed_number"], at_number).decode()
     except SealBroken:
         return None
 

@@ -28,6 +28,9 @@ APP_RIGHTS = {
     "key_moves": {"SELECT", "INSERT"},
     "shreddings": {"SELECT", "INSERT"},
     "key_acts": {"SELECT", "INSERT"},
+    "canary_uses": {"SELECT", "INSERT"},
+    "destinations": {"SELECT"},
+    "forwards": {"SELECT", "INSERT"},
     "root_floor": {"SELECT"},
     "root_rounds": {"SELECT", "INSERT"},
     "webhook_endpoints": {"SELECT", "INSERT"},
@@ -46,6 +49,7 @@ APP_COLUMNS = {
         "sealed_details",
         "sealed_fingerprint",
         "fingerprint",
+        "fingerprint_version",
         "good_through",
         "shredded_at",
     },
@@ -55,6 +59,15 @@ APP_COLUMNS = {
     ("root_floor", "UPDATE"): {"version"},
     ("root_rounds", "UPDATE"): {"step", "root_version", "updated_at", "finished_at", "outcome"},
     ("captures", "UPDATE"): {"attempts", "browser_hash", "token_id"},
+    ("forwards", "UPDATE"): {
+        "state",
+        "reason",
+        "http_status",
+        "withheld",
+        "redactions",
+        "updated_at",
+        "worked_until",
+    },
     ("charges", "UPDATE"): {
         "state",
         "reason",
@@ -136,7 +149,7 @@ async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
                     'payment_directory')""",
     )
 
-    assert len(tables) == 21
+    assert len(tables) == 24
     assert all(table["guarded"] and table["leads"] == "tenant_id" for table in tables), tables
 
 
@@ -156,6 +169,8 @@ async def test_every_table_with_a_tenant_shows_one_tenant_only(bench: Bench):
         "UPDATE root_floor SET version = 0",
         "UPDATE key_acts SET actor = 'nobody'",
         "DELETE FROM key_acts",
+        "DELETE FROM canary_uses",
+        "UPDATE canary_uses SET agent_id = 'nobody'",
         "UPDATE cards SET sealed_number = ''",
         "UPDATE charges SET amount_minor = 1",
         "UPDATE inbox_events SET kind = ''",

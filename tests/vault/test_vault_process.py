@@ -148,12 +148,15 @@ async def test_card_numbers_and_codes_are_nowhere_but_on_their_way_to_the_proces
 
     clusters["vault"].sql("CHECKPOINT")
     log = vault.log.read_bytes()
+    assert find_codes(log) == []
     assert b'"event": "card_taken"' in log, "the log was written at all"
     assert find_cards(log) == []
     assert find_cards("\n".join(answers).encode()) == []
     folder = clusters["vault"].folder
     hits = {
-        str(path): found for path in folder.rglob("*") if path.is_file() and (found := find_cards(path.read_bytes()))
+        str(path): found
+        for path in folder.rglob("*")
+        if path.is_file() and (found := find_cards(path.read_bytes()) + find_codes(path.read_bytes()))
     }
     assert hits == {}
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) > 1_000_000
@@ -187,6 +190,11 @@ def find_cards(content: bytes) -> list[str]:
     ]
 
 
+def find_codes(content: bytes) -> list[bytes]:
+    """A verification code as forms, the processor's SDK and JSON write it. Three digits alone are everywhere."""
+    return re.findall(rb"(?i)\b(?:code|cvc|cvv)\b[\"']?\]?\s*(?:=|:|%3D|%5D=)\s*[\"']?(?:123|1234)\b", content)
+
+
 def encodings(number: str) -> dict[str, set[bytes]]:
     groups = re.findall(r"\d{4}", number)
     plain = number.encode()
@@ -205,6 +213,9 @@ def test_the_search_finds_what_it_searches_for():
     assert find_cards(b"x" + base64.b64encode(b"ab" + APPROVES.encode())) == ["4242 base64"]
     assert find_cards(MASTERCARD.encode().hex().encode()) == ["4444 hex"]
     assert find_cards(b"4242 4242 4242 4242") == ["4242 spaced"]
+    for written in (b"number=1&code=123&holder=x", b"card[cvc]=123", b"'cvc': '123'", b'{"code":"1234"}'):
+        assert len(find_codes(written)) == 1
+    assert find_codes(b"code: 1230, codes=123") == []
 
 
 def run_vault(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

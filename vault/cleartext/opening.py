@@ -12,7 +12,7 @@ from vault.at_once import stored_card
 from vault.envelope import open_sealed, version_of
 from vault.keys.ring import KeyRing
 from vault.keys.states import KeyDestroyed
-from vault.places import place
+from vault.places import place, place_under_terms
 from vault.store import RowMissing, Store
 from vault.tables import CardRow
 
@@ -72,7 +72,7 @@ class Opener:
 
 def details_of(card: CardRow, record_key: Secret[bytes]) -> SealedDetails:
     """Raises SealBroken."""
-    at = place(card.tenant_id, card.token_id, "details")
+    at = place_under_terms(card.tenant_id, card.token_id, "details", card.terms)
     return msgspec.json.decode(open_sealed(record_key, card.sealed_details, at), type=SealedDetails)
 
 

@@ -61,8 +61,9 @@ class _Digits:
     __slots__ = ("_digits",)
     __hash__ = None  # type: ignore[assignment]  # a hash of a card number is a card number
 
-    def __init__(self, digits: str) -> None:
-        self._digits = bytearray(digits, "ascii")
+    def __init__(self, digits: str | bytearray) -> None:
+        """A copy: whoever brings a bytearray overwrites his own."""
+        self._digits = bytearray(digits, "ascii") if isinstance(digits, str) else bytearray(digits)
 
     def reveal(self) -> memoryview:
         """The digits as read-only ASCII bytes; a view, so it turns to zeros when the value is wiped."""
@@ -117,10 +118,10 @@ class VerificationCode(_Digits):
 
     __slots__ = ()
 
-    def __init__(self, digits: str) -> None:
+    def __init__(self, digits: str | bytearray) -> None:
         if not digits:
             raise CardFlawed(CardFlaw.CODE_MISSING)
-        if not (digits.isascii() and digits.isdecimal()):
+        if not (digits.isascii() and digits.isdigit()):
             raise CardFlawed(CardFlaw.CODE_INVALID)
         if len(digits) not in CODE_LENGTHS:
             raise CardFlawed(CardFlaw.CODE_LENGTH)

@@ -6,15 +6,18 @@ apart, so that the details can be read one day without the number.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from infra.chassis.clock import Clock
-from infra.chassis.ids import new_id
 from infra.chassis.keys import new_key
+from infra.chassis.secret import Secret
 from vault.at_once import Taken, take_card
+from vault.canary_marks import CanaryMarks
 from vault.captures import ATTEMPTS_MAX
+from vault.cleartext.fingerprint_renewal import FingerprintRenewal
 from vault.cleartext.intake import CardIntake
 from vault.cleartext.opening import Opener, SealedDetails, details_of, last_day
 from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
@@ -22,13 +25,14 @@ from vault.cleartext.processors import CardRefused, Processor, ProcessorRefused,
 from vault.codes import Codes
 from vault.counters import Counters
 from vault.envelope import open_sealed, seal
-from vault.fingerprint import VERSION, Fingerprints, hidden
+from vault.fingerprint import Fingerprints, hidden, hidden_under_each
 from vault.keys import rows
 from vault.keys.ring import KeyRing
 from vault.keys.states import KeyRetired
-from vault.places import RECORD_KEY_VERSION, place
+from vault.places import RECORD_KEY_VERSION, place, place_under_terms
 from vault.store import Store
 from vault.tables import CaptureRow, CardRow
+from vault.terms import sealed_terms
 
 SEALINGS_MAX: Final = 5
 """Rotations in a row that one card may be overtaken by; one a year is usual, so the second try does already."""
@@ -36,6 +40,15 @@ SEALINGS_MAX: Final = 5
 
 class CodeMissing(Exception):
     """The first charge of a card needs its verification code, and there is none any more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Revealed:
+    """A card in clear, with the row it was opened from: that may be newer than the one that was read first."""
+
+    card: CardRow
+    details: CardDetails
+    record_key: Secret[bytes]
 
 
 class Cards:
@@ -47,6 +60,7 @@ class Cards:
         store: Store,
         ring: KeyRing,
         fingerprints: Fingerprints,
+        marks: CanaryMarks,
         codes: Codes,
         clock: Clock,
         counters: Counters,
@@ -55,6 +69,8 @@ class Cards:
         self._ring = ring
         self._opener = Opener(store, ring)
         self._fingerprints = fingerprints
+        self._marks = marks
+        self._renewal = FingerprintRenewal(store, ring, fingerprints)
         self._codes = codes
         self._clock = clock
         self._counters = counters
@@ -78,10 +94,10 @@ class Cards:
         """Raises KeyRetired when the key was rotated between sealing and storing each time; nothing is then kept."""
         overtaken = 0
         while True:
-            card = await self._sealed(capture, details)
+            card, fingerprints = await self._sealed(capture, details)
             try:
                 with rows.telling_refusals():
-                    return card.token_id, await take_card(self._store, capture, card, attempts_max=ATTEMPTS_MAX)
+                    return card.token_id, await take_card(self._store, capture, card, fingerprints, ATTEMPTS_MAX)
             except KeyRetired:  # the next key is there
                 self._ring.give_up_reserved(capture.tenant_id)
                 overtaken += 1
@@ -94,13 +110,13 @@ class Cards:
         The code is used up by it, unless the processor did nothing with it and `others_follow`, who will need it.
         Raises CodeMissing, CardShredded, and what the processor raises.
         """
-        details = await self._reveal(card)  # first, so that a key service that is away does not cost the code
+        revealed = await self._reveal(card)  # first, so that a key service that is away does not cost the code
         try:
             until = self._codes.until(card.tenant_id, card.token_id)
-            code = self._first_code(card)
+            code = self._first_code(revealed.card)
             self._counters.revealed.inc()
             try:
-                return await processor.present_card(key, details, code)
+                ref = await processor.present_card(key, revealed.details, code)
             except CardRefused:
                 raise
             except (ProcessorRefused, ProcessorSilent):
@@ -110,8 +126,10 @@ class Cards:
             finally:
                 if code is not None:
                     code.wipe()
+            await self._renewal.keep_up(revealed.card, revealed.record_key, revealed.details.number)
+            return ref
         finally:
-            details.number.wipe()
+            revealed.details.number.wipe()
 
     @asynccontextmanager
     async def lend(
@@ -121,17 +139,17 @@ class Cards:
 
         Raises CodeMissing and CardShredded.
         """
-        details = await self._reveal(card)
+        revealed = await self._reveal(card)
         try:
-            code = self._taken_code(card) if with_code else None
+            code = self._taken_code(revealed.card) if with_code else None
             self._counters.revealed.inc()
             try:
-                yield details, code
+                yield revealed.details, code
             finally:
                 if code is not None:
                     code.wipe()
         finally:
-            details.number.wipe()
+            revealed.details.number.wipe()
 
     def _first_code(self, card: CardRow) -> VerificationCode | None:
         return self._taken_code(card) if card.on_file_since is None else None
@@ -141,26 +159,33 @@ class Cards:
         if digits is None:
             raise CodeMissing
         try:
-            return VerificationCode(digits.decode("ascii"))
+            return VerificationCode(digits)
         finally:
             digits[:] = bytes(len(digits))
 
-    async def _sealed(self, capture: CaptureRow, details: CardDetails) -> CardRow:
-        tenant_id, token_id, record_key = capture.tenant_id, new_id("tok"), new_key()
+    async def _sealed(self, capture: CaptureRow, details: CardDetails) -> tuple[CardRow, list[bytes]]:
+        """With all fingerprints under which the same card may be stored already."""
+        tenant_id, record_key = capture.tenant_id, new_key()
+        token_id = self._marks.new_token(tenant_id)
         version, tenant_key = await self._ring.sealing_key(tenant_id)
+        terms = sealed_terms(capture)
+        at_number, at_details = (
+            place_under_terms(tenant_id, token_id, field, terms) for field in ("number", "details")
+        )
         beside = msgspec.json.encode(SealedDetails(details.exp_month, details.exp_year, details.holder))
         digits = details.number.reveal()
-        fingerprint = self._fingerprints.of(tenant_id, digits)
-        return CardRow(
+        *older, fingerprint = self._fingerprints.by_every_version(tenant_id, digits)
+        tenant_keys = [tenant_key, *await self._ring.retired_keys(tenant_id)]
+        card = CardRow(
             tenant_id=tenant_id,
             token_id=token_id,
             brand_id=capture.brand_id,
             subject_id=capture.subject_id,
             fingerprint=hidden(tenant_key, fingerprint),
-            fingerprint_version=VERSION,
+            fingerprint_version=self._fingerprints.newest,
             wrapped_key=seal(tenant_key, version, record_key.reveal(), place(tenant_id, token_id, "record_key")),
-            sealed_number=seal(record_key, RECORD_KEY_VERSION, digits, place(tenant_id, token_id, "number")),
-            sealed_details=seal(record_key, RECORD_KEY_VERSION, beside, place(tenant_id, token_id, "details")),
+            sealed_number=seal(record_key, RECORD_KEY_VERSION, digits, at_number),
+            sealed_details=seal(record_key, RECORD_KEY_VERSION, beside, at_details),
             sealed_fingerprint=seal(
                 record_key, RECORD_KEY_VERSION, fingerprint, place(tenant_id, token_id, "fingerprint")
             ),
@@ -169,12 +194,16 @@ class Cards:
             last4=details.number.last4,
             created_at=self._clock.now(),
             on_file_since=None,
+            terms=terms,
         )
+        return card, hidden_under_each(tenant_keys, [*older, fingerprint])
 
-    async def _reveal(self, card: CardRow) -> CardDetails:
-        """The card in clear. Raises CardShredded, and SealBroken when the row is not what was sealed there."""
+    async def _reveal(self, card: CardRow) -> Revealed:
+        """Raises CardShredded, and SealBroken when the row is not what was sealed there."""
         card, record_key = await self._opener.record_key(card)
-        digits = open_sealed(record_key, card.sealed_number, place(card.tenant_id, card.token_id, "number"))
+        at = place_under_terms(card.tenant_id, card.token_id, "number", card.terms)
+        digits = open_sealed(record_key, card.sealed_number, at)
         beside = details_of(card, record_key)
         number = CardNumber(digits.decode("ascii"))
-        return CardDetails(number=number, exp_month=beside.exp_month, exp_year=beside.exp_year, holder=beside.holder)
+        details = CardDetails(number=number, exp_month=beside.exp_month, exp_year=beside.exp_year, holder=beside.holder)
+        return Revealed(card, details, record_key)

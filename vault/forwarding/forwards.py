@@ -16,16 +16,18 @@ from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
 from infra.chassis.problems import NotFound
+from vault.canaries import Canaries, CanaryUse
 from vault.cleartext.forwarding.carrying import Carried, Carrier
 from vault.cleartext.forwarding.network import RESOLVE_SECONDS
 from vault.cleartext.forwarding.template import Template, read_template
-from vault.contract import ForwardOrder, ForwardReason, ForwardState, ForwardView, Withheld
+from vault.contract import ForwardOrder, ForwardReason, ForwardState, ForwardView, TokenTerms, Withheld
 from vault.counters import Counters
 from vault.errors import ForwardIdReused
 from vault.forwarding import rows
 from vault.forwarding.rows import Destination, Ending, ForwardRow
 from vault.store import RowMissing, Store
 from vault.tables import CardRow
+from vault.terms import terms_of
 from vault.workers import Workers
 
 INTENDED: Final = "intended"
@@ -41,6 +43,7 @@ class Forwards:
         *,
         store: Store,
         carrier: Carrier,
+        canaries: Canaries,
         clock: Clock,
         counters: Counters,
         workers: Workers,
@@ -48,6 +51,7 @@ class Forwards:
     ) -> None:
         self._store = store
         self._carrier = carrier
+        self._canaries = canaries
         self._clock = clock
         self._counters = counters
         self._workers = workers
@@ -66,6 +70,9 @@ class Forwards:
             card = await tx.card(order.token_id)
         if known is not None:
             return await self._of_others(known, order, actor, sha256)
+        if self._canaries.is_canary(order.tenant_id, order.token_id):
+            self._canaries.raise_alarm(_canary_use(order, actor))
+            raise NotFound
         if destination is None or not _may(destination, order, actor):
             raise NotFound
         if card is None or (card.brand_id, card.subject_id) != (order.brand_id, order.subject_id):
@@ -97,6 +104,8 @@ class Forwards:
         self, row: ForwardRow, card: CardRow, destination: Destination, template: Template
     ) -> ForwardView:
         reach("forward_intended")
+        if terms_of(card) != TokenTerms():
+            return await self._close(row, Carried(ForwardState.FAILED, ForwardReason.TOKEN_LIMITED))
         carried = await self._carrier.carry(card, destination, template, row.forward_id)
         reach("forward_carried")
         return await self._close(row, carried)
@@ -119,6 +128,18 @@ class Forwards:
             log.info("forward", destination_id=row.destination_id, actor=row.actor, forward_id=row.forward_id,
                      state=stands.state, reason=stands.reason, withheld=stands.withheld)  # fmt: skip
         return _view(stands, carried)
+
+
+def _canary_use(order: ForwardOrder, actor: str) -> CanaryUse:
+    return CanaryUse(
+        tenant_id=order.tenant_id,
+        token_id=order.token_id,
+        act="forward",
+        reference=order.forward_id,
+        brand_id=order.brand_id,
+        subject_id=order.subject_id,
+        agent_id=actor,
+    )
 
 
 def _may(destination: Destination, order: ForwardOrder, actor: str) -> bool:

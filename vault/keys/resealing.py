@@ -137,6 +137,7 @@ def _moved(tenant_id: str, card: UnderKey, former: Secret[bytes], version: int, 
     return Move(
         token_id=card.token_id,
         former=card.wrapped_key,
+        former_fingerprint=card.fingerprint,
         wrapped_key=seal(key, version, record_key.reveal(), at),
         fingerprint=hidden(key, fingerprint),
         sealed_fingerprint=seal(record_key, RECORD_KEY_VERSION, fingerprint, at_fingerprint),

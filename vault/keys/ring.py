@@ -5,6 +5,7 @@ is counted is never less than was sealed; a crash loses what was reserved, and t
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -39,6 +40,7 @@ class _Reserved:
     version: int
     left: int
     until: datetime
+    retired: tuple[int, ...]
 
     def spent(self, now: datetime) -> bool:
         return self.left < 1 or now >= self.until
@@ -80,6 +82,17 @@ class KeyRing:
             if reserved is not None:
                 return reserved.version, await self.opening_key(tenant_id, reserved.version)
         raise KeyUnavailable("no version to seal under")
+
+    async def retired_keys(self, tenant_id: str) -> list[Secret[bytes]]:
+        """Of the versions that had cards left when seals were last reserved: none retires later without our noticing.
+
+        What is sealed under the reserved version is refused by the database from the moment that one is retired.
+        """
+        held, found = self._reserved.get(tenant_id), []
+        for version in held.retired if held is not None else ():
+            with contextlib.suppress(KeyDestroyed):  # emptied meanwhile
+                found.append(await self.opening_key(tenant_id, version))
+        return found
 
     def give_up_reserved(self, tenant_id: str) -> None:
         """The version was retired by somebody else: what was reserved of it stays counted and is not used."""
@@ -164,9 +177,10 @@ class KeyRing:
         async with self._store.transaction(tenant_id) as tx:
             found = await rows.reserve_seals(tx, count, seals_max=seals_max, born_after=born_after)
             newest = await rows.newest_version(tx)
+            retired = await rows.retired_versions(tx)
         if found is not None:
             version, created_at = found
-            return _Reserved(version, count, created_at + self._period)
+            return _Reserved(version, count, created_at + self._period, retired)
         await self.make_next(tenant_id, newest)
         return None
 

@@ -45,10 +45,14 @@ class UnderKey:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A card's new sealing, and the one it replaces: if that is not there any more, nothing is replaced."""
+    """A card's new sealing, and the one it replaces: if that is not there any more, nothing is replaced.
+
+    Nor when the card got a newer fingerprint meanwhile.
+    """
 
     token_id: str
     former: bytes = field(repr=False)
+    former_fingerprint: bytes = field(repr=False)
     wrapped_key: bytes = field(repr=False)
     fingerprint: bytes = field(repr=False)
     sealed_fingerprint: bytes = field(repr=False)
@@ -94,6 +98,12 @@ async def newest_version(tx: Tx) -> int:
     """0 if there is none."""
     sql = "SELECT coalesce(max(version), 0) FROM tenant_keys WHERE tenant_id = :tenant_id"
     return int((await tx.run(sql, {})).scalar_one())
+
+
+async def retired_versions(tx: Tx) -> tuple[int, ...]:
+    """Those with cards that still wait to be moved, oldest first."""
+    sql = "SELECT version FROM tenant_keys WHERE tenant_id = :tenant_id AND state = 'retired' ORDER BY version"
+    return tuple((await tx.run(sql, {})).scalars())
 
 
 async def reserve_seals(
@@ -196,13 +206,15 @@ async def move_cards(tx: Tx, moves: Sequence[Move]) -> int:
     """How many were moved; a card that changed since it was read is left as it is."""
     sql = """UPDATE cards c SET wrapped_key = m.wrapped_key, fingerprint = m.fingerprint,
             sealed_fingerprint = m.sealed_fingerprint
-        FROM unnest(CAST(:tokens AS text[]), CAST(:former AS bytea[]), CAST(:wrapped AS bytea[]),
-            CAST(:fingerprints AS bytea[]), CAST(:sealed AS bytea[]))
-            AS m (token_id, former, wrapped_key, fingerprint, sealed_fingerprint)
-        WHERE c.tenant_id = :tenant_id AND c.token_id = m.token_id AND c.wrapped_key = m.former"""
+        FROM unnest(CAST(:tokens AS text[]), CAST(:former AS bytea[]), CAST(:former_fingerprints AS bytea[]),
+            CAST(:wrapped AS bytea[]), CAST(:fingerprints AS bytea[]), CAST(:sealed AS bytea[]))
+            AS m (token_id, former, former_fingerprint, wrapped_key, fingerprint, sealed_fingerprint)
+        WHERE c.tenant_id = :tenant_id AND c.token_id = m.token_id AND c.wrapped_key = m.former
+            AND c.fingerprint = m.former_fingerprint"""
     row = {
         "tokens": [move.token_id for move in moves],
         "former": [move.former for move in moves],
+        "former_fingerprints": [move.former_fingerprint for move in moves],
         "wrapped": [move.wrapped_key for move in moves],
         "fingerprints": [move.fingerprint for move in moves],
         "sealed": [move.sealed_fingerprint for move in moves],

@@ -1,0 +1,73 @@
+"""What a token may be used for, and how that stands in the rows.
+
+Terms are ordered with the capture and stand in clear beside the card, where every charge asks them; the card's number
+and details are sealed with them as associated data. So whoever can write to the database can make a token useless by
+changing its terms, and cannot widen them: the number then does not open, and nothing is charged. Brand and subject are
+in there too, whatever else was ordered. What has been used is told by the charges, which no role of ours can unsay.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import msgspec
+
+from infra.chassis.canonical import canonical_json
+from vault.contract import CaptureOrder, ChargeReason, TokenTerms
+from vault.envelope import SealBroken
+from vault.tables import CaptureRow, CardRow
+
+
+class SealedTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What stands beside a card, as RFC 8785 text."""
+
+    brand_id: str
+    subject_id: str
+    terms: TokenTerms | None = None
+
+
+def ordered(order: CaptureOrder) -> str | None:
+    """As the capture's row keeps them; the same terms are the same text. None when none were ordered."""
+    return None if order.terms is None else canonical_json(order.terms).decode()
+
+
+def sealed_terms(capture: CaptureRow) -> str:
+    """What the card of a capture is sealed with."""
+    terms = None if capture.terms is None else msgspec.json.decode(capture.terms, type=TokenTerms)
+    sealed = SealedTerms(brand_id=capture.brand_id, subject_id=capture.subject_id, terms=terms)
+    return as_text(sealed)
+
+
+def as_text(sealed: SealedTerms) -> str:
+    return canonical_json(sealed).decode()
+
+
+def terms_of(card: CardRow) -> TokenTerms:
+    """Believed for a refusal only: that they are the ones ordered is shown when the number opens with them.
+
+    Raises SealBroken when they cannot be the ones.
+    """
+    if card.terms is None:  # sealed before there were terms
+        return TokenTerms()
+    try:
+        sealed = msgspec.json.decode(card.terms, type=SealedTerms)
+    except msgspec.MsgspecError:
+        raise SealBroken from None
+    if (sealed.brand_id, sealed.subject_id) != (card.brand_id, card.subject_id):
+        raise SealBroken
+    return sealed.terms or TokenTerms()
+
+
+def refusals(
+    terms: TokenTerms, *, amount_minor: int, currency: str, agent_id: str, now: datetime
+) -> Iterator[ChargeReason]:
+    """Why terms do not allow a charge, every reason there is; that a token is spent only the charges say."""
+    if terms.good_until is not None and now >= terms.good_until:
+        yield ChargeReason.TOKEN_EXPIRED
+    if terms.agent_id not in {None, agent_id}:
+        yield ChargeReason.TOKEN_NOT_FOR_AGENT
+    if terms.currency not in {None, currency}:
+        yield ChargeReason.TOKEN_NOT_FOR_CURRENCY
+    if terms.amount_exact_minor not in {None, amount_minor}:
+        yield ChargeReason.TOKEN_NOT_FOR_AMOUNT
+    if terms.amount_max_minor is not None and amount_minor > terms.amount_max_minor:
+        yield ChargeReason.TOKEN_NOT_FOR_AMOUNT

@@ -1,0 +1,62 @@
+"""A charge's intention, written down within the token's terms, in the transaction that reads them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from infra.chassis import logs
+from vault.contract import ChargeOrder, ChargeReason, HoldOrder, TokenUses
+from vault.store import Tx
+from vault.tables import CardRow, ChargeRow
+from vault.terms import refusals, terms_of
+
+log = logs.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUse:
+    """An order for a token's card, who asked for it, as the grant says, and which processor is to be tried first."""
+
+    order: ChargeOrder
+    agent_id: str
+    now: datetime
+    worked_until: datetime
+    processor: str
+
+
+async def intend_within_terms(tx: Tx, card: CardRow, use: TokenUse) -> tuple[ChargeRow | None, ChargeReason | None]:
+    """The intention, and why it is not to be carried out, if so. None: the charge's id or its purchase is taken.
+
+    Of charges at the same moment with a token for one charge, the database's unique index lets one through. Raises
+    SealBroken when the terms cannot be those the card was sealed with.
+    """
+    terms, order = terms_of(card), use.order
+    single_use = terms.uses is TokenUses.SINGLE
+    refused = [
+        *refusals(
+            terms,
+            amount_minor=order.amount_minor,
+            currency=order.currency,
+            agent_id=use.agent_id,
+            now=use.now,
+        )
+    ]
+    if not refused:
+        made = await _insert(tx, use, single_use=single_use)
+        if made is not None or not single_use:
+            return made, None
+        refused = [ChargeReason.TOKEN_SPENT]  # unless it is the id or the purchase that is taken, as the next one tells
+    made = await _insert(tx, use, single_use=False)
+    if made is not None:
+        log.warning("token_refused", charge_id=order.charge_id, reasons=[reason.value for reason in refused])
+    return made, refused[0]
+
+
+async def _insert(tx: Tx, use: TokenUse, *, single_use: bool) -> ChargeRow | None:
+    return await tx.insert_charge(
+        use.order,
+        use.now,
+        use.worked_until,
+        held_first=isinstance(use.order, HoldOrder),
+        single_use=single_use,
+        processor=use.processor,
+    )
