@@ -12,6 +12,7 @@ from tests.support.card_site import CardSite, serve_card_site
 from tests.support.database import DatabaseMaker
 from tests.vault.bench import Bench, Person, open_bench
 from tests.vault.destination import Company, Forwarding, company, forwarding
+from tests.vault.receiver import Receiver, receiving
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +85,10 @@ async def there() -> AsyncIterator[Company]:
 @pytest.fixture
 async def ready(bench: Bench, ada: Person, there: Company) -> Forwarding:
     return await forwarding(bench, bench.databases, ada, there)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A tenant's own server, for webhooks."""
+    async with receiving() as running:
+        yield running

@@ -1,5 +1,6 @@
 """A tenant's own server, which takes webhooks and answers as it is told; and the outbox as an operator reads it."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -11,10 +12,18 @@ import standardwebhooks
 from aiohttp import web
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from prometheus_client import CollectorRegistry
 
-from tests.vault.bench import Bench, rows
+from tests.vault.bench import Bench, Person, rows
+from vault.outbox.counters import OutboxCounters
+from vault.outbox.courier import Courier
 from vault.outbox.endpoints import Shown
-from vault.outbox.events import Kind
+from vault.outbox.events import CanaryData, Kind, add_event
+from vault.outbox.sending import Sender
+from vault.outbox.signing import EndpointKeys
+from vault.store import Store
+
+PATIENT_SECONDS, IMPATIENT_SECONDS, ENDLESS_SECONDS = 30, 0.2, 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +133,42 @@ async def owed(bench: Bench, tenant_id: str) -> list[dict[str, Any]]:
     sql = """SELECT d.*, e.kind FROM dispatches d JOIN outbox_events e USING (tenant_id, event_id)
         ORDER BY d.position, d.endpoint_id"""
     return await rows(bench.databases.app_dsn, sql, tenant_id)
+
+
+def another_courier(bench: Bench, timeout_seconds: float = PATIENT_SECONDS) -> Courier:
+    """As a second process of the same vault has one."""
+    return Courier(
+        store=Store(bench.vault.engine),
+        keys=EndpointKeys(bench.settings.outbox.outbox_key),
+        sender=Sender(sandbox=True, timeout_seconds=timeout_seconds),
+        clock=bench.clock,
+        counters=OutboxCounters(CollectorRegistry()),
+    )
+
+
+async def happen(bench: Bench, person: Person, *abouts: str) -> list[str]:
+    """Events about these objects, each in a transaction of its own; their ids."""
+    made = []
+    for about in abouts:
+        data = CanaryData(token_id=about, brand_id=person.brand_id, subject_id=person.subject_id, purchase_id=None)
+        async with Store(bench.vault.engine).transaction(person.tenant_id) as tx:
+            made.append(await add_event(tx, Kind.CANARY_USED, data, about=about, at=bench.clock.now()))
+    return made
+
+
+async def deliver(bench: Bench) -> int:
+    return await bench.vault.outbox.courier.run_once()
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[str]:
+    """A server that takes connections and never says a word."""
+    held: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _reader, writer: held.append(writer), "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        for writer in held:
+            writer.close()
+        await server.wait_closed()

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.vault.receiver import Receiver, receiving
+from tests.vault.receiver import Receiver
 from vault.outbox.addresses import UrlRefused, may_connect, require_url
 from vault.outbox.sending import HEADER_BYTES_MAX, Answer, Ending, Sender
 
@@ -64,12 +64,6 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None: ...
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as running:
-        yield running
 
 
 async def posted(url: str, *, sandbox: bool = True, resolver: Names | None = None, timeout: float = 30) -> Answer:  # noqa: ASYNC109 - handed on to the sender, whose limit is tested

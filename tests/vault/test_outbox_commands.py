@@ -1,6 +1,5 @@
 """`undercroft webhooks`: endpoints, what is owed, sending it again by hand, and letting old events go."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,14 +8,8 @@ import pytest
 from infra.chassis.ids import new_id
 from tests.vault.bench import Bench, Person, rows
 from tests.vault.commanding import VaultCommand, command_of
-from tests.vault.receiver import Receiver, endpoint, events, known_tenant, owed, receiving
+from tests.vault.receiver import Receiver, endpoint, events, known_tenant, owed
 from vault.outbox.endpoints import ENDPOINTS_MAX, EndpointRefused
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,19 +16,13 @@ from tests.vault.commanding import VaultCommand
 from tests.vault.forks import nursery
 from tests.vault.killed import die, revive
 from tests.vault.process import VaultProcess, vault_process
-from tests.vault.receiver import Receiver, receiving
+from tests.vault.receiver import Receiver
 
 PUT_FORWARD = timedelta(seconds=45)
 """More than a killed worker or courier may hold what he was at."""
 POINTS = ("outbox_event_added", "outbox_claimed", "outbox_sent", "outbox_written")
 """Each is reached at a start by what dying at the one before left undone; the first by an order."""
 AT_START = "outbox_purged"
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as running:
-        yield running
 
 
 def test_no_crash_point_of_the_outbox_is_left_out():

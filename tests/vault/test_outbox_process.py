@@ -1,10 +1,7 @@
 """A courier in a process of its own, where the vault itself may not reach the internet."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from tests.sandbox.running import Sandbox
 from tests.support.database import DatabaseMaker
@@ -13,15 +10,9 @@ from tests.vault.bench import Person
 from tests.vault.commanding import VaultCommand
 from tests.vault.forks import nursery
 from tests.vault.process import vault_process
-from tests.vault.receiver import Receiver, receiving
+from tests.vault.receiver import Receiver
 
 NEEDED = ("PATH", "UNDERCROFT_VAULT_DATABASE_URL_FILE", "UNDERCROFT_VAULT_OUTBOX_KEY_FILE", "UNDERCROFT_VAULT_SANDBOX")
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as running:
-        yield running
 
 
 async def test_a_courier_of_its_own_delivers_for_a_vault_that_does_not(
