@@ -136,12 +136,6 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft keys list | rotate [TENANT] | shred --card TENANT TOKEN | purge [--dry-run] | round | export",
         add_help=False,
     )
-    webhooks = commands.add_parser(
-        "webhooks",
-        help="what the vault tells tenants: endpoints, what is owed, sending it again: as `python -m vault webhooks`",
-        usage="undercroft webhooks endpoints list|add|rotate|disable|enable … | list | replay | purge",
-        add_help=False,
-    )
     custody = commands.add_parser(
         "custody",
         help="the custodians of the vault's root, their shares, opening a sealed vault: as `python -m vault custody`",
@@ -155,7 +149,7 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft destinations add FILE | list TENANT | withdraw TENANT DESTINATION",
         add_help=False,
     )
-    for command in (policy, record, keys, custody, ledger, inbox, webhooks, routes, destinations):
+    for command in (policy, record, keys, custody, ledger, inbox, routes, destinations):
         _add_folder(command)
     commands.add_parser(
         "page",
@@ -163,7 +157,18 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft page check URL | inventory [--check]",
         add_help=False,
     )
+    _add_webhooks(commands)
     _add_tokens(commands)
+
+
+def _add_webhooks(commands: "Commands[argparse.ArgumentParser]") -> None:
+    webhooks = commands.add_parser(
+        "webhooks",
+        help="what the vault tells tenants: endpoints, what is owed, sending it again: as `python -m vault webhooks`",
+        usage="undercroft webhooks endpoints list|add|rotate|disable|enable … | list | replay | purge",
+        add_help=False,
+    )
+    _add_folder(webhooks)
 
 
 def _add_tokens(commands: "Commands[argparse.ArgumentParser]") -> None:
