@@ -3,17 +3,21 @@
 import asyncio
 import json
 import secrets
+from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from gateway.assurance import EvidenceKind
 from infra.chassis.clock import SystemClock
 from infra.chassis.engine import create_engine, tenant_transaction
 from infra.chassis.secret import Secret
+from infra.cli import delegating
 from tests.gateway.relay import Mode, relay_to
 from tests.gateway.shop import AGENT, GOOD_CARD, LARKSPUR, NORTH, Ground, Shop, Talk, open_shop
 from tests.vault.bench import Person
@@ -196,6 +200,25 @@ async def test_an_answer_lost_between_vault_and_gateway_is_unknown_and_can_be_as
     assert (later["state"], later["http_status"], len(counter.there.received)) == ("forwarded", 200, 1)
     ended = [entry["state"] for entry in await counter.record() if entry.get("event") == "forward_ended"]
     assert ended == ["unknown", "forwarded"]
+
+
+async def test_the_house_has_a_command_for_its_operator(
+    counter: Counter, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    new = registration(Person(NORTH, LARKSPUR), counter.there.url, agents=[AGENT], destination_id="dst_by_command")
+    file = tmp_path / "destination.json"
+    file.write_bytes(msgspec.json.encode(new))
+
+    def operate(*words: str) -> int:
+        return delegating.destinations(Namespace(folder=counter.shop.house.folder, arguments=words))
+
+    added = await asyncio.to_thread(operate, "add", str(file))
+    view = await counter.forward(destination_id=new.destination_id)
+    withdrawn = await asyncio.to_thread(operate, "withdraw", NORTH, new.destination_id)
+    refused = await counter.ask(destination_id=new.destination_id)
+
+    assert (added, withdrawn, view["state"], refused.status_code) == (0, 0, "forwarded", 404)
+    assert f"dst_by_command: POST {counter.there.url}, for {AGENT}" in capfd.readouterr().out
 
 
 async def test_a_vault_that_is_away_leaves_nothing_sent(counter: Counter):
