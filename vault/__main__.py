@@ -24,7 +24,7 @@ from infra.chassis.keys import starting
 from infra.chassis.migrate import upgrade
 from infra.chassis.settings import SettingsIncomplete, load
 from infra.chassis.walls import WallsMissing
-from vault import page_command
+from vault import page_command, scrubbing
 from vault.app import build_vault
 from vault.custodians import opening
 from vault.custodians.commands import add_custody, custody
@@ -125,6 +125,8 @@ def _operate(arguments: Sequence[str], clock: Clock) -> int:
     except starting.NotStarted as reason:
         return _not_started(reason)
     logs.configure("vault", settings.log_level)
+    if not scrubbing.is_overwritten():
+        logs.get_logger().warning("freed_memory_is_kept")
     try:
         asyncio.run(_serve(settings, clock))
     except (starting.NotStarted, WallsMissing) as reason:

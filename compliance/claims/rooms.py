@@ -14,10 +14,22 @@ ROOMS = (
         id="UC-3.1",
         title="Card numbers have one room",
         sources=("PCI DSS 3.2.1", "PCI DSS 3.5.1"),
-        claim="A number typed on the card page is found in no database, log or wire capture of any process but the "
-        "vault's, in plain, spaced, base64 or hexadecimal form; no source text but a published test card holds one.",
-        not_claimed="That the vault's own memory never holds it: it must, between browser and processor. Python may "
-        "keep copies of what its parsers read until that memory is used again.",
+        claim="A number typed on the card page, charged, refunded, held, disputed or echoed by the processor is found "
+        "in no database, write-ahead log, log, metric or wire capture, and in the memory, environment and command line "
+        "of no service but the vault, in twelve encodings; PostgreSQL is never told one, not even in a statement; no "
+        "source text but a published test card holds one.",
+        not_claimed="That the vault's own memory never holds it: it must, between browser and processor. What a "
+        "stranger writes into a field of a service passes through that service's memory.",
+    ),
+    Control(
+        id="UC-3.1.1",
+        title="Freed memory is overwritten",
+        sources=("PCI DSS 3.2.1", "PCI DSS 3.3.1", "CWE-226"),
+        claim="Started with the allocators' settings of vault/scrubbing.py, which the runner gives it, the vault keeps "
+        "no copy of a number it is done with: its image and its core hold none that came by the card page, in twelve "
+        "encodings. A vault that is started without them says so in its log.",
+        not_claimed="Anything while a card is on its way, or until Python's collector has been. Nor that a number is "
+        "forgotten that somebody writes into a path or a member's name: routers and decoders remember those.",
     ),
     Control(
         id="UC-3.3",

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from infra.chassis.walls.settings import ANY
 from infra.dev.keyring import Keyring
 from infra.dev.ports import HOST, Ports
+from vault.scrubbing import OVERWRITTEN
 
 ROOT = Path(__file__).resolve().parents[2]
 BRANDS = ROOT / "mcp_server" / "brands"
@@ -69,7 +70,8 @@ class Environment:
         }[service]()
         if service in self.databases:
             own |= self._database("DATABASE_URL", service, "app")
-        return basic() | _prefixed(service, {**own, "SANDBOX": "true", "LOG_LEVEL": self.log_level})
+        allocators = dict(OVERWRITTEN) if service == "vault" else {}
+        return basic() | allocators | _prefixed(service, {**own, "SANDBOX": "true", "LOG_LEVEL": self.log_level})
 
     def of_owner(self, service: str) -> dict[str, str]:
         """What migrating and provisioning are given besides: the owner's way into the database."""

@@ -4,6 +4,8 @@
 processes: as root, or as their own user where they are dumpable.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ import pytest
 from tests.attacks import leak_media as media
 from tests.attacks.leak_media import FILES, Findings
 from tests.attacks.leak_paths import PATHS, PLANTED, LoudHouse, outside
+from tests.sandbox.running import ROOT
 from tests.support.encodings import ENCODINGS
 from tests.support.searching import ALL_ENCODINGS, Search, encodings_in
+from vault.scrubbing import OVERWRITTEN
 
 NUL_CANNOT_STAND_THERE = {"words": {"UTF-16"}}
 NUMBERS_OF_EACH_LENGTH = ("4242424242424242", "378282246310005", "36227206271667")
@@ -38,6 +42,26 @@ async def findings(throwaway_folder: Path) -> Findings:
             media.look_at_the_vault(found, search, house, held)
     media.look_at_files(found, search, house)
     return found
+
+
+@pytest.mark.control("UC-3.1.1")
+def test_no_card_number_is_left_in_the_memory_of_the_vault(findings: Findings):
+    """Its image as `gcore` takes it, and its core where the kernel writes one. The wall against cores is down here."""
+    places = ["image"] if "core" in findings.notes else ["image", "core"]
+    for place in places:
+        assert encodings_in(findings.planted[place]) == ALL_ENCODINGS, findings.notes
+        assert findings.told(place) == []
+        assert set(findings.looked_at[place]) == {"vault", "planted"}
+
+
+def test_unless_told_to_overwrite_it_freed_memory_keeps_what_was_in_it():
+    ask = "import sys; from vault.scrubbing import is_overwritten; sys.exit(0 if is_overwritten() else 7)"
+    codes = [
+        subprocess.run([sys.executable, "-c", ask], cwd=ROOT, env=environment, check=False).returncode
+        for environment in ({}, dict(OVERWRITTEN))
+    ]
+
+    assert codes == [7, 0]
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -1,0 +1,39 @@
+"""Whether freed memory is overwritten in this process, found out by looking.
+
+A card number is copied by whoever is handed it: the web server, the form's parser, the processor's SDK, HTTP, OpenSSL.
+Our own values are wiped; those copies are only freed, and lie in the heap until that place is used again, for a core
+file or a debugger to find. So the allocators are told to fill what is given back to them: glibc's, on which Python is
+put instead of its own pools, and the web server's, which is jemalloc. They read that once, at the start of a process,
+so whoever starts a vault sets it (`OVERWRITTEN`), and the vault looks whether it is so.
+"""
+
+import ctypes
+import secrets
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+OVERWRITTEN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "PYTHONMALLOC": "malloc",
+        "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",
+        "_RJEM_MALLOC_CONF": "junk:free",
+    }
+)
+"""The environment of a vault. glibc's cache for each thread keeps blocks as they were, so it is switched off."""
+PROBES: Final = 64
+PROBE_BYTES: Final = 200
+"""A size that Python's own pools would serve."""
+HEAD_BYTES: Final = 64
+"""Where an allocator writes its own notes into a free block."""
+
+
+def is_overwritten() -> bool:
+    """Whether none of some blocks, given back to Python's allocator, still holds what was in it."""
+    content = secrets.token_bytes(PROBE_BYTES)
+    blocks = [bytes(bytearray(content)) for _ in range(PROBES)]
+    places = [id(block) for block in blocks]
+    blocks.clear()
+    return not any(
+        content[HEAD_BYTES:] in ctypes.string_at(place, bytes.__basicsize__ + PROBE_BYTES) for place in places
+    )
