@@ -1,5 +1,6 @@
 """What the vault's benchmark prepares is what a vault holds, and its bars are the issue's."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pytest
 
 from infra.bench import stored_cards
 from infra.bench.card_forms import open_forms
-from infra.bench.card_load import Pressed, figures_of
+from infra.bench.card_load import CALLERS, Pressed, figures_of, pace
 from infra.bench.load import Load
-from infra.bench.measuring import BenchFailed
+from infra.bench.measuring import BenchFailed, Call
 from infra.bench.stage import Door, client
 from infra.bench.stored_cards import fill, sql, stored
 from infra.dev.house import House
@@ -73,8 +74,28 @@ async def test_a_card_that_does_not_open_is_no_figure(vault: House, http: aiohtt
 
 
 def test_the_bars_are_500_cards_a_second_of_a_core_and_15_ms_for_the_slowest_hundredth():
-    just = Pressed(Load([15 * MS] * 1_000, 2.0), 2.0)
-    slower = Pressed(Load([15 * MS + 1] * 1_000, 2.002), 2.002)
+    just, tail = Pressed(Load([30 * MS] * 1_000, 2.0), 2.0), Load([15 * MS] * 1_000, 2.0)
+    slower, longer = Pressed(Load([30 * MS] * 1_000, 2.002), 2.002), Load([15 * MS + 1] * 1_000, 2.0)
 
-    assert [figure.held for figure in figures_of([just, just])] == [True, True, True]
-    assert [figure.held for figure in figures_of([slower, slower])] == [False, False, False]
+    assert [figure.held for figure in figures_of([just, just], [tail, tail])] == [True, True, True]
+    assert [figure.held for figure in figures_of([slower, slower], [longer, longer])] == [False, False, False]
+
+
+async def test_a_card_that_waits_for_a_free_caller_has_waited_since_it_was_to_be_sent():
+    held, sent = asyncio.Event(), list[int]()
+
+    def call_of(number: int) -> Call:
+        async def call() -> None:
+            sent.append(number)
+            if number == CALLERS:
+                held.set()
+            if number < CALLERS:
+                await (held.wait() if number else asyncio.sleep(0.05))
+
+        return call
+
+    load = await pace(iter([call_of(number) for number in range(CALLERS + 1)]), per_second=1_000_000)
+
+    assert sorted(sent) == list(range(CALLERS + 1))
+    assert len(load.took) == CALLERS + 1
+    assert min(load.took) >= 49 * MS
