@@ -87,7 +87,7 @@ class Person:
 
 
 def open_forms(house: House, page: Door, count: int) -> Iterator[Call]:
-    """As many captures as are asked for, each open in a browser of its own, and the form's POST from there.
+    """As many captures as are asked for, each of another person and open in a browser, and the form's POST from there.
 
     Their rows are written past the vault: what orders them and lets browsers in is measured by itself.
     """
@@ -119,7 +119,7 @@ _OPENED = """
 INSERT INTO tenants (tenant_id) VALUES ('{tenant_id}') ON CONFLICT DO NOTHING;
 INSERT INTO captures (tenant_id, capture_id, brand_id, subject_id, purchase_id, brand_name, amount_minor, currency,
     created_at, expires_at, browser_hash)
-SELECT '{tenant_id}', capture_id, '{brand_id}', 'sub_bench', 'pur_bench', 'Bench', 7998, 'USD', now(),
-    now() + interval '15 minutes', browser_hash
+SELECT '{tenant_id}', capture_id, '{brand_id}', replace(capture_id, 'cap_', 'sub_'), 'pur_bench', 'Bench', 7998,
+    'USD', now(), now() + interval '15 minutes', browser_hash
 FROM (VALUES {values}) opened (capture_id, browser_hash);
 """

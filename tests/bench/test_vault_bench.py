@@ -18,7 +18,7 @@ from infra.dev.house import House
 from tests.support.house import throwaway_house
 
 MS = 1_000_000
-CARDS = "SELECT count(*), count(DISTINCT token_id), count(DISTINCT fingerprint) FROM cards"
+CARDS = "SELECT count(*), count(DISTINCT token_id), count(DISTINCT subject_id), count(DISTINCT fingerprint) FROM cards"
 INDEXES = "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'cards'::regclass ORDER BY 1"
 
 
@@ -41,7 +41,7 @@ async def test_a_form_that_is_open_without_the_door_is_taken_and_once(vault: Hou
         await call()
     await calls[0]()
 
-    assert sql(vault, CARDS).strip() == "5|5|1"
+    assert sql(vault, CARDS).strip() == "5|5|5|1"
 
 
 async def test_cards_that_only_lie_there_have_tokens_fingerprints_and_indexes_like_real_ones(
@@ -56,9 +56,9 @@ async def test_cards_that_only_lie_there_have_tokens_fingerprints_and_indexes_li
 
     shape = "SELECT count(*) FROM cards WHERE token_id !~ '^tok_[bcdfghjkmnpqrstvwxyz]{26}$' OR key_version <> 1"
     kinds = "SELECT count(DISTINCT left(token_id, 6)) FROM cards"
-    total, tokens, fingerprints = map(int, sql(vault, CARDS).split("|"))
+    total, tokens, people, fingerprints = map(int, sql(vault, CARDS).split("|"))
     assert sql(vault, INDEXES) == before
-    assert total == tokens > 1_000
+    assert total == tokens == people > 1_000
     assert fingerprints == 1_001
     assert sql(vault, shape).strip() == "0"
     assert int(sql(vault, kinds)) == 400
