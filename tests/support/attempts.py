@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 DONE = "done"
@@ -64,6 +65,12 @@ def postgres(path: str, role: str, database: str) -> None:
 
 
 def leave_network(pid: int) -> None:
+    """In a thread that ends then: what it reaches must not be tried from where it got to."""
+    with ThreadPoolExecutor(max_workers=1) as once:
+        once.submit(_move_to_network, pid).result()
+
+
+def _move_to_network(pid: int) -> None:
     handle = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
     try:
         _checked(_libc().setns(handle, 0))

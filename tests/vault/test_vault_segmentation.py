@@ -86,6 +86,7 @@ class Place:
     within: Within
     walls: frozenset[str]
     ways: list[Way]
+    keeper: processes.Child | None
 
 
 @asynccontextmanager
@@ -106,7 +107,8 @@ async def placed(
             async with infiltrated(database, processor, folder, settings, around) as within:
                 standing = {name for name, why in within.walls.items() if why is None}
                 standing |= {"network"} if enclosing.child is not None else set()
-                yield Place(within, frozenset(standing), out(folder, clusters, processor, port, key))
+                ways = out(folder, clusters, processor, port, key)
+                yield Place(within, frozenset(standing), ways, enclosing.child)
         finally:
             enclosing.stop()
 
@@ -193,7 +195,7 @@ async def test_from_inside_the_vault_no_forbidden_way_is_open_and_every_allowed_
 
 
 @pytest.mark.control("UC-1.3")
-async def test_the_network_alone_stops_what_it_is_for(
+async def test_the_network_alone_stops_what_it_is_for_and_without_its_keeper_the_vault_is_cut_off_and_not_let_out(
     database: DatabaseMaker, processor: Sandbox, clusters: dict[str, Cluster], tmp_path: Path
 ):
     async with placed(database, processor, clusters, tmp_path, OFF, enclosed=True) as place:
@@ -201,6 +203,13 @@ async def test_the_network_alone_stops_what_it_is_for(
 
         assert place.walls <= {"network"}
         assert surprises(lines, place.walls) == []
+        if place.keeper is None:
+            assert "no network namespace" in (tmp_path / "network.json").read_text()
+            assert not has_own_network(place.within.pid)
+            return
+        place.keeper.kill()
+        assert await place.within.infiltrator.attempt("tcp", "127.0.0.1", processor.port) == "ECONNREFUSED"
+        assert has_own_network(place.within.pid)
 
 
 async def test_without_walls_the_same_ways_are_open_and_a_report_that_said_otherwise_would_be_found_out(
@@ -213,25 +222,6 @@ async def test_without_walls_the_same_ways_are_open_and_a_report_that_said_other
         assert surprises(lines, place.walls) == []
         for wall in ("ports", "files", "system_calls", "memory_locked", "network"):
             assert surprises(lines, frozenset({wall})), wall
-
-
-@pytest.mark.control("UC-1.3")
-async def test_a_vault_whose_enclosure_was_killed_is_cut_off_and_not_let_out(
-    database: DatabaseMaker, processor: Sandbox, tmp_path: Path
-):
-    enclosing = Enclosing(tmp_path, processor)
-    with peer_service(tmp_path) as (port, _key):
-        async with infiltrated(database, processor, tmp_path, OFF, enclosing.around) as within:
-            if enclosing.child is None:
-                assert "no network namespace" in (tmp_path / "network.json").read_text()
-                assert not has_own_network(within.pid)
-                return
-            enclosing.child.kill()
-
-            outcomes = {await within.infiltrator.attempt("tcp", "127.0.0.1", one) for one in (port, processor.port)}
-
-            assert outcomes == {"ECONNREFUSED"}
-            assert has_own_network(within.pid)
 
 
 def test_a_program_that_was_to_be_enclosed_and_cannot_be_is_not_run(tmp_path: Path):

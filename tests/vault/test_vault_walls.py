@@ -63,21 +63,6 @@ async def test_another_process_of_the_same_user_cannot_look_into_the_vault(
         assert into_another["read"] == DONE, "the same attempt on a process without walls"
 
 
-async def test_without_walls_the_same_code_gets_everywhere_which_is_what_they_are_for(
-    database: DatabaseMaker, processor: Sandbox, tmp_path: Path
-):
-    with peer_service(tmp_path) as (port, key):
-        async with infiltrated(database, processor, tmp_path, {"UNDERCROFT_VAULT_WALLS": "off"}) as within:
-            tries: list[tuple[str, str | int, int] | tuple[str, str] | tuple[str]] = [
-                *(("tcp", "127.0.0.1", port), ("read", str(key)), ("write", str(tmp_path / "loot"))),
-                *(("run_shell",), ("fork",), ("datagram", "127.0.0.1", 53)),
-            ]
-            outcomes = [await within.infiltrator.attempt(*one) for one in tries]
-
-            assert set(within.walls.values()) == {"left out by the settings"}
-            assert outcomes == [DONE] * len(tries)
-
-
 async def test_a_vault_that_is_to_have_every_wall_and_cannot_does_not_start(
     database: DatabaseMaker, processor: Sandbox, tmp_path: Path
 ):
