@@ -136,20 +136,13 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft keys list | rotate [TENANT] | shred --card TENANT TOKEN | purge [--dry-run] | round | export",
         add_help=False,
     )
-    custody = commands.add_parser(
-        "custody",
-        help="the custodians of the vault's root, their shares, opening a sealed vault: as `python -m vault custody`",
-        usage="undercroft custody enrol NAME | generate [--threshold K] NAME … | enter NAME | verify NAME | "
-        "reshare [--threshold K] NAME … | status",
-        add_help=False,
-    )
     destinations = commands.add_parser(
         "destinations",
         help="where stored cards may be sent: register, list, withdraw: as `python -m vault destinations`",
         usage="undercroft destinations add FILE | list TENANT | withdraw TENANT DESTINATION",
         add_help=False,
     )
-    for command in (policy, record, keys, custody, ledger, inbox, routes, destinations):
+    for command in (policy, record, keys, ledger, inbox, routes, destinations):
         _add_folder(command)
     commands.add_parser(
         "page",
@@ -159,6 +152,18 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
     )
     _add_webhooks(commands)
     _add_tokens(commands)
+    _add_custody(commands)
+
+
+def _add_custody(commands: "Commands[argparse.ArgumentParser]") -> None:
+    custody = commands.add_parser(
+        "custody",
+        help="the custodians of the vault's root, their shares, opening a sealed vault: as `python -m vault custody`",
+        usage="undercroft custody enrol NAME | generate [--threshold K] NAME … | enter NAME | verify NAME | "
+        "reshare [--threshold K] NAME … | status",
+        add_help=False,
+    )
+    _add_folder(custody)
 
 
 def _add_webhooks(commands: "Commands[argparse.ArgumentParser]") -> None:

@@ -100,9 +100,9 @@ class Door:
     async def run(self, stop: asyncio.Event) -> None:
         """Be there until told to stop; forget shares that wait too long."""
         path = self._settings.folder / f"door-{os.getpid()}.sock"
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
         try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
             server = await asyncio.start_unix_server(self._visited, str(path), limit=LINE_BYTES_MAX)
         except OSError as error:
             if self._custody.closed:
