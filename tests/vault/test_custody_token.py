@@ -72,6 +72,8 @@ async def room(
             "UNDERCROFT_VAULT_PKCS11_PIN_FILE": str(token.pin_file),
             "UNDERCROFT_VAULT_CUSTODY_FOLDER": str(custody),
             softhsm.CONFIGURATION: str(softhsm.configuration()),
+            "UNDERCROFT_VAULT_WALLS_READS": str(softhsm.configuration()),
+            "UNDERCROFT_VAULT_WALLS_WRITES": str(softhsm.tokens()),
         }
         async with vault_process(
             tmp_path, shared_database, processor, timeout_seconds=4, environment=environment
