@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from infra.chassis.screen import MASK, find_card_number, mask
 VALUE_LENGTH_MAX = 300
 CUT_LENGTH_MAX = 300
 """Characters read beyond, so that a card number which the cut goes through is still seen whole."""
+FRAMES_MAX = 12
 
 
 def configure(service: str, level: str = "INFO") -> None:
@@ -33,6 +35,17 @@ def configure(service: str, level: str = "INFO") -> None:
     )
     handler = _ThirdParty(get_logger())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    sys.excepthook = _uncaught
+
+
+def _uncaught(kind: type[BaseException], _error: BaseException, trace_back: TracebackType | None) -> None:
+    """What ends a process: Python would print the exception's text, which may say what it was handed."""
+    frames = []
+    while trace_back is not None:
+        code = trace_back.tb_frame.f_code
+        frames.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{trace_back.tb_lineno}:{code.co_name}")
+        trace_back = trace_back.tb_next
+    get_logger().critical("uncaught", error=kind.__name__, where=frames[-FRAMES_MAX:])
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

@@ -21,7 +21,8 @@ import httpx2
 
 from infra.dev.house import DATABASE_CLUSTER
 from infra.dev.postgres import SUPERUSER, Cluster, programs
-from tests.attacks.leak_paths import HANDED, NAMES, PLANTED, LoudHouse, World
+from tests.attacks.leak_paths import HANDED, NAMES, PLANTED
+from tests.attacks.leak_world import LoudHouse, World
 from tests.sandbox.running import NO_TLS
 from tests.support.encodings import ENCODINGS
 from tests.support.memory_of import allow_core, family_of, memory_of, words_of

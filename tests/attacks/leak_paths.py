@@ -7,176 +7,29 @@ router remembers paths, a decoder the names of a document's members. What comes 
 """
 
 import json
-import re
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from html import unescape
-from pathlib import Path
-from typing import Any, Final
-
-import aiohttp
-import httpx2
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
 
 from infra.chassis.clock import SystemClock
 from infra.chassis.ids import new_id
 from infra.dev.demo.conversation import BRAND
 from infra.dev.demo.person import CARD_NUMBER
-from infra.dev.house import House, Options
-from infra.dev.ports import Ports
-from infra.dev.processes import Child, spawn
-from infra.dev.settings import ROOT
 from memory.contract import Provenance, RememberOrder, Source
-from tests.journeys.conftest import Shopper, Street
-from tests.sandbox.running import NO_TLS
+from tests.attacks.leak_world import World
+from tests.journeys.conftest import Shopper
 from tests.support.encodings import spaced, spoken
 from tests.support.grants import TestMint, body_of
 from tests.support.waiting import wait_until
-from tests.vault.bench import FORM, JSON, Doors, Person
+from tests.vault.bench import FORM, JSON, Person
 from tests.vault.events import event_about, signed
-from vault.cleartext.hpke import PagePublicKey, SealSuite, seal_form
-from vault.contract import CaptureOrder, ChargeOrder, SettleOrder, VoidOrder
+from vault.cleartext.hpke import SealSuite
+from vault.contract import SettleOrder, VoidOrder
 
 PLANTED: Final = "6011000990139424"
 """Comes by no path: it is what searches are shown to find."""
 SERVICES: Final = ("gateway", "memory", "mcp_server")
 LISTENERS: Final = ("gateway", "vault", "vault_page", "vault_webhooks", "memory", "mcp_server", "authzen")
-
-
-LOUD_POSTGRES: Final = {
-    "log_statement": "all",
-    "log_parameter_max_length": "-1",
-    "log_parameter_max_length_on_error": "-1",
-    "log_error_verbosity": "verbose",
-    "log_min_error_statement": "error",
-}
-
-
-class LoudHouse(House):
-    """Everything said at DEBUG, the processor's SDK told to log all it can, each wire but two recorded.
-
-    PostgreSQL writes every statement and every parameter into its log, which the runner otherwise forbids it: so a
-    number that is merely looked for is seen too. The vault's working folder is its own, where the kernel would leave
-    its core.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, Ports.free(), Options(log_level="DEBUG", wiretap=True, durable=False))
-        self.vault_folder = self.folder / "vault"
-
-    def start(self) -> None:
-        super().start()
-        for cluster in self.clusters.values():
-            for setting, value in LOUD_POSTGRES.items():
-                cluster.sql(f"ALTER SYSTEM SET {setting} = '{value}'")
-            cluster.sql("SELECT pg_reload_conf()")
-
-    def _spawn(self, service: str, environment: dict[str, str], *command: str) -> Child:
-        if service != "vault":
-            return super()._spawn(service, environment, *command)
-        self.vault_folder.mkdir(mode=0o700, exist_ok=True)
-        return spawn(
-            [sys.executable, "-m", "vault", *command],
-            environment={
-                **environment,
-                "STRIPE_LOG": "debug",
-                "PYTHONPATH": str(ROOT),
-                "UNDERCROFT_VAULT_WALLS": "off",  # they would keep the search out of its memory and forbid the core
-            },
-            log=self.logs / "vault.log",
-            folder=self.vault_folder,
-        )
-
-
-@dataclass(slots=True)
-class HouseDoors(Doors):
-    """The vault's doors in a house; its grants are minted with the gateway's own keys."""
-
-    door_origin: str = ""
-
-    async def enter(self, order: CaptureOrder, grant: str | None = None, origin: str = "") -> httpx2.Response:
-        return await Doors.enter(self, order, grant, origin or self.door_origin)
-
-
-@dataclass(slots=True)
-class World:
-    """Outside of a house. What it answered, headers and all, is kept."""
-
-    house: House
-    street: Street
-    doors: HouseDoors
-    http: httpx2.AsyncClient
-    answers: list[bytes] = field(default_factory=list)
-
-    async def token(self, person: Person, number: str, suite: SealSuite | None = None) -> str:
-        """Of a card typed on the page, posted plain or sealed."""
-        if suite is None:
-            return await self.doors.new_token(person, number)
-        order = person.capture()
-        assert (await self.doors.order_capture(order)).status_code == 200
-        assert (await self.doors.enter(order)).status_code == 303
-        fields = sealed_form((await self.doors.page(order)).text, suite, number)
-        origin = {"origin": self.doors.page_url}
-        taken = await self.doors.browser.post(f"/captures/{order.capture_id}", data=fields, headers=origin)
-        assert taken.status_code == 303
-        token: str = (await self.doors.show_capture(order)).json()["token_id"]
-        return token
-
-    async def charged(self, person: Person, number: str, state: str, suite: SealSuite | None = None) -> ChargeOrder:
-        order = person.charge(await self.token(person, number, suite))
-        answer = (await self.doors.charge(order)).json()
-        assert answer["state"] == state, answer
-        return order
-
-    async def say(self, method: str, url: str, **what: Any) -> httpx2.Response:
-        return await self.http.request(method, url, **what)
-
-
-@asynccontextmanager
-async def outside(house: House) -> AsyncIterator[World]:
-    answers: list[bytes] = []
-
-    async def keep(answer: httpx2.Response) -> None:
-        await answer.aread()
-        answers.append(repr(answer.headers.raw).encode() + answer.content)
-
-    def client(base_url: str = "") -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=base_url, verify=NO_TLS, timeout=30.0, event_hooks={"response": [keep]})
-
-    mint = TestMint(
-        SystemClock(),
-        "vault",
-        house.urls["gateway"],
-        house.keyring.private_key("gateway/keys/grant.pem"),
-        house.keyring.private_key("gateway/keys/sender.pem"),
-    )
-    timeout = aiohttp.ClientTimeout(total=60)
-    async with (
-        client(house.urls["vault"]) as api,
-        client(house.urls["vault_page"]) as browser,
-        client() as http,
-        aiohttp.ClientSession(timeout=timeout) as session,
-    ):
-        doors = HouseDoors(mint, api, browser, house.urls["vault_page"], house.urls["gateway"])
-        yield World(house, Street(house, session), doors, http, answers)
-
-
-def sealed_form(page: str, suite: SealSuite, number: str) -> dict[str, str]:
-    """As the page's script posts it, sealed with one of the suites that the page offers."""
-    offered = json.loads(unescape(_found(r'data-keys="([^"]+)"', page)))
-    key = next(PagePublicKey(**key | {"suite": suite}) for key in offered if key["suite"] == suite)
-    code = "1234" if number.startswith(("34", "37")) else "123"
-    card = {"number": number, "expiry": "12/40", "code": code, "holder": "Ada Byron"}
-    sealed = seal_form(json.dumps(card).encode(), key)
-    fields = {"csrf": _found(r'name="csrf" value="([^"]+)"', page), "sealed_kid": sealed.key_id}
-    return fields | {"sealed_enc": sealed.enc, "sealed_ct": sealed.ct}
-
-
-def _found(pattern: str, page: str) -> str:
-    found = re.search(pattern, page)
-    assert found is not None, page
-    return found[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ import pytest
 
 from tests.attacks import leak_media as media
 from tests.attacks.leak_media import FILES, Findings
-from tests.attacks.leak_paths import PATHS, PLANTED, LoudHouse, outside
+from tests.attacks.leak_paths import PATHS, PLANTED
+from tests.attacks.leak_world import LoudHouse, outside
 from tests.sandbox.running import ROOT
 from tests.support.encodings import ENCODINGS
 from tests.support.searching import ALL_ENCODINGS, Search, encodings_in
@@ -52,6 +53,17 @@ def test_no_card_number_is_left_in_the_memory_of_the_vault(findings: Findings):
         assert encodings_in(findings.planted[place]) == ALL_ENCODINGS, findings.notes
         assert findings.told(place) == []
         assert set(findings.looked_at[place]) == {"vault", "planted"}
+
+
+def test_what_ends_a_service_is_logged_without_the_text_of_the_exception():
+    number = NUMBERS_OF_EACH_LENGTH[0]
+    program = f"from infra.chassis import logs; logs.configure('x'); raise ValueError(f'card {{{number}}}')"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={}, capture_output=True, check=False)
+
+    assert ended.returncode == 1
+    assert b'"uncaught"' in ended.stdout
+    assert b"ValueError" in ended.stdout
+    assert number.encode() not in ended.stdout + ended.stderr
 
 
 def test_unless_told_to_overwrite_it_freed_memory_keeps_what_was_in_it():
