@@ -59,6 +59,12 @@ async def redeem(store: Store, grant: Grant) -> None:
         raise
 
 
+async def enter_capture(store: Store, grant: Grant, capture_id: str, browser_hash: bytes) -> bool:
+    """Make a browser the capture's. False when there is none, or not of the grant's brand and subject."""
+    given = (grant.tenant_id, capture_id, grant.brand_id, grant.subject_id, browser_hash)
+    return bool((await store.at_once("SELECT enter_capture($1, $2, $3, $4, $5)", *given))[0][0])
+
+
 async def open_capture(store: Store, tenant_id: str, capture_id: str) -> CaptureRow | None:
     """A capture as it stands, without the card it may have."""
     found = await store.at_once("SELECT * FROM capture_of($1, $2)", tenant_id, capture_id)

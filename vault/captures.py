@@ -13,7 +13,7 @@ from typing import Final
 from infra.chassis.clock import Clock
 from infra.chassis.grants import Grant
 from infra.chassis.problems import NotFound
-from vault.at_once import open_capture
+from vault.at_once import enter_capture, open_capture
 from vault.contract import CaptureOrder, CaptureState, CaptureView, is_identifier
 from vault.errors import CaptureIdReused
 from vault.store import RowMissing, Store
@@ -58,11 +58,8 @@ class Captures:
     async def enter(self, capture_id: str, grant: Grant) -> str:
         """The cookie that makes this browser the capture's browser. Raises NotFound as `show` does."""
         secret = secrets.token_urlsafe(SECRET_BYTES)
-        async with self._store.transaction(grant.tenant_id) as tx:
-            row = await tx.capture(capture_id)
-            if row is None or not _is_of(row, grant):
-                raise NotFound
-            await tx.bind_capture_to_browser(capture_id, _hash(secret))
+        if not await enter_capture(self._store, grant, capture_id, _hash(secret)):
+            raise NotFound
         return f"{grant.tenant_id}.{secret}"
 
     async def of_browser(self, capture_id: str, cookie: str) -> CaptureRow | None:

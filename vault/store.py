@@ -119,11 +119,6 @@ class Tx:
         row = _fields(order) | {"terms": terms.ordered(order), "now": now, "expires_at": expires_at}
         return (await self._run(sql, row)).first() is not None
 
-    async def bind_capture_to_browser(self, capture_id: str, browser_hash: bytes) -> None:
-        sql = """UPDATE captures SET browser_hash = :browser_hash
-            WHERE tenant_id = :tenant_id AND capture_id = :capture_id"""
-        await self._run(sql, {"capture_id": capture_id, "browser_hash": browser_hash})
-
     async def count_capture_attempt(self, capture_id: str, attempts_max: int, now: datetime) -> bool:
         """Whether one more attempt is allowed; it is then counted."""
         sql = """UPDATE captures SET attempts = attempts + 1
