@@ -11,6 +11,7 @@ from infra.chassis.walls.settings import WallSettings
 from infra.dev.house import DATABASE_CLUSTER
 from infra.dev.ports import Ports
 from tests.sandbox.running import ROOT
+from vault.scrubbing import OVERWRITTEN
 
 UNITS = sorted((ROOT / "infra" / "deploy" / "systemd").glob("*.service"))
 EXPOSURE_MAX = 15  # tenths, of 100; what Debian ships without a sandbox stands at 96
@@ -83,7 +84,9 @@ def test_a_unit_lets_its_service_listen_on_its_documented_ports_and_no_other():
 def test_the_vaults_unit_asks_for_every_wall():
     vault = of(ROOT / "infra" / "deploy" / "systemd" / "undercroft-vault.service")
 
-    assert vault["Environment"] == ["UNDERCROFT_VAULT_WALLS=require"]
+    asked, *allocators = vault["Environment"]
+    assert asked == "UNDERCROFT_VAULT_WALLS=require"
+    assert dict(setting.split("=", 1) for setting in allocators) == OVERWRITTEN
     assert WallSettings(walls="require").faults() == []
     assert vault["LimitMEMLOCK"] == ["infinity"]
     assert "4" in vault["RestartPreventExitStatus"][0].split()
