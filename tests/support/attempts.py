@@ -148,7 +148,9 @@ def raise_core_limit() -> None:
 
 
 def may_swap() -> None:
-    _require_zero("VmLck")
+    """Less than all of it is locked: a vault locks the codes' pages without any wall."""
+    if is_locked(os.getpid()):
+        raise PermissionError(errno.EPERM, "locked")
 
 
 def may_gain_privileges() -> None:
@@ -191,10 +193,19 @@ def attempt(name: str, *arguments: str | int) -> str:
     return DONE
 
 
+def is_locked(pid: int) -> bool:
+    """Whether all memory of this process that is in use is locked. Raises OSError where we may not look."""
+    return _status(pid, "VmLck") >= _status(pid, "VmRSS")
+
+
 def _require_zero(field: str) -> None:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    if int(lines[field].split()[0]) != 0:
+    if _status(os.getpid(), field) != 0:
         raise PermissionError(errno.EPERM, field)
+
+
+def _status(pid: int, field: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(lines[field].split()[0])
 
 
 def _checked(result: int) -> None:

@@ -34,6 +34,10 @@ from vault.custodians.commands import add_custody, custody
 SECONDS_MAX = 60.0
 SHEET = re.compile(r"ucs1(?:\s+[a-z0-9]{1,4}\b)+")
 SETTINGS_EXIT = 2
+HEAD_LETTERS = len("ucs1") + 10
+"""Of a share: which one of which ceremony it is, which is no secret."""
+LETTERS_IN_A_ROW = 12
+"""Of a share, in a text: 60 bits. Four letters stand somewhere in any log by chance."""
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["vault.custodians.commands"])
@@ -208,6 +212,13 @@ def everything(folder: Path) -> dict[str, bytes]:
 def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
     locks = {"root.key.lock", "root.key.custody/lock"}
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} - locks
+
+
+def tells(text: str, paper: str) -> bool:
+    """Whether letters of the share on this paper stand in the text, however they are parted."""
+    bare, letters = "".join(text.split()), paper.replace(" ", "")
+    starts = range(HEAD_LETTERS, len(letters) - LETTERS_IN_A_ROW + 1)
+    return any(letters[start : start + LETTERS_IN_A_ROW] in bare for start in starts)
 
 
 def key_of(papers: dict[str, str], *names: str) -> Secret[bytes]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,8 +23,8 @@ from infra.chassis.secret import Secret
 from tests.support.keys import root_file
 from tests.support.waiting import wait_until
 from tests.vault.custody import short_folder
-from vault.custodians import ceremony, record, sheets
-from vault.custodians.ceremony import Ceremony, Prepared
+from vault.custodians import ceremony, record, sheets, visiting
+from vault.custodians.ceremony import Ceremony, CeremonyUnfit, Prepared
 from vault.custodians.door import HANDOVER, Answer, Door, Enter, Greeting, Handover, entering
 from vault.custodians.people import Custodian
 from vault.custodians.record import Record
@@ -260,6 +261,45 @@ async def test_a_key_service_that_does_not_prove_itself_leaves_the_vault_sealed(
         assert (await sealed.enter("ben")).sealed is False
 
 
+async def test_a_key_service_that_hangs_until_the_visit_is_over_leaves_the_vault_sealed(
+    sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+):
+    async def hangs(_self: SoftwareKeyService) -> None:
+        await asyncio.Event().wait()
+
+    async with standing(sealed) as door:
+        await sealed.enter("ada")
+        with monkeypatch.context() as patched:
+            patched.setattr(SoftwareKeyService, "prove", hangs)
+            patched.setattr("vault.custodians.door.VISIT_SECONDS_MAX", 0.2)
+            with pytest.raises(msgspec.DecodeError):  # the door hangs up
+                await sealed.enter("ben")
+
+        assert sealed.custody.closed
+        assert not door.opened.is_set()
+        assert "opened" not in sealed.acts()
+
+
+async def test_an_opening_that_cannot_be_written_down_does_not_happen(sealed: Sealed, monkeypatch: pytest.MonkeyPatch):
+    add = Record.add
+
+    def full(self: Record, entry: record.Entry, **how: bool) -> None:
+        if entry.statement["act"] == "opened":
+            raise OSError("the record's disk is full")
+        add(self, entry, **how)
+
+    async with standing(sealed) as door:
+        with monkeypatch.context() as patched:
+            patched.setattr(Record, "add", full)
+            await sealed.enter("ada")
+            refused = await sealed.enter("ben")
+
+        assert (refused.done, refused.sealed, sealed.custody.closed) == (False, True, True)
+        assert not door.opened.is_set()
+        await sealed.enter("ada")
+        assert (await sealed.enter("ben")).sealed is False
+
+
 async def test_a_file_whose_ceremony_was_changed_is_not_opened(sealed: Sealed):
     """Somebody who may write the file names himself a custodian of it, and signs with a custody of his own."""
     mallory = enrolled(sealed.folder, "mallory", "trudy")
@@ -314,3 +354,31 @@ async def test_the_next_key_is_taken_from_who_has_the_present_one_and_from_nobod
     assert [early.done, stranger.done, known.done] == [False, False, True]
     assert [key.reveal() for key in sealed.custody.keys] == [bytes(32), sealed.prepared.key.reveal()]
     assert not sealed.custody.closed
+
+
+async def test_reshared_in_vain_twice_over_a_vault_that_is_open_stays_open(sealed: Sealed):
+    """Killed after the next key was handed over, before the file was replaced; and once more."""
+    async with standing(sealed):
+        await sealed.enter("ada")
+        await sealed.enter("ben")
+        for coming in (bytes(32), bytes(31) + b"1"):
+            taken = await sealed.visit(Handover(seal_under(sealed.prepared.key, HANDOVER, coming, HANDOVER)))
+            assert taken.done
+
+    assert not sealed.custody.closed
+
+
+async def test_a_door_that_does_not_answer_is_left_and_one_that_nobody_stands_behind_is_taken_away(
+    sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+):
+    left, busy = sealed.folder / "door-1.sock", sealed.folder / "door-2.sock"
+    with socket.socket(socket.AF_UNIX) as killed, socket.socket(socket.AF_UNIX) as listening:
+        killed.bind(str(left))
+        listening.bind(str(busy))
+        listening.listen()
+        monkeypatch.setattr(visiting, "VISIT_SECONDS_MAX", 0.05)
+
+        assert visiting.doors(sealed.folder) == [busy]
+        with pytest.raises(CeremonyUnfit, match="does not answer"):
+            visiting.look(busy)
+    assert (left.exists(), busy.exists()) == (False, True)

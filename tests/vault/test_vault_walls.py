@@ -14,7 +14,7 @@ import pytest
 
 from infra.dev.ports import free_ports
 from tests.sandbox.running import ROOT, Sandbox
-from tests.support.attempts import DONE
+from tests.support.attempts import DONE, is_locked
 from tests.support.database import DatabaseMaker
 from tests.vault.bench import Person
 from tests.vault.process import vault_process
@@ -41,6 +41,7 @@ async def test_code_inside_the_vault_reaches_no_peer_no_file_of_others_and_no_sh
                 assert await within.refuses("system_calls", call), call
             assert await within.refuses("system_calls", "datagram", "127.0.0.1", 53)
             assert await within.refuses("system_calls", "family", socket.AF_INET6, socket.SOCK_STREAM)
+            assert is_locked(within.pid) == (within.walls["memory_locked"] is None)
             assert await within.infiltrator.attempt("read", str(own / "grant.jwks")) == DONE
             assert await within.infiltrator.attempt("tcp", "127.0.0.1", processor.port) == DONE
 

@@ -188,24 +188,30 @@ class Door:
         finally:
             self._forget_shares()
         self._custody.give(key)
-        if self._custody.closed:
+        try:
+            await self._prove_open(key, ceremony, numbers)
+        except BaseException:  # also a visit that takes too long, and a record that cannot be written
             self._custody.forget()
+            raise
+        log.info("custody_opened", ceremony=ceremony.ceremony, shares=numbers, check_value=ceremony.check_value)
+        self.opened.set()
+
+    async def _prove_open(self, key: Secret[bytes], ceremony: Ceremony, numbers: list[int]) -> None:
+        """It opens the file, the key service works, and that stands in the record. Raises CeremonyUnfit, OSError."""
+        if self._custody.closed:
             raise CeremonyUnfit("the key of this ceremony does not open the file: the file was changed")
         try:
             await self._keys.prove()
         except (KeyServiceUnfit, KeyServiceUnreachable) as error:
-            self._custody.forget()
             raise CeremonyUnfit(f"the vault stays sealed: {error}") from None
         statement = _statement("opened", ceremony, self._clock.now()) | {"shares": numbers, "process": os.getpid()}
         self._record.add(signed(statement, {CUSTODY: signing_key(key)}))
-        log.info("custody_opened", ceremony=ceremony.ceremony, shares=numbers, check_value=ceremony.check_value)
-        self.opened.set()
 
     def _take_over(self, wish: Handover) -> None:
         """Nothing happens to who cannot seal under a key we have. Raises CeremonyUnfit."""
         for key in self._custody.keys:
             with contextlib.suppress(SealBroken):
-                self._custody.give(Secret(open_under(key, HANDOVER, wish.sealed, HANDOVER)))
+                self._custody.give(Secret(open_under(key, HANDOVER, wish.sealed, HANDOVER)), beside=key)
                 log.info("custody_key_handed_over", check_value=check_value(key))
                 return
         raise CeremonyUnfit("this vault has not the key of the present ceremony")

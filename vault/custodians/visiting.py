@@ -9,23 +9,30 @@ import msgspec
 
 from infra.chassis.sealing import seal_under
 from infra.chassis.secret import Secret
+from vault.custodians.ceremony import CeremonyUnfit
 from vault.custodians.door import HANDOVER, LINE_BYTES_MAX, VISIT_SECONDS_MAX, Answer, Ask, Enter, Greeting, Handover
 
 
-class DoorGone(Exception):
+class DoorGone(CeremonyUnfit):
     """The vault behind this door ended, or does not answer."""
 
 
+class NobodyThere(DoorGone):
+    """Nobody listens behind it: it was left by a vault that was killed."""
+
+
 def doors(folder: Path) -> list[Path]:
-    """Where a vault listens now. What a killed one left is taken away."""
+    """Where a vault listens now, or is too busy to say so. What a killed one left is taken away."""
     found = []
     for path in sorted(folder.glob("door-*.sock")):
         try:
             look(path)
-        except DoorGone:
+        except NobodyThere:
             path.unlink(missing_ok=True)
-        else:
-            found.append(path)
+            continue
+        except DoorGone:  # it may answer the next time, and without its door it could never be opened
+            pass
+        found.append(path)
     return found
 
 
@@ -42,10 +49,12 @@ def enter(path: Path, made: Callable[[Greeting], Enter]) -> Answer:
         return say(made(greeting))
 
 
-def hand_over(path: Path, present: Secret[bytes], coming: Secret[bytes]) -> Answer:
-    """Let the vault behind this door know the key that will hold from now on. Raises DoorGone."""
+def hand_over(path: Path, present: Secret[bytes], coming: Secret[bytes]) -> None:
+    """Let the vault behind this door know the key that will hold from now on. Raises CeremonyUnfit, DoorGone."""
     with _visit(path) as (_, say):
-        return say(Handover(seal_under(present, HANDOVER, coming.reveal(), HANDOVER)))
+        answer = say(Handover(seal_under(present, HANDOVER, coming.reveal(), HANDOVER)))
+    if not answer.done:
+        raise CeremonyUnfit(f"a vault that runs did not take the next key, so nothing was changed: {answer.why}")
 
 
 @contextmanager
@@ -68,6 +77,8 @@ def _visit(path: Path) -> Iterator[tuple[Greeting, Callable[[Ask | Enter | Hando
 def _or_gone() -> Iterator[None]:
     try:
         yield
+    except (ConnectionRefusedError, FileNotFoundError):
+        raise NobodyThere("no vault runs behind this door") from None
     except (OSError, msgspec.MsgspecError) as error:
         raise DoorGone(f"the vault does not answer at its door ({type(error).__name__})") from None
 

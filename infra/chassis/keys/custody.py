@@ -20,8 +20,6 @@ from infra.chassis.secret import Secret
 
 LABEL: Final = b"undercroft custody 1"
 BEGINS: Final = b'{"undercroft_sealed":'
-KEYS_MAX: Final = 2
-"""The present key, and while shares are made anew the next one."""
 
 
 class Sealed(Exception):
@@ -70,9 +68,9 @@ class Custody:
         self._keys: tuple[Secret[bytes], ...] = ()
         self._seen: tuple[Stamp, bool] | None = None
 
-    def give(self, key: Secret[bytes]) -> None:
-        """From now on this key is tried first."""
-        self._keys = (key, *self._keys)[:KEYS_MAX]
+    def give(self, key: Secret[bytes], *, beside: Secret[bytes] | None = None) -> None:
+        """From now on this key is tried first. `beside`: the present one, while the file is not yet under the next."""
+        self._keys = (key,) if beside is None else (key, beside)
         self._seen = None
 
     def forget(self) -> None:

@@ -121,12 +121,13 @@ def test_the_next_key_is_tried_before_the_present_one_and_no_third_is_kept(path:
     coming, later = Secret(secrets.token_bytes(32)), Secret(secrets.token_bytes(32))
 
     custody.give(key)
-    custody.give(coming)
-    with_both = custody.closed
+    custody.give(coming, beside=key)
+    custody.give(later, beside=key)
+    with_both, kept = custody.closed, custody.keys
     custody.give(later)
 
+    assert [one.reveal() for one in kept] == [later.reveal(), key.reveal()]
     assert (with_both, custody.closed) == (False, True)
-    assert len(custody.keys) == 2
 
 
 def test_a_file_of_a_remote_service_is_never_sealed():
