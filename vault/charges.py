@@ -13,8 +13,8 @@ did not act: it never opened a payment that anybody could confirm, or it cancell
 A hold goes the same way; at its end the money is held instead of taken (`vault/holds`). Between any two steps there is
 a crash point, at which a test has the process killed.
 
-Whoever works on a charge holds it until `worked_until`; only after that may the reconciler or another caller take over,
-and a final outcome is never rewritten.
+Whoever works on a charge holds it until `worked_until`; only after that may the reconciler or another caller take over.
+Who was overtaken before tx2 goes no further. A final outcome is never rewritten.
 """
 
 import asyncio
@@ -198,7 +198,7 @@ class Charges:
         now = self._clock.now()
         until = self._until(now, CALLS_AFTER_NAMED)
         async with self._store.transaction(row.tenant_id) as tx:
-            named = await tx.name_charge(row.charge_id, ref, now, until)
+            named = await tx.name_charge(row, ref, now, until)
         if not named:
             return await self._as_it_stands(row)
         reach("charge_named")

@@ -184,7 +184,7 @@ class Reconciler:
                 await processor.cancel_payment(other.ref)
         now = self._clock.now()
         async with self._store.transaction(row.tenant_id) as tx:
-            await tx.name_charge(row.charge_id, ours.ref, now, now + self._lease)
+            await tx.name_charge(row, ours.ref, now, now + self._lease)
         reach("reconcile_named")
         return ours.ref
 

@@ -179,11 +179,16 @@ class Tx:
         }
         return _one(ChargeRow, await self._run(sql, row))
 
-    async def name_charge(self, charge_id: str, processor_ref: str, now: datetime, worked_until: datetime) -> bool:
-        """Note the processor's name of an unfinished charge, and stay at work. False when it was ended meanwhile."""
+    async def name_charge(self, row: ChargeRow, processor_ref: str, now: datetime, worked_until: datetime) -> bool:
+        """Note the processor's name of an unfinished charge, and stay at work.
+
+        False when it was ended or taken over since `row` was read: whoever took it over may be about to end it as never
+        sent, and a payment with a name is one that will be confirmed.
+        """
         sql = """WITH named AS (
                 UPDATE charges SET processor_ref = :ref, updated_at = :now, worked_until = :worked_until
                 WHERE tenant_id = :tenant_id AND charge_id = :charge_id AND state IN ('intended', 'unknown')
+                    AND worked_until = :ours_until
                 RETURNING tenant_id, processor_ref),
             attempted AS (UPDATE charge_attempts SET processor_ref = :ref
                 WHERE tenant_id = :tenant_id AND charge_id = :charge_id AND state = 'live'
@@ -191,8 +196,8 @@ class Tx:
             listed AS (INSERT INTO payment_directory (tenant_id, processor_ref) SELECT * FROM named
                 ON CONFLICT DO NOTHING)
             SELECT 1 FROM named"""
-        row = {"charge_id": charge_id, "ref": processor_ref, "now": now, "worked_until": worked_until}
-        return (await self._run(sql, row)).first() is not None
+        named = {"charge_id": row.charge_id, "ours_until": row.worked_until, "ref": processor_ref}
+        return (await self._run(sql, named | {"now": now, "worked_until": worked_until})).first() is not None
 
     async def close_charge(
         self, charge_id: str, state: str, reason: str | None, now: datetime, hold_until: datetime | None
