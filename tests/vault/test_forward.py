@@ -187,6 +187,8 @@ async def test_nothing_of_a_forward_is_in_a_log_or_in_the_database(
         assert said not in told.out + told.err + kept + metrics
 
 
+NINETEEN_DIGITS = "6205500000000000004"
+"""UnionPay, as Stripe publishes it for tests. A float would round it."""
 MISPLACED = [
     '{"card":{"number":"{{card.number}}"}',
     '["{{card.number}}"]',
@@ -207,6 +209,9 @@ WRITTEN_OUT = [
     f'{{"card":{{"number":"{{{{card.number}}}}"}},"note":"{APPROVES}"}}',
     f'{{"card":{{"number":"{{{{card.number}}}}"}},"note":{APPROVES}}}',
     f'{{"card":{{"number":"{{{{card.number}}}}"}},"{APPROVES}":1}}',
+    f'{{"card":{{"number":"{{{{card.number}}}}"}},"note":{NINETEEN_DIGITS}}}',
+    f'{{"card":{{"number":"{{{{card.number}}}}"}},"note":0.{APPROVES}}}',
+    f'{{"card":{{"number":"{{{{card.number}}}}"}},"note":{APPROVES}e0}}',
 ]
 
 
@@ -217,7 +222,7 @@ async def test_a_template_that_the_destination_does_not_take_goes_nowhere(ready:
         status, body = await ready.send(ready.order(template))
 
         assert (status, body["code"], ready.company.connections) == (422, code, 0), template
-        assert "4242" not in json.dumps(body)
+        assert not [digits for digits in ("4242", "62055") if digits in json.dumps(body)]
 
 
 async def test_a_holder_who_is_called_like_a_slot_is_sent_under_that_name(bench: Bench, there: Company):

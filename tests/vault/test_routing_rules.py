@@ -125,3 +125,18 @@ def test_one_answer_in_between_keeps_a_breaker_closed_and_a_lonely_processor_is_
 
     assert (closed, breaker.is_open) == (False, True)
     assert in_line(("stripe",), {"stripe": breaker}) == ("stripe",)
+
+
+def test_a_charge_that_goes_to_another_first_uses_up_no_trial(clock: FixedClock):
+    """Charges of one brand go to Airwallex first and never reach Stripe; those of another would have tried it."""
+    breakers = {name: Breaker(name, clock) for name in ("stripe", "airwallex")}
+    for _ in range(5):
+        breakers["stripe"].was_silent()
+    clock.advance(timedelta(seconds=30))
+
+    others = [in_line(("airwallex", "stripe"), breakers) for _ in range(3)]
+    tried = in_line(("stripe", "airwallex"), breakers)
+
+    assert others == [("airwallex", "stripe")] * 3
+    assert tried == ("stripe", "airwallex")
+    assert in_line(("stripe", "airwallex"), breakers) == ("airwallex", "stripe")

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from infra.chassis.engine import DatabaseUnreachable, StatementRefused, create_engine, tenant_transaction
 from infra.chassis.secret import Secret
 from tests.sandbox.running import APPROVES
+from tests.support.waiting import wait_until
 from tests.vault.bench import PAGE_URL, Bench, Person, rows
 from tests.vault.keys import cards, versions
 from tests.vault.test_key_rotation import keeping_of
@@ -85,6 +86,36 @@ async def test_a_call_for_one_tenant_finds_nothing_of_another_whatever_it_names(
 
     assert (read, taken[0][0], nobodys) == ([], "gone", [])
     assert (await capture_row(bench, order))["attempts"] == 0
+
+
+@pytest.mark.control("UC-7.3")
+async def test_a_call_that_is_cancelled_in_the_middle_leaves_its_connection_whole_and_without_a_tenant(
+    bench: Bench, ada: Person
+):
+    engine = create_engine(Secret(bench.databases.app_dsn), pool_size=1)
+    store = Store(engine)
+    pid = (await store.at_once("SELECT pg_backend_pid()"))[0][0]
+    asked: list[int] = []
+
+    async def sleeps() -> bool:
+        sql = "SELECT 1 AS found FROM pg_stat_activity WHERE pid = :pid AND wait_event = 'PgSleep'"
+        return bool(await rows(bench.databases.app_dsn, sql, pid=pid))
+
+    for _ in range(3):
+        call = asyncio.ensure_future(store.at_once("SELECT act_for($1), pg_sleep(60)", ada.tenant_id))
+        await wait_until(sleeps, 30)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        (left,) = await store.at_once(f"{TENANT_IN_FORCE} AS tenant, pg_backend_pid() AS pid")
+        async with store.transaction(Person().tenant_id) as tx:
+            assert (await tx.run("SELECT 1", {})).scalar_one() == 1
+        asked.append(left["pid"])
+        assert left["tenant"] == ""
+
+    assert asked == [pid] * 3
+    assert engine.sync_engine.pool.status().endswith("Current Checked out connections: 0")
+    await engine.dispose()
 
 
 @pytest.mark.control("UC-7.3")

@@ -129,8 +129,16 @@ class Watched:
 
 
 def in_line(order: Sequence[str], breakers: dict[str, Breaker]) -> tuple[str, ...]:
-    """The same processors, those that do not answer behind the others. One alone is not asked whether it may."""
+    """The same processors, those that do not answer behind the others. One alone is not asked whether it may.
+
+    Only who would then be first is asked: a trial that is granted and not made would be missing where it could be.
+    """
     if len(order) == 1:
         return tuple(order)
-    last = {name for name in order if name in breakers and not breakers[name].lets_through()}
-    return (*(name for name in order if name not in last), *(name for name in order if name in last))
+    front: list[str] = []
+    last: list[str] = []
+    for name in order:
+        breaker = breakers.get(name)
+        waits = breaker is not None and breaker.is_open and (bool(front) or not breaker.lets_through())
+        (last if waits else front).append(name)
+    return (*front, *last)

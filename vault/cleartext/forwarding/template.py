@@ -88,9 +88,17 @@ def _placed(value: Any, pointer: str, fields: Mapping[str, Part], parts: set[Par
         return _place(found.group(1), pointer, fields, parts)
     if isinstance(value, str):
         _refuse_card_or_mark(value)
-    elif isinstance(value, int | float) and find_card_number(f"{value:.0f}") is not None:
+    elif any(find_card_number(said) is not None for said in _written(value)):
         raise CardNumberRefused
     return value
+
+
+def _written(value: Any) -> tuple[str, ...]:
+    """A number as it will be sent, and without the fraction or exponent that would hide its digits.
+
+    A whole number never as a float, which rounds from seventeen digits on, and cards have up to nineteen.
+    """
+    return (str(value), f"{value:.0f}") if isinstance(value, float) else (str(value),)
 
 
 def _place(name: str, pointer: str, fields: Mapping[str, Part], parts: set[Part]) -> Place:
