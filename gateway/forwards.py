@@ -76,8 +76,9 @@ class Forwards:
             if decided.decision.allowed:
                 token_id = await _card_on_file(tx, facts.conversation)
                 await note_use(tx, facts.conversation, now)
-                about = {"destination_id": request.destination_id, "template_sha256": _sha256(request.template)}
-                await self._note(tx, caller, decided.decision_id, "forward_ordered", forward_id, now, **about)
+                if token_id is not None:
+                    about = {"destination_id": request.destination_id, "template_sha256": _sha256(request.template)}
+                    await self._note(tx, caller, decided.decision_id, "forward_ordered", forward_id, now, **about)
         subject_id = facts.conversation.subject_id
         if not decided.decision.allowed or subject_id is None:
             return ForwardView(state=ForwardState.DENIED, decision=decided.view)

@@ -174,6 +174,7 @@ async def test_a_person_without_a_card_on_file_has_none_to_send(counter: Counter
     refused = await counter.ask(somebody)
 
     assert (refused.status_code, refused.json()["code"]) == (409, "card_missing")
+    assert [body.get("event") for body in await counter.record()] == [None], "decided, and nothing ordered"
 
 
 async def test_the_code_is_gone_after_the_first_purchase_and_nothing_goes_without_it(counter: Counter):

@@ -242,18 +242,19 @@ async def test_a_holder_who_is_called_like_a_slot_is_sent_under_that_name(bench:
     assert json.loads(there.received[0].body) == {"card": {"name": name}}
 
 
-async def test_a_card_that_does_not_open_goes_nowhere_and_keeps_its_code(ready: Forwarding, bench: Bench):
-    async def put(sealed: bytes) -> None:
-        row = {"sealed": sealed, "token": ready.token_id}
+@pytest.mark.parametrize("column", ["sealed_number", "terms"])
+async def test_a_card_that_does_not_open_goes_nowhere_and_keeps_its_code(ready: Forwarding, bench: Bench, column: str):
+    async def put(values: dict[str, Any]) -> None:
         async with connected(bench.databases.owner_dsn) as engine, engine.begin() as tx:
             await tx.execute(text("SELECT set_config('undercroft.tenant', :t, true)"), {"t": ready.person.tenant_id})
-            await tx.execute(text("UPDATE cards SET sealed_number = :sealed WHERE token_id = :token"), row)
+            sql = "UPDATE cards SET sealed_number = :sealed_number, terms = :terms WHERE token_id = :token"
+            await tx.execute(text(sql), values | {"token": ready.token_id})
 
-    (card,) = await rows(bench.databases.app_dsn, "SELECT sealed_number FROM cards", ready.person.tenant_id)
-    await put(card["sealed_number"][:-1] + b"x")
+    (card,) = await rows(bench.databases.app_dsn, "SELECT sealed_number, terms FROM cards", ready.person.tenant_id)
+    await put(card | {column: card[column][:-1]})
 
     broken = await ready.sent(WITH_CODE)
-    await put(card["sealed_number"])
+    await put(card)
     mended = await ready.sent(WITH_CODE)
 
     assert (broken["state"], broken["reason"]) == ("failed", "card_unavailable")

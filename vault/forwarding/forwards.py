@@ -22,6 +22,7 @@ from vault.cleartext.forwarding.network import RESOLVE_SECONDS
 from vault.cleartext.forwarding.template import Template, read_template
 from vault.contract import ForwardOrder, ForwardReason, ForwardState, ForwardView, TokenTerms, Withheld
 from vault.counters import Counters
+from vault.envelope import SealBroken
 from vault.errors import ForwardIdReused
 from vault.forwarding import rows
 from vault.forwarding.rows import Destination, Ending, ForwardRow
@@ -104,7 +105,11 @@ class Forwards:
         self, row: ForwardRow, card: CardRow, destination: Destination, template: Template
     ) -> ForwardView:
         reach("forward_intended")
-        if terms_of(card) != TokenTerms():
+        try:
+            limited = terms_of(card) != TokenTerms()
+        except SealBroken:
+            return await self._close(row, Carried(ForwardState.FAILED, ForwardReason.CARD_UNAVAILABLE))
+        if limited:
             return await self._close(row, Carried(ForwardState.FAILED, ForwardReason.TOKEN_LIMITED))
         carried = await self._carrier.carry(card, destination, template, row.forward_id)
         reach("forward_carried")
