@@ -19,8 +19,8 @@ WANTED = Options(services=("sandbox", "vault"), durable=False, close_ports=True,
 
 
 @pytest.fixture(scope="module")
-def enclosed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("enclosed"), Ports.free(), WANTED) as running:
+def enclosed(throwaway_folder: Path) -> Iterator[House]:
+    with House(throwaway_folder / "enclosed", Ports.free(), WANTED) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ from vault.custodians.settings import CustodySettings
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 CONTEXT = b"tests/vault/test_custody_door"
 NAMES = ("ada", "ben", "cleo")
+PROCESS_NEVER = 4_194_305  # Linux numbers no process above 2^22
 
 
 @dataclass(slots=True)
@@ -371,9 +373,15 @@ async def test_reshared_in_vain_twice_over_a_vault_that_is_open_stays_open(seale
 async def test_a_door_that_does_not_answer_is_left_and_one_that_nobody_stands_behind_is_taken_away(
     sealed: Sealed, monkeypatch: pytest.MonkeyPatch
 ):
-    left, busy = sealed.folder / "door-1.sock", sealed.folder / "door-2.sock"
-    with socket.socket(socket.AF_UNIX) as killed, socket.socket(socket.AF_UNIX) as listening:
+    left, busy = sealed.folder / f"door-{PROCESS_NEVER}.sock", sealed.folder / "door-2.sock"
+    opening = sealed.folder / f"door-{os.getpid()}.sock"
+    with (
+        socket.socket(socket.AF_UNIX) as killed,
+        socket.socket(socket.AF_UNIX) as starting,
+        socket.socket(socket.AF_UNIX) as listening,
+    ):
         killed.bind(str(left))
+        starting.bind(str(opening))
         listening.bind(str(busy))
         listening.listen()
         monkeypatch.setattr(visiting, "VISIT_SECONDS_MAX", 0.05)
@@ -381,4 +389,4 @@ async def test_a_door_that_does_not_answer_is_left_and_one_that_nobody_stands_be
         assert visiting.doors(sealed.folder) == [busy]
         with pytest.raises(CeremonyUnfit, match="does not answer"):
             visiting.look(busy)
-    assert (left.exists(), busy.exists()) == (False, True)
+    assert (left.exists(), opening.exists(), busy.exists()) == (False, True, True)

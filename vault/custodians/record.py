@@ -109,7 +109,8 @@ class Record:
     def entries(self) -> list[Entry]:
         """What stands there whole. Raises OSError, RecordBroken for what is no entry."""
         try:
-            return _entries(self.path.read_bytes()[:RECORD_BYTES_MAX])[0]
+            with self.path.open("rb") as file:
+                return _entries(_content(file.fileno()))[0]
         except FileNotFoundError:
             return []
 
@@ -138,9 +139,17 @@ class Record:
 
     @staticmethod
     def _cut_to_whole_lines(descriptor: int) -> list[Entry]:
-        entries, length = _entries(os.pread(descriptor, RECORD_BYTES_MAX, 0))
+        entries, length = _entries(_content(descriptor))
         os.ftruncate(descriptor, length)
         return entries
+
+
+def _content(descriptor: int) -> bytes:
+    """All of it: what was not read would be cut off. Raises OSError, RecordBroken."""
+    content = os.pread(descriptor, RECORD_BYTES_MAX + 1, 0)
+    if len(content) > RECORD_BYTES_MAX:
+        raise RecordBroken(f"the record is longer than {RECORD_BYTES_MAX} bytes")
+    return content
 
 
 def _entries(content: bytes) -> tuple[list[Entry], int]:

@@ -1,5 +1,6 @@
 """From a custodian's terminal to the doors of the vaults that run here (door.py)."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,12 +29,24 @@ def doors(folder: Path) -> list[Path]:
         try:
             look(path)
         except NobodyThere:
-            path.unlink(missing_ok=True)
+            if not _runs(path):
+                path.unlink(missing_ok=True)
             continue
         except DoorGone:  # it may answer the next time, and without its door it could never be opened
             pass
         found.append(path)
     return found
+
+
+def _runs(path: Path) -> bool:
+    """Whether the process it is named for lives: it may be about to listen."""
+    try:
+        os.kill(int(path.stem.removeprefix("door-")), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def look(path: Path) -> Greeting:
