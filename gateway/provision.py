@@ -27,9 +27,9 @@ MCP_SERVER_SCOPES: Final = ("exchange", "purchase.read", "quote")
 JWK_MEMBERS: Final = frozenset({"kty", "crv", "x", "y", "kid", "use", "alg"})
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
-Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}$")]
-PhoneNumber = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{7,14}$")]
-ResourceUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s#?]{1,400}$")]
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}\Z")]
+PhoneNumber = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{7,14}\Z")]
+ResourceUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s#?]{1,400}\Z")]
 
 
 class ManifestRefused(Exception):

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=r"^[a-z]{3}_[a-z0-9_]+$")]
+Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=r"^[a-z]{3}_[a-z0-9_]+\Z")]
 MemoryText = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
 """2,000 characters: a fact or a wish; longer text is a document and belongs elsewhere."""
 Query = Annotated[str, msgspec.Meta(max_length=500)]

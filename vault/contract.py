@@ -12,12 +12,12 @@ from typing import Annotated
 
 import msgspec
 
-Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=r"^[a-z]{3}_[a-z0-9_]+$")]
+Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=r"^[a-z]{3}_[a-z0-9_]+\Z")]
 AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]
 """Minor units. The ceiling is the processor's: eight digits."""
-Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
+Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
-AgentName = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z][!-~]*$(?!\n)")]
+AgentName = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z][!-~]*\Z")]
 """As a grant's `act` names who asked: a client id."""
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _IDENTIFIER = re.compile(r"[a-z]{3}_[a-z0-9_]{1,60}")

@@ -9,7 +9,7 @@ _NONE = ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "
 _THREE = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
 DECIMALS: Final = dict.fromkeys(_NONE, 0) | dict.fromkeys(_THREE, 3)
 """ISO 4217 minor units other than two."""
-_WRITTEN: Final = re.compile(r"^([0-9]{1,9})(?:\.([0-9]{1,3}))?$")
+_WRITTEN: Final = re.compile(r"^([0-9]{1,9})(?:\.([0-9]{1,3}))?\Z")
 
 
 def decimals_of(currency: str) -> int:

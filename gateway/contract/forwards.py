@@ -20,7 +20,7 @@ class ForwardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     destination_id: Identifier
     template: ForwardTemplate
-    request_key: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+    request_key: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}\Z")]
     conversation_id: Identifier | None = None
 
 

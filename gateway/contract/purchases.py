@@ -91,7 +91,7 @@ class RefundRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """`POST /v1/purchases/{purchase_id}/refunds` by an agent with scope `refund`. `request_key` makes it repeatable."""
 
     amount_minor: AmountMinor
-    request_key: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+    request_key: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}\Z")]
     conversation_id: Identifier | None = None
 
 

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import msgspec
 
-IDENTIFIER_PATTERN = r"^[a-z]{3}_(?![a-z0-9_]*[0-9](?:_?[0-9]){12})[a-z0-9_]+$"
+IDENTIFIER_PATTERN = r"^[a-z]{3}_(?![a-z0-9_]*[0-9](?:_?[0-9]){12})[a-z0-9_]+\Z"
 """An id is looked up, and so said to the database: it has no run of digits as long as the shortest card number's."""
 Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=IDENTIFIER_PATTERN)]
 AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]
-Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 ChatText = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
-Code = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}$")]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]
 
 
 class AssuranceLevel(IntEnum):

@@ -13,7 +13,7 @@ from gateway.factors.providers import ClientAuth, FirstLink
 MAX_AGE_SECONDS_MAX: Final = 43_200
 """Twelve hours: as long as a login counts for anything at all (assurance.MAX_AGE)."""
 
-Issuer = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s#?]{1,400}$")]
+Issuer = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s#?]{1,400}\Z")]
 """OpenID Connect Core 1.0 section 1.2: no query, no fragment. Plain http is refused where the gateway is no sandbox."""
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Level = Literal["verified", "strong"]
@@ -26,7 +26,7 @@ class OpenIdEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     issuer: Issuer
     client_id: Text
     client_auth: ClientAuth = ClientAuth.PRIVATE_KEY_JWT
-    credential: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}$")]
+    credential: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}\Z")]
     signing_alg: Literal["RS256", "PS256", "ES256", "EdDSA"] = "RS256"
     acr_levels: dict[Text, Level] = {}
     amr_levels: dict[Text, Level] = {}

@@ -9,7 +9,7 @@ import hashlib
 import re
 import secrets
 
-_SHAPE = re.compile(r"^([a-z]{3}_[a-z0-9_]{1,60})\.[A-Za-z0-9_-]{43}$")
+_SHAPE = re.compile(r"^([a-z]{3}_[a-z0-9_]{1,60})\.[A-Za-z0-9_-]{43}\Z")
 
 
 def new_handle(tenant_id: str) -> str:

@@ -5,6 +5,7 @@ the path can name nothing; whatever is needed can be away. What else a service r
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from http import HTTPStatus
 from typing import Any, Final, get_args, get_type_hints
 
@@ -29,6 +30,9 @@ Refusals = Mapping[str, Sequence[type[Problem]]]
 """Path prefix → what each operation below it may be refused with besides what follows from its shape."""
 PROBLEM: Final = "Problem"
 BEARER: Final = "bearer"
+ENDS: Final = r"$(?!\n)"
+r"""The end of the text, for readers of the document: ECMA-262, which JSON Schema speaks, has no `\Z`, and in Python `$`
+takes a line break after it. This form says the same in both."""
 TEXT: Final = Schema(type=OpenAPIType.STRING)
 MEMBERS: Final = {
     "type": Schema(type=OpenAPIType.STRING, description="`urn:undercroft:problem:` and the code."),
@@ -66,6 +70,24 @@ def publish(app: Litestar, refusals: Refusals) -> None:
         for operation in (item.get, item.put, item.post, item.delete, item.patch):
             if operation is not None:
                 _complete(operation, path, refusals)
+    for schema in _schemas(document):
+        if schema.pattern is not None:
+            schema.pattern = schema.pattern.replace(r"\Z", ENDS)
+
+
+def _schemas(value: Any) -> Iterator[Schema]:
+    """Every schema in the document, wherever it stands; one that stands in two places comes twice."""
+    if isinstance(value, Schema):
+        yield value
+    parts: Sequence[Any] = ()
+    if is_dataclass(value):
+        parts = [getattr(value, member.name) for member in fields(value)]
+    elif isinstance(value, Mapping):
+        parts = list(value.values())
+    elif isinstance(value, list | tuple):
+        parts = value
+    for part in parts:
+        yield from _schemas(part)
 
 
 def _closed(app: Litestar) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from infra.chassis.ids import new_id
 
-TRACEPARENT = re.compile(r"^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$")
+TRACEPARENT = re.compile(r"^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})\Z")
 DIGITS_RUN_MAX = 12
 """A card number has 13 digits or more; a trace id of ours never shows so long a run, nor does a whole `traceparent`,
 whose dashes a reader of card numbers skips."""

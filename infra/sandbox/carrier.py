@@ -35,8 +35,8 @@ _HALF = 32  # octets of r and of s in an ES256 signature (RFC 7518 section 3.4)
 class NewCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`POST /_sandbox/calls`: somebody rings. Numbers are E.164 with a plus sign."""
 
-    caller: Annotated[str, msgspec.Meta(pattern=r"^\+[0-9]{1,15}$")]
-    called: Annotated[str, msgspec.Meta(pattern=r"^\+[0-9]{1,15}$")]
+    caller: Annotated[str, msgspec.Meta(pattern=r"^\+[0-9]{1,15}\Z")]
+    called: Annotated[str, msgspec.Meta(pattern=r"^\+[0-9]{1,15}\Z")]
     attestation: Literal["A", "B", "C"] = "A"
 
 

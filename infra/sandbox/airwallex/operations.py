@@ -63,8 +63,8 @@ class CreateAsked(Asked, frozen=True, kw_only=True):
 
 class TypedCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     number: str
-    expiry_month: Annotated[str, msgspec.Meta(pattern="^[0-9]{2}$")]
-    expiry_year: Annotated[str, msgspec.Meta(pattern="^[0-9]{4}$")]
+    expiry_month: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{2}\Z")]
+    expiry_year: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}\Z")]
     name: str | None = None
     cvc: str | None = None
 

@@ -13,7 +13,7 @@ import msgspec
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_ALGORITHMS = ("EdDSA", "ES256", "RS256")
-Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}$")]
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}\Z")]
 
 
 class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
