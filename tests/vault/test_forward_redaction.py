@@ -12,6 +12,7 @@ import pytest
 
 from vault.cleartext.forwarding.redaction import MARK, Sent, Unshown, redact
 from vault.cleartext.forwarding.views import CHARACTERS_MAX, TooManyViews, Views
+from vault.cleartext.masking import showable
 from vault.contract import Withheld
 
 VISA, AMEX, UNION, DEBIT = "4242424242424242", "378282246310005", "6205500000000000004", "4000056655665556"
@@ -117,7 +118,7 @@ def test_what_may_be_shown_of_a_card_and_ordinary_values_stay():
     for number in CARDS[1:]:
         value = {
             "bin": number[:6],
-            "iin": int(number[:8]),
+            "iin": int(number[: showable(len(number)).first]),
             "last4": number[-4:],
             "masked": f"{number[:6]}******{number[-4:]}",
             "stars": f"**** **** **** {number[-4:]}",
@@ -144,6 +145,21 @@ def test_first_and_last_digits_stay_also_of_a_card_that_repeats_itself():
 
     assert shown(value | {"masked": 1}, Sent(VISA)) == value | {"masked": 1}
     assert shown({"masked": value["masked"]}, Sent(VISA)) == {"masked": value["masked"]}
+
+
+@pytest.mark.control("UC-3.4")
+@pytest.mark.parametrize("number", [AMEX, "36227206271667", "4222222222222"])
+def test_of_a_shorter_number_less_is_left(number: str):
+    may = showable(len(number))
+    value: dict[str, Any] = {
+        "bin": number[: max(may.first + 1, 5)],
+        "iin": int(number[:8]),
+        "last4": number[-4:],
+        "five": number[-5:],
+    }
+    value |= {"both": f"{number[:8]}{'*' * (len(number) - 12)}{number[-4:]}"}
+
+    assert shown(value, Sent(number)) == {**dict.fromkeys(value, MARK), "last4": number[-4:]}
 
 
 @pytest.mark.control("UC-3.4")

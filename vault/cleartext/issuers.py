@@ -1,13 +1,15 @@
 """Which brand a card number belongs to, and what follows from it: its lengths and the length of its verification code.
 
-Prefixes are public facts of the card networks (ISO/IEC 7812 assigns them, the networks' own acceptance guides list
-them). The more specific prefix wins. A number without a row here is refused rather than guessed at.
+The rows are those of `infra/chassis/screen/ranges.toml`, with their sources; the card screen and the card page have the
+same. A number without a row is refused rather than guessed at.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from infra.chassis.screen.ranges import RANGES
 
 NUMBER_LENGTH_MIN: Final = 12
 NUMBER_LENGTH_MAX: Final = 19
@@ -29,48 +31,31 @@ class CardBrand(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IssuerRange:
-    """Numbers whose first digits lie between `first` and `last`, both included and equally long."""
+    """Numbers whose first digits lie between `first` and `last`, both included and equally long. Lengths in digits."""
 
     first: str
     last: str
     brand: CardBrand
     lengths: tuple[int, ...]
-    code_length: int = 3
+    code_length: int
 
-    def holds(self, digits: str) -> bool:
-        return self.first <= digits[: len(self.first)] <= self.last and len(digits) >= len(self.first)
+    def may_hold(self, head: str) -> bool:
+        """Whether a number that begins with `head` can be in this range; `head` may be shorter than the prefix."""
+        size = min(len(head), len(self.first))
+        return self.first[:size] <= head[:size] <= self.last[:size]
 
-
-def _ranges(brand: CardBrand, lengths: tuple[int, ...], *prefixes: str, code_length: int = 3) -> Iterator[IssuerRange]:
-    for prefix in prefixes:
-        first, _, last = prefix.partition("-")
-        yield IssuerRange(first, last or first, brand, lengths, code_length)
-
-
-_SIXTEEN_UP: Final = (16, 17, 18, 19)
 
 ISSUER_RANGES: Final = tuple(
-    sorted(
-        (
-            *_ranges(CardBrand.VISA, (13, 16, 19), "4"),
-            *_ranges(CardBrand.MASTERCARD, (16,), "51-55", "2221-2720"),
-            *_ranges(CardBrand.AMEX, (15,), "34", "37", code_length=4),
-            *_ranges(CardBrand.DISCOVER, _SIXTEEN_UP, "6011", "644-649", "65"),
-            *_ranges(CardBrand.DINERS, (14, 15, 16, 17, 18, 19), "300-305", "3095", "36", "38-39"),
-            *_ranges(CardBrand.JCB, _SIXTEEN_UP, "3528-3589"),
-            *_ranges(CardBrand.UNIONPAY, _SIXTEEN_UP, "62", "81"),
-            *_ranges(
-                CardBrand.MAESTRO,
-                (12, 13, 14, 15, 16, 17, 18, 19),
-                *("5018", "5020", "5038", "56-58", "5893", "6304", "6390", "67"),
-            ),
-        ),
-        key=lambda issuer: -len(issuer.first),
-    )
+    IssuerRange(row.first, row.last, CardBrand(row.brand), row.lengths, row.code_length) for row in RANGES
 )
-"""Longest prefix first, so that the first match is the most specific one."""
+"""A brand in the file that has no name here starts no vault."""
+
+
+def possible_ranges(head: str) -> Iterator[IssuerRange]:
+    """Of a number of which only the first digits are known, from none on: every range it can still be in."""
+    return (issuer for issuer in ISSUER_RANGES if issuer.may_hold(head))
 
 
 def find_issuer(digits: str) -> IssuerRange | None:
-    """The range the leading digits fall into. The whole number is not needed: eight digits (the BIN) decide."""
-    return next((issuer for issuer in ISSUER_RANGES if issuer.holds(digits)), None)
+    """The range the leading digits fall into. The whole number is not needed: four digits always decide."""
+    return next((issuer for issuer in possible_ranges(digits) if len(digits) >= len(issuer.first)), None)

@@ -12,6 +12,7 @@ from typing import Final, NoReturn, SupportsIndex
 
 from infra.chassis.screen import luhn
 from vault.cleartext.issuers import NUMBER_LENGTH_MAX, NUMBER_LENGTH_MIN, CardBrand, IssuerRange, find_issuer
+from vault.cleartext.masking import masked
 
 VALID_YEARS_MAX: Final = 20
 """Issuers print at most this far ahead; more is a typing error."""
@@ -96,10 +97,10 @@ class CardNumber(_Digits):
     """A number that passes its brand's lengths and the Luhn check (ISO/IEC 7812-1, annex B).
 
     `digits` is nothing but ASCII digits; separators are the form parser's business. Raises `CardFlawed`.
-    `last4`, `brand` and `code_length` outlive `wipe()`: they are what may be shown.
+    `last4`, `masked`, `brand` and `code_length` outlive `wipe()`: they are what may be shown.
     """
 
-    __slots__ = ("brand", "code_length", "last4")
+    __slots__ = ("brand", "code_length", "last4", "masked")
 
     def __init__(self, digits: str) -> None:
         issuer = _issuer_of(digits)
@@ -107,10 +108,7 @@ class CardNumber(_Digits):
         self.brand: CardBrand = issuer.brand
         self.code_length: int = issuer.code_length
         self.last4: str = digits[-4:]
-
-    @property
-    def masked(self) -> str:
-        return f"•••• {self.last4}"
+        self.masked: str = masked(digits)
 
 
 class VerificationCode(_Digits):

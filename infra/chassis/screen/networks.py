@@ -1,12 +1,11 @@
 """Which digits can begin a card number, how long it then is, and the check digit.
 
-Prefixes and lengths are public facts: ISO/IEC 7812-1 assigns the first digits, the networks' acceptance guides list the
-ranges (Visa 4; Mastercard 51-55 and 2221-2720; American Express 34, 37; Diners Club 300-305, 3095, 36, 38-39; JCB
-3528-3589; Discover 6011, 644-649, 65; UnionPay 62, 81; Maestro). The vault has its own table, with what it accepts; a
-test holds that nothing the vault accepts is unknown here.
+Prefixes and lengths are those of `ranges.toml`, which the vault and its card page read as well.
 """
 
 from typing import Final
+
+from infra.chassis.screen.ranges import RANGES
 
 LENGTH_MIN: Final = 13
 """Twelve digits, the shortest Maestro, are left to telephone numbers: it would refuse more than it saved."""
@@ -14,43 +13,13 @@ LENGTH_MAX: Final = 19
 _PREFIX_DIGITS: Final = 4
 
 
-def _bits(*lengths: int) -> int:
-    return sum(1 << length for length in lengths)
-
-
-_SIXTEEN_UP: Final = _bits(16, 17, 18, 19)
-_FOURTEEN_UP: Final = _bits(14, 15) | _SIXTEEN_UP
-_RANGES: Final = (
-    # from, to, bit n set for a length of n digits
-    ("4", "4", _bits(13, 16, 19)),
-    ("51", "55", _bits(16)),
-    ("2221", "2720", _bits(16)),
-    ("34", "34", _bits(15)),
-    ("37", "37", _bits(15)),
-    ("6011", "6011", _SIXTEEN_UP),
-    ("644", "649", _SIXTEEN_UP),
-    ("65", "65", _SIXTEEN_UP),
-    ("300", "305", _FOURTEEN_UP),
-    ("3095", "3095", _FOURTEEN_UP),
-    ("36", "36", _FOURTEEN_UP),
-    ("38", "39", _FOURTEEN_UP),
-    ("3528", "3589", _SIXTEEN_UP),
-    ("62", "62", _SIXTEEN_UP),
-    ("81", "81", _SIXTEEN_UP),
-    *((prefix, prefix, _bits(*range(LENGTH_MIN, LENGTH_MAX + 1))) for prefix in ("5018", "5020", "5038", "5893")),
-    *(
-        (prefix, prefix, _bits(*range(LENGTH_MIN, LENGTH_MAX + 1)))
-        for prefix in ("56", "57", "58", "6304", "6390", "67")
-    ),
-)
-
-
 def _by_prefix() -> dict[str, int]:
     """The lengths of numbers that begin so, for every prefix of one to four digits; none for a prefix of no card."""
     found: dict[str, int] = {}
-    for first, last, lengths in _RANGES:
-        spare = _PREFIX_DIGITS - len(first)
-        for number in range(int(first) * 10**spare, (int(last) + 1) * 10**spare):
+    for issuer in RANGES:
+        lengths = sum(1 << length for length in issuer.lengths if length >= LENGTH_MIN)
+        spare = _PREFIX_DIGITS - len(issuer.first)
+        for number in range(int(issuer.first) * 10**spare, (int(issuer.last) + 1) * 10**spare):
             whole = str(number)
             for size in range(1, _PREFIX_DIGITS + 1):
                 prefix = whole[:size]

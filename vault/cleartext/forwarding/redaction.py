@@ -4,9 +4,9 @@ An answer is read into values, each value is looked at in every view (views.py),
 replaced whole. Then all that is left is looked at together, because a number can be told in pieces. What cannot be read
 and what tells of the card in a way that cannot be cut out is withheld: too much is removed rather than too little.
 
-What counts as telling: the number that was sent, forwards or backwards, whatever stands between its digits; nine digits
-of it in a row, or a piece of five or more from its middle or end (what PCI DSS 3.4.1 lets be shown is the first eight
-and the last four); any other card number the screen knows; the code, the credential and the holder that were sent.
+What counts as telling: the number that was sent, forwards or backwards, whatever stands between its digits; more of its
+beginning than may be shown (masking.py: eight digits of sixteen, six of fifteen), or a piece of five or more from its
+middle or end; any other card number the screen knows; the code, the credential and the holder that were sent.
 """
 
 import json
@@ -20,14 +20,12 @@ from urllib.parse import parse_qsl, urlencode
 from infra.chassis import strict_json
 from infra.chassis.screen import find_card_number
 from vault.cleartext.forwarding.views import TooManyViews, Views
+from vault.cleartext.masking import showable
 from vault.contract import Withheld
 
 MARK: Final = "[redacted]"
-WINDOW: Final = 9
-"""One more than the first eight digits, which may be shown."""
-SHOWN_FIRST: Final = 8
-JOINED_WINDOW: Final = 12
-"""Of what is told in pieces, which may be the first and the last digits beside each other: as many as those."""
+JOINED_MIN: Final = 8
+"""Digits told in pieces. Of a short card only four may be shown; fewer than eight stand anywhere by chance."""
 PIECE_MIN: Final = 5
 """One more than the last four."""
 SCREENED_DIGITS_MIN: Final = 12
@@ -130,6 +128,10 @@ class _Search:
     def __init__(self, sent: Sent) -> None:
         self._sent = sent
         self._both_ways = (sent.number, sent.number[::-1])
+        may = showable(len(sent.number))
+        self._shown_first = may.first
+        self._window = max(may.first + 1, PIECE_MIN)
+        self._joined_window = max(may.first + may.last, JOINED_MIN)
         self._codes = frozenset() if sent.code is None else frozenset({sent.code, sent.code[::-1]})
         self._texts = [text.casefold() for text in (sent.holder, sent.credential) if text and len(text) >= HOLDER_MIN]
         self._views = Views()
@@ -181,7 +183,8 @@ class _Search:
 
     def _says_the_number(self, view: str) -> bool:
         digits = _NOT_DIGITS.sub("", view)
-        windows = (digits[at : at + JOINED_WINDOW] for at in range(len(digits) - JOINED_WINDOW + 1))
+        size = self._joined_window  # the first and the last digits may stand beside each other: as many as those
+        windows = (digits[at : at + size] for at in range(len(digits) - size + 1))
         return any(window in number for window in windows for number in self._both_ways)
 
     def _runs(self, view: str) -> Iterator[str]:
@@ -192,12 +195,12 @@ class _Search:
 
     def _is_piece(self, run: str) -> bool:
         for number in self._both_ways:
-            if any(run[at : at + WINDOW] in number for at in range(len(run) - WINDOW + 1)):
+            if any(run[at : at + self._window] in number for at in range(len(run) - self._window + 1)):
                 return True
         number = self._sent.number
         if len(run) < PIECE_MIN or run not in number:
             return False
-        return not (len(run) <= SHOWN_FIRST and number.startswith(run))
+        return not (len(run) <= self._shown_first and number.startswith(run))
 
 
 def _written(value: Any) -> tuple[str, ...]:
