@@ -3,7 +3,7 @@
 PCI DSS 4.0.1, 3.4.1: at most the BIN and the last four digits are displayed. PCI SSC FAQ 1091 (June 2022) says what may
 be left of a number that is cut: of sixteen digits the first eight and four others; of fifteen (American Express) the
 first six and the last four; of shorter ones (Discover, Diners) the first six and four others. It does not name longer
-ones, which hide more.
+ones, which hide more. It was read in copies whose table had lost these counts: they are as quoted elsewhere.
 
 We show less where that leaves fewer than four digits unknown: with the check digit, three are a hundred guesses. What
 the page, receipts, events and answers show today is the last four alone.
