@@ -1,11 +1,15 @@
 """Fixtures every room's tests share. What they yield is described in tests/support/."""
 
+import logging
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from infra.dev.house import House
@@ -16,6 +20,7 @@ from tests.support.house import throwaway_house
 
 settings.register_profile("long", max_examples=LONG, deadline=None)
 
+CONFIGURE = structlog.configure
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - the folder made inside is TemporaryDirectory's own
 MEMORY_BYTES_MIN = 4 * 2**30
 """Two workers' databases come to about 2 GB."""
@@ -26,6 +31,23 @@ def _memory_folder() -> Path | None:
     if MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free > MEMORY_BYTES_MIN:
         return MEMORY_FOLDER
     return None
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that a test runs in this process sets its log level; no later test, in whatever file, is to have it."""
+    root, hook = logging.getLogger(), sys.excepthook
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(structlog, "configure", _configure_without_remembering)
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], sys.excepthook = handlers, hook
+    root.setLevel(level)
+
+
+def _configure_without_remembering(**given: Any) -> None:
+    """A logger that remembered how it was first used could not be told otherwise."""
+    CONFIGURE(**{**given, "cache_logger_on_first_use": False})
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import MutableMapping
+from errno import errorcode
 from types import TracebackType
 from typing import Any
 
@@ -38,14 +39,18 @@ def configure(service: str, level: str = "INFO") -> None:
     sys.excepthook = _uncaught
 
 
-def _uncaught(kind: type[BaseException], _error: BaseException, trace_back: TracebackType | None) -> None:
-    """What ends a process: Python would print the exception's text, which may say what it was handed."""
+def _uncaught(kind: type[BaseException], error: BaseException, trace_back: TracebackType | None) -> None:
+    """What ends a process: Python would print the exception's text, which may say what it was handed.
+
+    What the operating system refused has a name (EADDRINUSE), which tells an operator more than the kind.
+    """
     frames = []
     while trace_back is not None:
         code = trace_back.tb_frame.f_code
         frames.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{trace_back.tb_lineno}:{code.co_name}")
         trace_back = trace_back.tb_next
-    get_logger().critical("uncaught", error=kind.__name__, where=frames[-FRAMES_MAX:])
+    refused = errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+    get_logger().critical("uncaught", error=kind.__name__, refused=refused, where=frames[-FRAMES_MAX:])
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

@@ -40,7 +40,8 @@ def test_logs_keep_no_card_number_no_secret_and_no_exception_text(capsys: pytest
     (line,) = capsys.readouterr().out.splitlines()
     written = json.loads(line)
     assert written["event"] == "tried"
-    assert not any(leak in line for leak in ("4242", "5555", "3782", "hunter2"))
+    del written["timestamp"]
+    assert not any(leak in json.dumps(written) for leak in ("4242", "5555", "3782", "hunter2"))
 
 
 @pytest.mark.control("UC-L.1")

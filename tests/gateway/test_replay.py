@@ -136,7 +136,7 @@ async def test_no_base_is_kept_under_a_name_that_is_not_its_own(operator: Operat
         await operator.shop.rows(forged)
 
     kept = await operator.shop.rows("SELECT policy_group FROM policy_bases ORDER BY 1")
-    assert [row["policy_group"] for row in kept] == ["listing", "mandate", "memory", "purchase", "refund"]
+    assert [row["policy_group"] for row in kept] == ["forward", "listing", "mandate", "memory", "purchase", "refund"]
 
 
 async def test_a_diff_shows_what_a_version_would_change_and_what_not(operator: Operator):

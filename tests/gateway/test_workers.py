@@ -98,7 +98,7 @@ async def test_a_port_that_somebody_has_is_not_shared_with_a_stranger(crew: Hous
     )
 
     assert ended.returncode != 0
-    assert "Address already in use" in ended.stderr
+    assert '"refused": "EADDRINUSE"' in ended.stdout
     assert workers(crew) == before
 
 
