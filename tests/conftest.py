@@ -12,6 +12,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from infra.chassis import trace
 from infra.dev.house import House
 from infra.dev.postgres import Cluster
 from tests.support.cases import LONG
@@ -35,7 +36,11 @@ def _memory_folder() -> Path | None:
 
 @pytest.fixture(autouse=True)
 def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A command that a test runs in this process sets its log level; no later test, in whatever file, is to have it."""
+    """A command that a test runs in this process sets its log level; no later test, in whatever file, is to have it.
+
+    Nor the trace of a request that a test before made to an app in this process.
+    """
+    trace.current.set(None)
     root, hook = logging.getLogger(), sys.excepthook
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(structlog, "configure", _configure_without_remembering)

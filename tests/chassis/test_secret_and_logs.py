@@ -41,7 +41,7 @@ def test_logs_keep_no_card_number_no_secret_and_no_exception_text(capsys: pytest
     written = json.loads(line)
     assert written["event"] == "tried"
     del written["timestamp"]
-    assert not any(leak in json.dumps(written) for leak in ("4242", "5555", "3782", "hunter2"))
+    assert [leak for leak in ("4242", "5555", "3782", "hunter2") if leak in json.dumps(written)] == [], written
 
 
 @pytest.mark.control("UC-L.1")
