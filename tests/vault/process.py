@@ -19,8 +19,8 @@ from tests.support.grants import TestMint
 from tests.support.waiting import wait_until
 from tests.vault.bench import DOOR_ORIGIN, Doors
 
-START_SECONDS_MAX = 120.0
-STOP_SECONDS_MAX = 60.0
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 15.0
 
 
 class Process(Protocol):
@@ -133,7 +133,7 @@ async def vault_process(
 
 
 def _client(base_url: str) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=base_url, verify=NO_TLS, timeout=90.0)
+    return httpx2.AsyncClient(base_url=base_url, verify=NO_TLS, timeout=30.0)
 
 
 def _file(path: Path, content: bytes) -> str:
