@@ -1,6 +1,7 @@
 """Killing a vault at a named step, bringing it up again, and asking what became of the money."""
 
 import asyncio
+import subprocess
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -37,7 +38,10 @@ async def die(
         else:
             assert answer.status_code == 200, (point, answer.text)
     assert vault.process is not None
-    code = await asyncio.to_thread(vault.process.wait, START_SECONDS_MAX)
+    try:
+        code: int | None = await asyncio.to_thread(vault.process.wait, START_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        code = None
     assert code == KILLED, f"{point} was not reached: {code}\n{vault.log.read_text()[-2000:]}"
 
 
