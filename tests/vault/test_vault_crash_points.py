@@ -25,10 +25,14 @@ from tests.vault.money import DISPUTED
 from tests.vault.process import VaultProcess, vault_process
 from vault.contract import ChargeOrder, HoldOrder, SettleOrder, VoidOrder
 
-PUT_FORWARD = timedelta(minutes=5)
+PUT_FORWARD = timedelta(minutes=45)
 """More than any worker may take for its work here."""
-OUT_OF_REACH = 60
-"""Seconds a worker may wait for the processor: nobody takes over from a killed one before the clock is put forward."""
+OUT_OF_REACH = 600
+"""Seconds a worker may wait for the processor: nobody takes over from a killed one before the clock is put forward.
+
+Longer than all the kills take on a busy machine. With less, a vault started for a later kill takes over by itself,
+and the round that was to die on such a charge finds none.
+"""
 CHARGED = {
     "charge_intended": "failed",
     "charge_opened": "failed",
