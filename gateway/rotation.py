@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway import bearers
 from gateway.settings import KeySettings
-from infra.chassis import grants
+from infra.chassis import durable, grants
 from infra.chassis.clock import Clock
 from infra.chassis.jwk import published
 from infra.chassis.ring import KeyFiles
@@ -59,6 +59,7 @@ def rotate(files: KeyFiles, now: datetime, *, compromised: bool = False, at_once
             kept.append(published(signing.key.public_key(), now + KEPT[files.purpose]))
         _write_retiring(files, [item.document() for item in kept])
         files.next.replace(files.current)
+        durable.flush_folder(files.folder)
         _write_key(files.next)
         return files.read().key_id
 
@@ -128,26 +129,14 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _write_key(path: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _write(path, pem)
+    durable.replace(path, pem)
 
 
 def _write_retiring(files: KeyFiles, documents: list[dict[str, object]]) -> None:
     if documents:
-        _write(files.retiring, json.dumps({"keys": documents}).encode())
+        durable.replace(files.retiring, json.dumps({"keys": documents}).encode())
     else:
-        files.retiring.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """In one step, and on the disk before it counts; only the owner may read it, from its first byte."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)
+        durable.remove(files.retiring)
 
 
 def _written(path: Path) -> str:

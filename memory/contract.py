@@ -11,7 +11,9 @@ from typing import Annotated
 
 import msgspec
 
-Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=r"^[a-z]{3}_[a-z0-9_]+\Z")]
+IDENTIFIER_PATTERN = r"^[a-z]{3}_(?![a-z0-9_]*[0-9](?:_*[0-9]){12})[a-z0-9_]+\Z"
+"""It is kept in clear: thirteen digits, as many as the shortest card number has, do not stand in it."""
+Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=IDENTIFIER_PATTERN)]
 MemoryText = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
 """2,000 characters: a fact or a wish; longer text is a document and belongs elsewhere."""
 Query = Annotated[str, msgspec.Meta(max_length=500)]

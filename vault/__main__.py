@@ -66,7 +66,7 @@ async def _serve(settings: Settings, clock: Clock) -> None:
             needs_the_root,
             may_lie_open=settings.sandbox or settings.open_root,
         )
-        background += [vault.codes.run, vault.outbox.caretaker.run]
+        background += [vault.codes.run, vault.held.run, vault.outbox.caretaker.run]
         if settings.outbox.outbox_courier:
             background.append(vault.outbox.courier.run)
         await serve(listeners, background=background)

@@ -27,6 +27,7 @@ from vault.cleartext.forwarding.carrying import Carrier
 from vault.cleartext.forwarding.network import Network
 from vault.cleartext.hpke import PageKeys
 from vault.cleartext.processors import Processor
+from vault.cleartext.processors.held import HeldCards
 from vault.cleartext.processors.stripe import StripeProcessor
 from vault.cleartext.tokenise import Cards
 from vault.codes import Codes
@@ -37,6 +38,7 @@ from vault.forwarding.forwards import Forwards
 from vault.inbox import Inbox
 from vault.keys.keeping import Keeping, build_keeping
 from vault.money import Money, build_money
+from vault.names import Names
 from vault.outbox.building import Outbox, build_outbox
 from vault.processors import AIRWALLEX, STRIPE, Processors, build_airwallex
 from vault.reconcile import Reconciler
@@ -67,11 +69,15 @@ class Vault:
     keys: KeyService
     custody: Custody
     codes: Codes
+    names: Names
+    held: HeldCards
 
     async def close(self) -> None:
         """Finish what is under way, as far as it goes; the rest is the reconciler's after the next start."""
         await self.workers.drain(DRAIN_SECONDS)
         self.codes.forget_all()
+        self.held.forget_all()
+        self.names.close()
         await self.outbox.courier.close()
         await self.processors.close()
         await self.engine.dispose()
@@ -82,15 +88,13 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     engine = create_engine(settings.database_url, pool_size=CONNECTIONS)
     custody = custody_of(settings.keys)
     keys = open_key_service(settings.keys, clock, custody)
-    metrics, workers = Metrics(), Workers()
+    metrics, workers, names, held = Metrics(), Workers(), Names(), HeldCards(clock)
     store, counters, codes = Store(engine), Counters(metrics.registry), Codes(clock)
     counters.codes_locked.set(codes.pages.locked)
     timeout = settings.processor_timeout_seconds
-    processors = _processors(settings, clock, counters)
+    processors = _processors(settings, clock, counters, held)
     keeping = build_keeping(store, keys, clock, settings.lifecycle)
-    outbox = build_outbox(
-        store=store, settings=settings.outbox, clock=clock, registry=metrics.registry, sandbox=settings.sandbox
-    )
+    outbox = _outbox(settings, store, clock, metrics, names)
     fingerprints = Fingerprints(settings.fingerprint_key)
     marks = CanaryMarks(fingerprints.keys())
     cards = Cards(
@@ -117,7 +121,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     captures, admission = Captures(store=store, clock=clock), _admission(settings, store, clock)
     forwards = Forwards(
         store=store,
-        carrier=_carrier(settings, cards),
+        carrier=_carrier(settings, cards, names),
         canaries=canaries,
         clock=clock,
         counters=counters,
@@ -137,10 +141,12 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         keys=keys,
         custody=custody,
         codes=codes,
+        names=names,
+        held=held,
     )
 
 
-def _processors(settings: Settings, clock: Clock, counters: Counters) -> Processors:
+def _processors(settings: Settings, clock: Clock, counters: Counters, held: HeldCards) -> Processors:
     timeout, chosen = settings.processor_timeout_seconds, settings.processors
     stripe = StripeProcessor(
         url=settings.processor_url,
@@ -150,8 +156,19 @@ def _processors(settings: Settings, clock: Clock, counters: Counters) -> Process
     )
     connected: dict[str, Processor] = {STRIPE: stripe}
     if chosen.has_airwallex:
-        connected[AIRWALLEX] = build_airwallex(chosen, timeout, clock)
+        connected[AIRWALLEX] = build_airwallex(chosen, timeout, clock, held)
     return Processors(connected, chosen.default_processor, clock, counters)
+
+
+def _outbox(settings: Settings, store: Store, clock: Clock, metrics: Metrics, names: Names) -> Outbox:
+    return build_outbox(
+        store=store,
+        settings=settings.outbox,
+        clock=clock,
+        registry=metrics.registry,
+        sandbox=settings.sandbox,
+        names=names,
+    )
 
 
 def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:
@@ -164,8 +181,8 @@ def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:
     return Admission(verifier=verifier, store=store)
 
 
-def _carrier(settings: Settings, cards: Cards) -> Carrier:
-    network = Network(timeout_seconds=settings.forward_timeout_seconds, sandbox=settings.sandbox)
+def _carrier(settings: Settings, cards: Cards, names: Names) -> Carrier:
+    network = Network(timeout_seconds=settings.forward_timeout_seconds, sandbox=settings.sandbox, names=names)
     return Carrier(cards=cards, network=network, credentials=settings.forward_credentials, sandbox=settings.sandbox)
 
 

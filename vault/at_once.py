@@ -1,4 +1,4 @@
-"""Acts that are one statement: a function of the database, which names its tenant first (migration 0007).
+"""Acts that are one statement: a function of the database, which names its tenant first (migrations 0007, 0011-0013).
 
 One round trip and one commit each. For what is asked on every request; everything else is a transaction (`store.py`).
 No parameter is ever a card number or a verification code.

@@ -10,6 +10,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.secret import Secret
 from vault.cleartext.processors import Processor, ProcessorSilent
 from vault.cleartext.processors.airwallex import AirwallexProcessor
+from vault.cleartext.processors.held import HeldCards
 from vault.counters import Counters
 from vault.routing.breakers import Watched, in_line
 from vault.routing.rules import Asked, Route, order_of
@@ -76,7 +77,9 @@ class Processors:
             await processor.close()
 
 
-def build_airwallex(settings: ProcessorSettings, timeout_seconds: float, clock: Clock) -> AirwallexProcessor:
+def build_airwallex(
+    settings: ProcessorSettings, timeout_seconds: float, clock: Clock, held: HeldCards
+) -> AirwallexProcessor:
     return AirwallexProcessor(
         url=settings.airwallex_url,
         client_id=settings.airwallex_client_id,
@@ -84,6 +87,7 @@ def build_airwallex(settings: ProcessorSettings, timeout_seconds: float, clock: 
         webhook_secret=_read(settings.airwallex_webhook_secret_file),
         timeout_seconds=timeout_seconds,
         clock=clock,
+        held=held,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-IDENTIFIER_PATTERN = r"^[a-z]{3}_(?![a-z0-9_]*[0-9](?:_?[0-9]){12})[a-z0-9_]+\Z"
+IDENTIFIER_PATTERN = r"^[a-z]{3}_(?![a-z0-9_]*[0-9](?:_*[0-9]){12})[a-z0-9_]+\Z"
 """An id is looked up, and so said to the database: it has no run of digits as long as the shortest card number's."""
 Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=IDENTIFIER_PATTERN)]
 AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from infra.chassis.clock import SystemClock
+from infra.chassis.durable import make_folder, replace
 from infra.chassis.jwk import published
 from infra.chassis.ring import SigningRing
 from infra.sandbox.carrier import write_carrier
@@ -77,7 +78,6 @@ class Keyring:
 
     def make(self, agents: Iterable[str]) -> None:
         """Make what is missing, with a key for each agent. What is there stays: a kept house opens its own data."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, maker in {**MADE, **{f"agents/{agent}.pem": _ed25519 for agent in agents}}.items():
             if not self.path(name).exists():
                 self.write(name, maker())
@@ -119,9 +119,5 @@ class Keyring:
     def write(self, name: str, content: bytes) -> Path:
         """Replace a file in one step; only the owner may read it, from its first byte."""
         path = self.path(name)
-        for folder in (*reversed(path.parent.relative_to(self.folder).parents), path.parent.relative_to(self.folder)):
-            (self.folder / folder).mkdir(exist_ok=True, mode=0o700)  # `parents=True` would leave those above open
-        temporary = path.with_name(path.name + ".new")
-        temporary.touch(mode=0o600)
-        temporary.write_bytes(content)
-        return temporary.replace(path)
+        make_folder(path.parent)
+        return replace(path, content)

@@ -1,3 +1,4 @@
+import tempfile
 from pathlib import Path
 
 import asyncpg
@@ -21,6 +22,12 @@ def two_services(clusters: dict[str, Cluster]) -> tuple[ServiceDatabase, Service
         for name in ("attic", "cellar")
     )
     return first, second
+
+
+@pytest.fixture
+def folder(throwaway_folder: Path) -> Path:
+    """For clusters of the test's own, where the house's stand: a socket's name has no room for pytest's folders."""
+    return Path(tempfile.mkdtemp(dir=throwaway_folder))
 
 
 @pytest.mark.control("UC-7.1")
@@ -92,8 +99,8 @@ def test_the_superuser_is_reached_by_the_runners_own_user_only(clusters: dict[st
     assert active == ["local all postgres peer map=runner", "local all all scram-sha-256"]
 
 
-def test_a_cluster_starts_again_over_a_stale_pid_file_and_keeps_its_data(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "crashed", durable=False)
+def test_a_cluster_starts_again_over_a_stale_pid_file_and_keeps_its_data(folder: Path) -> None:
+    cluster = Cluster(folder, "crashed", durable=False)
     cluster.start()
     cluster.sql("CREATE TABLE kept (id int); INSERT INTO kept VALUES (7)")
     cluster.kill()
@@ -109,8 +116,8 @@ def test_a_cluster_starts_again_over_a_stale_pid_file_and_keeps_its_data(tmp_pat
     assert not cluster.running
 
 
-def test_starting_and_stopping_twice_is_harmless(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "twice", durable=False)
+def test_starting_and_stopping_twice_is_harmless(folder: Path) -> None:
+    cluster = Cluster(folder, "twice", durable=False)
     cluster.start()
     first = cluster.server.identity
 
@@ -122,11 +129,11 @@ def test_starting_and_stopping_twice_is_harmless(tmp_path: Path) -> None:
     assert not first.alive
 
 
-def test_a_second_handle_takes_over_a_server_that_was_left_running(tmp_path: Path) -> None:
-    left_over = Cluster(tmp_path, "left", durable=False)
+def test_a_second_handle_takes_over_a_server_that_was_left_running(folder: Path) -> None:
+    left_over = Cluster(folder, "left", durable=False)
     left_over.start()
 
-    successor = Cluster(tmp_path, "left", durable=False)
+    successor = Cluster(folder, "left", durable=False)
     successor.start()
 
     assert not left_over.running
@@ -134,19 +141,19 @@ def test_a_second_handle_takes_over_a_server_that_was_left_running(tmp_path: Pat
     successor.stop()
 
 
-def test_a_folder_too_deep_for_a_socket_still_works_and_leaves_nothing_outside(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path / ("deep" * 20), "deep", durable=False)
+def test_a_folder_too_deep_for_a_socket_still_works_and_leaves_nothing_outside(folder: Path) -> None:
+    cluster = Cluster(folder / ("deep" * 20), "deep", durable=False)
     cluster.start()
     outside = cluster.socket_folder
 
     assert cluster.sql("SELECT 1").strip() == "1"
-    assert tmp_path not in outside.parents
+    assert folder not in outside.parents
     cluster.stop()
     assert not outside.exists()
 
 
-def test_a_broken_configuration_is_reported_with_the_place_to_look(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "broken", durable=False)
+def test_a_broken_configuration_is_reported_with_the_place_to_look(folder: Path) -> None:
+    cluster = Cluster(folder, "broken", durable=False)
     cluster.start()
     cluster.stop()
     with (cluster.data / "postgresql.conf").open("a") as configuration:

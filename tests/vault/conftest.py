@@ -11,6 +11,7 @@ from tests.sandbox.running import Sandbox, make_sandbox
 from tests.support.card_site import CardSite, serve_card_site
 from tests.support.database import DatabaseMaker
 from tests.vault.bench import Bench, Person, open_bench
+from tests.vault.custody import NAMES, Place, enrolled_place
 from tests.vault.destination import Company, Forwarding, company, forwarding
 from tests.vault.receiver import Receiver, receiving
 
@@ -73,6 +74,36 @@ async def browser() -> AsyncIterator[Browser]:
 async def site() -> AsyncIterator[CardSite]:
     async with serve_card_site(SystemClock()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Three custodians, and a root that lies open; to be copied."""
+    return enrolled_place(tmp_path_factory.mktemp("enrolled"))
+
+
+@pytest.fixture(scope="session")
+def generated(enrolled: Place, tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, dict[str, str]]:
+    """The root put under their custody, and what each has on paper; to be copied."""
+    place = enrolled.copy(tmp_path_factory.mktemp("generated"))
+    return place, place.generate(*NAMES)
+
+
+@pytest.fixture
+def place(enrolled: Place, tmp_path: Path) -> Place:
+    """Three custodians, and a root that lies open."""
+    return enrolled.copy(tmp_path)
+
+
+@pytest.fixture
+def kept(generated: tuple[Place, dict[str, str]], tmp_path: Path) -> Place:
+    """A root under custody, any two of three."""
+    return generated[0].copy(tmp_path)
+
+
+@pytest.fixture
+def papers(generated: tuple[Place, dict[str, str]]) -> dict[str, str]:
+    return dict(generated[1])
 
 
 @pytest.fixture

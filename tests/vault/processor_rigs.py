@@ -19,6 +19,7 @@ from tests.sandbox.running import AIRWALLEX_KEY, API_KEY, WEBHOOK_SECRET, Sandbo
 from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
 from vault.cleartext.processors import Payment, PaymentOrder, Processor, RefundRequest
 from vault.cleartext.processors.airwallex import AirwallexProcessor
+from vault.cleartext.processors.held import HeldCards
 from vault.cleartext.processors.stripe import StripeProcessor
 
 NAMES = ("stripe", "airwallex")
@@ -36,6 +37,7 @@ def made(name: str, url: str, timeout_seconds: float = PATIENT_SECONDS) -> Proce
         webhook_secret=secret,
         timeout_seconds=timeout_seconds,
         clock=SystemClock(),
+        held=HeldCards(SystemClock()),
     )
 
 

@@ -7,37 +7,9 @@ from typing import Any
 import pytest
 
 from infra.chassis.keys.custody import is_sealed_file
-from tests.vault.custody import NAMES, Place, acts, enrolled_place, prove
+from tests.vault.custody import Place, acts, prove
 from vault.custodians import sheets
 from vault.custodians.record import Record, RecordBroken
-
-
-@pytest.fixture(scope="module")
-def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return enrolled_place(tmp_path_factory.mktemp("enrolled"))
-
-
-@pytest.fixture(scope="module")
-def generated(enrolled: Place, tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, dict[str, str]]:
-    place = enrolled.copy(tmp_path_factory.mktemp("generated"))
-    return place, place.generate(*NAMES)
-
-
-@pytest.fixture
-def place(enrolled: Place, tmp_path: Path) -> Place:
-    """Three custodians, and a root that lies open."""
-    return enrolled.copy(tmp_path)
-
-
-@pytest.fixture
-def kept(generated: tuple[Place, dict[str, str]], tmp_path: Path) -> Place:
-    """A root under custody, any two of three."""
-    return generated[0].copy(tmp_path)
-
-
-@pytest.fixture
-def papers(generated: tuple[Place, dict[str, str]]) -> dict[str, str]:
-    return dict(generated[1])
 
 
 @pytest.mark.control("UC-3.6.1.2")

@@ -1,42 +1,22 @@
 """`undercroft custody reshare`: new shares for other people, by enough of those who hold the present ones."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.vault.custody import (
     CTRL_C,
-    NAMES,
     PAIR,
     Place,
     Typist,
     acts,
     changed,
     deal,
-    enrolled_place,
     everything,
     key_of,
     opens,
     prove,
 )
-
-
-@pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, dict[str, str]]:
-    place = enrolled_place(tmp_path_factory.mktemp("generated"))
-    return place, place.generate(*NAMES)
-
-
-@pytest.fixture
-def kept(generated: tuple[Place, dict[str, str]], tmp_path: Path) -> Place:
-    """A root under custody, any two of three."""
-    return generated[0].copy(tmp_path)
-
-
-@pytest.fixture
-def papers(generated: tuple[Place, dict[str, str]]) -> dict[str, str]:
-    return dict(generated[1])
 
 
 def gives(typist: Typist, name: str, paper: str) -> None:
@@ -143,9 +123,7 @@ def test_without_enough_right_shares_of_different_people_and_a_yes_nothing_chang
     assert changed(before, everything(kept.folder)) == set()
 
 
-def test_what_lies_open_has_no_shares_to_make_anew(tmp_path: Path):
-    place = enrolled_place(tmp_path)
-
+def test_what_lies_open_has_no_shares_to_make_anew(place: Place):
     told = place.run("reshare", *PAIR)
 
     assert (told[0], "is not under custody" in told[1]) == (1, True)

@@ -18,7 +18,7 @@ from tests.sandbox.running import Sandbox
 from tests.support.keys import root_file
 from tests.support.waiting import wait_until
 from tests.vault.bench import Person
-from tests.vault.custody import NAMES, Place, deal, enrolled_place, prove, short_folder, tells
+from tests.vault.custody import NAMES, Place, deal, prove, short_folder, tells
 from tests.vault.forks import Nursery, nursery
 from tests.vault.killing import keys_command
 from tests.vault.process import VaultProcess, vault_process
@@ -50,11 +50,6 @@ class Room:
             return (await self.vault.api.get("/health")).text == '{"status":"sealed"}'
         except httpx2.TransportError:
             return False
-
-
-@pytest.fixture(scope="module")
-def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return enrolled_place(tmp_path_factory.mktemp("enrolled"))
 
 
 @pytest.fixture(scope="module")

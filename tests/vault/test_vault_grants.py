@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from infra.chassis.ids import new_id
 from tests.support.grants import TestMint, body_of
 from tests.vault.bench import JSON, Bench, Person, rows
+from vault.contract import is_identifier
 
 
 @pytest.mark.control("UC-G.1")
@@ -186,3 +187,26 @@ async def test_a_card_number_in_an_order_is_refused_and_not_repeated(bench: Benc
 
     assert {answer.status_code for answer in answers} == {422}
     assert not any("4242" in answer.text for answer in answers)
+
+
+@pytest.mark.parametrize("between", ["", "_", "__", "_" * 3])
+@pytest.mark.control("UC-3.3")
+async def test_an_id_holds_no_card_number_whatever_parts_its_digits(bench: Bench, ada: Person, between: str):
+    """Thirteen digits are the shortest number there is. What of sixteen is parted by three is too long for an id."""
+    whole, short = (between.join("4222222222222"[:length]) for length in (13, 12))
+    order = body_of(ada.charge("tok_missing"))
+    headers = {**JSON, "Undercroft-Grant": "x"}
+
+    answers = [
+        await bench.api.post(
+            "/v1/charges", content=order.replace(b"tok_missing", b"tok_" + digits.encode()), headers=headers
+        )
+        for digits in (whole, short)
+    ]
+
+    assert [answer.status_code for answer in answers] == [422, 403]
+    assert whole not in answers[0].text
+    assert not is_identifier(f"tok_{whole}")
+    assert is_identifier(f"tok_{short}")
+    with pytest.raises(ValueError, match="as many digits as a card number"):
+        ada.charge(f"tok_{whole}")

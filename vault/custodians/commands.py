@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from infra.chassis import crashpoints, logs
+from infra.chassis import crashpoints, durable, logs
 from infra.chassis.clock import Clock, SystemClock
 from infra.chassis.keys import KeyServiceUnreachable, new_key
 from infra.chassis.keys.custody import Custody
@@ -89,7 +89,7 @@ def _alone(settings: CustodySettings, verb: str) -> Iterator[None]:
     if verb not in CEREMONIES:
         yield
         return
-    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    durable.make_folder(settings.folder)
     with (settings.folder / "lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

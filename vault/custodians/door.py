@@ -21,6 +21,7 @@ import msgspec
 
 from infra.chassis import logs
 from infra.chassis.clock import Clock
+from infra.chassis.durable import make_folder
 from infra.chassis.keys import KeyService, KeyServiceUnfit, KeyServiceUnreachable
 from infra.chassis.keys.custody import Custody
 from infra.chassis.keys.ringfile import RingUnusable
@@ -101,7 +102,7 @@ class Door:
         """Be there until told to stop; forget shares that wait too long."""
         path = self._settings.folder / f"door-{os.getpid()}.sock"
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent)
             path.unlink(missing_ok=True)
             server = await asyncio.start_unix_server(self._visited, str(path), limit=LINE_BYTES_MAX)
         except OSError as error:

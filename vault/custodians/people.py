@@ -12,7 +12,6 @@ Two names are two passphrases and two keys. That they are two people is for thos
 """
 
 import hmac
-import os
 import re
 import secrets
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from infra.chassis.durable import make_folder, replace
 from infra.chassis.sealing import SealBroken, joined, open_under, seal_under
 from infra.chassis.secret import Secret
 
@@ -68,19 +68,12 @@ class People:
 
     def enrol(self, name: str, passphrase: bytearray) -> Custodian:
         """A new custodian, as soon as the record says so; until then his file may be written again. Raises OSError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path, new = self._path(name), self._path(name).with_suffix(".new")
+        make_folder(self._folder)
         custodian, salt = Custodian(name, Ed25519PrivateKey.generate()), secrets.token_bytes(SALT_BYTES)
         key = custodian.signing.private_bytes_raw()
         sealed = seal_under(_stretched(passphrase, salt), LABEL, key, _bound(name, custodian.public_key))
         content = msgspec.json.encode(_Kept(1, name, custodian.public_key, salt, sealed))
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        new.replace(path)
+        replace(self._path(name), content)
         return custodian
 
     def prove(self, name: str, passphrase: bytearray, public_key: bytes) -> Custodian:

@@ -27,6 +27,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from infra.chassis.canonical import canonical_json
+from infra.chassis.durable import flush_folder, make_folder
 from infra.chassis.sealing import joined
 
 CUSTODY: Final = "custody"
@@ -129,9 +130,10 @@ class Record:
 
     @contextmanager
     def _alone(self) -> Iterator[int]:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
+            flush_folder(self.path.parent)  # each time: who created it may have been killed before he came to this
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield descriptor
         finally:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from infra.chassis.clock import Clock
+from vault.names import Names, NamesResolver
 from vault.outbox.caretaking import Caretaker
 from vault.outbox.counters import OutboxCounters
 from vault.outbox.courier import Courier
@@ -23,11 +24,12 @@ class Outbox:
 
 
 def build_outbox(
-    *, store: Store, settings: OutboxSettings, clock: Clock, registry: CollectorRegistry, sandbox: bool
+    *, store: Store, settings: OutboxSettings, clock: Clock, registry: CollectorRegistry, sandbox: bool, names: Names
 ) -> Outbox:
     keys, counters = EndpointKeys(settings.outbox_key), OutboxCounters(registry)
+    sender = Sender(sandbox=sandbox, resolver=NamesResolver(names))
     return Outbox(
         endpoints=Endpoints(store=store, keys=keys, clock=clock, sandbox=sandbox),
-        courier=Courier(store=store, keys=keys, sender=Sender(sandbox=sandbox), clock=clock, counters=counters),
+        courier=Courier(store=store, keys=keys, sender=sender, clock=clock, counters=counters),
         caretaker=Caretaker(store=store, clock=clock, settings=settings, counters=counters),
     )

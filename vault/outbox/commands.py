@@ -20,6 +20,7 @@ from infra.chassis.clock import SystemClock
 from infra.chassis.engine import DatabaseUnreachable, create_engine
 from infra.chassis.secret import Secret
 from infra.chassis.settings import load
+from vault.names import Names
 from vault.outbox import rows
 from vault.outbox.addresses import UrlRefused
 from vault.outbox.building import Outbox, build_outbox
@@ -196,6 +197,7 @@ async def _opened(settings: WebhookSettings) -> AsyncIterator[tuple[Store, Outbo
         clock=SystemClock(),
         registry=CollectorRegistry(),
         sandbox=settings.sandbox,
+        names=Names(),
     )
     try:
         yield store, outbox

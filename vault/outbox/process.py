@@ -14,6 +14,7 @@ from infra.chassis import crashpoints, logs
 from infra.chassis.clock import Clock
 from infra.chassis.engine import create_engine
 from infra.chassis.settings import load
+from vault.names import Names
 from vault.outbox.building import build_outbox
 from vault.outbox.commands import WebhookSettings
 from vault.settings import PREFIX
@@ -40,6 +41,7 @@ async def _deliver(settings: WebhookSettings, clock: Clock) -> None:
         clock=clock,
         registry=CollectorRegistry(),
         sandbox=settings.sandbox,
+        names=Names(),
     )
     try:
         await outbox.courier.run(stop)

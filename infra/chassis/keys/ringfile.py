@@ -24,6 +24,7 @@ from typing import Final, Self
 
 import msgspec
 
+from infra.chassis.durable import flush_folder
 from infra.chassis.jwk import Stamp, stamp
 from infra.chassis.keys.custody import Custody, SealedFileDamaged
 from infra.chassis.keys.protocol import KEY_BYTES, CannotDestroy, RootVersion, VersionState, new_key
@@ -159,7 +160,7 @@ class RingFile:
                 raise FileExistsError(str(self.path))
             new = self._write_new(content, 0o600)
             new.replace(self.path.resolve())
-            _flush_folder(new.parent)
+            flush_folder(new.parent)
 
     def _ring(self, content: bytes) -> Ring:
         try:
@@ -197,9 +198,9 @@ class RingFile:
         old.hardlink_to(real)
         new = self._write_new(content, real.stat().st_mode & 0o777)  # a group that may read it still may
         new.replace(real)
-        _flush_folder(real.parent)
+        flush_folder(real.parent)
         _wipe(old, unless=real)
-        _flush_folder(real.parent)
+        flush_folder(real.parent)
 
     def _write_new(self, content: bytes, mode: int) -> Path:
         new = self._beside(".new")
@@ -244,11 +245,3 @@ def _overwrite(descriptor: int) -> None:
     length = os.fstat(descriptor).st_size
     os.pwrite(descriptor, bytes(length), 0)
     os.fsync(descriptor)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from vault.forwarding.destinations import Target
+from vault.names import Names
 from vault.outbox.addresses import may_connect
 
 RESOLVE_SECONDS: Final = 2
@@ -51,16 +52,16 @@ class Answer:
 
 
 class Network:
-    def __init__(self, *, timeout_seconds: float, sandbox: bool) -> None:
+    def __init__(self, *, timeout_seconds: float, sandbox: bool, names: Names) -> None:
+        self._names = names
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=CONNECT_SECONDS)
         self._sandbox = sandbox
         self._authorities: ssl.SSLContext | None = None
 
     async def addresses(self, target: Target) -> list[str]:
         """All of the host's, none of them private. Raises NotReached and AddressRefused."""
-        ask = asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         try:
-            found = await asyncio.wait_for(ask, RESOLVE_SECONDS)
+            found = await asyncio.wait_for(self._names.look_up(target.host, target.port), RESOLVE_SECONDS)
         except (OSError, UnicodeError, TimeoutError):
             raise NotReached from None
         addresses = sorted({str(one[4][0]) for one in found})

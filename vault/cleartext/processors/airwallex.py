@@ -73,6 +73,7 @@ class AirwallexProcessor:
         webhook_secret: Secret[str],
         timeout_seconds: float,
         clock: Clock,
+        held: HeldCards,
     ) -> None:
         self._url = url.rstrip("/")
         self._client_id = client_id
@@ -81,7 +82,7 @@ class AirwallexProcessor:
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._wire = Wire(timeout_seconds)
-        self._held = HeldCards(clock)
+        self._held = held
         self._bearer: tuple[Secret[str], datetime] | None = None
         self._at_the_door = asyncio.Lock()
 

@@ -1,9 +1,11 @@
 """Cards between being presented and the one call that carries them, for a processor that takes both in one call.
 
 Sealed under a key made at start and never written, taken once, for a minute at most: what is presented is confirmed
-right away, or not at all.
+right away, or not at all. What nobody takes goes when its minute is over, whether or not another card comes.
 """
 
+import asyncio
+import contextlib
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +18,8 @@ from infra.chassis.ids import new_id
 from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
 
 HELD_AT_MOST: Final = timedelta(minutes=1)
+SWEEP_SECONDS: Final = 1
+"""How long one past its time may still lie here."""
 CARDS_MAX: Final = 1_000
 """A bound on memory; beyond it the oldest is dropped, and its charge ends as never sent."""
 _NONCE_BYTES: Final = 12
@@ -53,7 +57,7 @@ class HeldCards:
 
     def hold(self, card: CardDetails, code: VerificationCode | None) -> str:
         """A reference by which it is taken, once."""
-        self._forget_expired()
+        self.forget_expired()
         while len(self._held) >= CARDS_MAX:
             del self._held[next(iter(self._held))]
         ref, nonce = new_id("hld"), secrets.token_bytes(_NONCE_BYTES)
@@ -84,7 +88,22 @@ class HeldCards:
             VerificationCode(code.decode("ascii")) if code else None,
         )
 
-    def _forget_expired(self) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
+        """Beside the listeners: let go of each at its time."""
+        while not stop.is_set():
+            self.forget_expired()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), SWEEP_SECONDS)
+
+    def __len__(self) -> int:
+        """How many are held, those past their time included until they are swept."""
+        return len(self._held)
+
+    def forget_all(self) -> None:
+        """At the end of the process."""
+        self._held.clear()
+
+    def forget_expired(self) -> None:
         """All are held equally long, so the oldest expire first."""
         now = self._clock.now()
         while self._held:

@@ -1,0 +1,90 @@
+"""Names are looked up in threads of their own: a name server that does not answer holds up nothing else."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.support.waiting import wait_until
+from tests.vault.bench import Bench
+from tests.vault.destination import Forwarding
+from vault.names import THREADS_MAX, Names, NamesBusy, NamesResolver
+
+SILENT = "booking.example"
+
+
+@dataclass(slots=True)
+class Silence:
+    """A name server that says nothing about `example` until it is told to."""
+
+    asked: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
+    silent, genuine = Silence(), socket.getaddrinfo
+
+    def ask(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+        if not str(host).endswith(".example"):
+            return genuine(host, port, *rest, **more)
+        silent.asked.append(host)
+        silent.over.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    yield silent
+    silent.over.set()
+
+
+@pytest.mark.control("UC-F.1")
+async def test_a_name_server_that_does_not_answer_holds_up_no_other_forward(
+    bench: Bench, ready: Forwarding, silence: Silence
+):
+    """With one thread for everything else in this process, a lookup there would keep an answer from being searched."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    slow = await ready.registered(url=f"https://{SILENT}/v1/guarantees")
+    waiting = [asyncio.ensure_future(ready.sent(destination_id=slow)) for _ in range(3)]
+    await wait_until(lambda: silence.asked != [])
+
+    other = await ready.sent()
+    silence.over.set()
+
+    assert (other["state"], other["withheld"]) == ("forwarded", None)
+    assert {view["reason"] for view in await asyncio.gather(*waiting)} == {"destination_unreachable"}
+    assert (silence.asked, len(ready.company.received)) == ([SILENT], 1)
+
+
+async def test_when_every_thread_waits_no_further_name_is_asked_for_and_later_it_is_again(silence: Silence):
+    names = Names()
+    hosts = [f"{place}.example" for place in range(THREADS_MAX)]
+    waiting = [asyncio.ensure_future(names.look_up(host, 443)) for host in hosts]
+    await wait_until(lambda: len(silence.asked) == THREADS_MAX)
+
+    for one in waiting[:3]:
+        one.cancel()
+    with pytest.raises(NamesBusy):
+        await names.look_up("another.example", 443)
+    silence.over.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await wait_until(lambda: names.under_way == 0)
+
+    assert await names.look_up("another.example", 443) == []
+    names.close()
+
+
+async def test_who_asks_for_the_courier_gets_addresses_to_be_judged_and_an_error_for_what_is_no_name():
+    resolver = NamesResolver(Names())
+
+    found = await resolver.resolve("localhost", 443, socket.AF_UNSPEC)
+
+    assert {(one["hostname"], one["port"]) for one in found} == {("localhost", 443)}
+    assert {one["host"] for one in found} <= {"127.0.0.1", "::1"}
+    with pytest.raises(OSError, match="no name"):
+        await resolver.resolve("a" * 70 + ".example")
+    await resolver.close()
