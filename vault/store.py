@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from infra.chassis.engine import directory_transaction, fetch_at_once, reaching_database, tenant_transaction
+from infra.chassis.at_once import AtOnce
+from infra.chassis.engine import directory_transaction, reaching_database, tenant_transaction
 from vault import terms
 from vault.contract import CaptureOrder, ChargeOrder, RefundOrder
 from vault.tables import CaptureRow, CardRow, ChargeRow, RefundRow
@@ -30,6 +31,7 @@ class RowMissing(LookupError):
 class Store:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._at_once = AtOnce(engine)
 
     @asynccontextmanager
     async def transaction(self, tenant_id: str) -> AsyncIterator["Tx"]:
@@ -42,7 +44,7 @@ class Store:
 
         It calls a function of the database which names its tenant. Raises StatementRefused and DatabaseUnreachable.
         """
-        return await fetch_at_once(self._engine, call, *values)
+        return await self._at_once.fetch(call, *values)
 
     async def tenants(self) -> list[str]:
         """Raises DatabaseUnreachable."""

@@ -5,12 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-import asyncpg
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.util import greenlet_spawn
 
 from infra.chassis import logs
 from infra.chassis.problems import Problem
@@ -105,42 +103,19 @@ async def directory_transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConne
             yield tx
 
 
-async def fetch_at_once(engine: AsyncEngine, statement: str, *values: Any) -> list[Any]:
-    """The rows of one statement that is a transaction of its own: one round trip, on the driver itself.
-
-    Values are `$1` and so on. No tenant is set: what is called is a function that sets one. Raises StatementRefused and
-    DatabaseUnreachable.
-    """
-    with reaching_database():
-        pooled = await engine.raw_connection()
-        driver: Any = pooled.driver_connection
-        try:
-            return list(await driver.fetch(statement, *values))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            if driver.is_closed():
-                await greenlet_spawn(pooled.invalidate, error)
-                await answers(engine)  # the next one, dead as well, has SQLAlchemy drop all it has
-                raise DatabaseUnreachable from error
-            if _is_away(error):
-                raise
-            raise StatementRefused(error) from None
-        finally:
-            await greenlet_spawn(pooled.close)
-
-
 @contextmanager
 def reaching_database() -> Iterator[None]:
     """Raises DatabaseUnreachable in place of what the driver says when there is no database to talk to."""
     try:
         yield
     except Exception as error:
-        if not _is_away(error):
+        if not is_away(error):
             raise
         log.warning("database_unreachable", error=type(error).__name__)
         raise DatabaseUnreachable from error
 
 
-def _is_away(error: Exception) -> bool:
+def is_away(error: Exception) -> bool:
     """Whether the database is to blame and not the statement. While connecting, errors are the driver's own."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
