@@ -118,7 +118,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         workers=workers,
         processor_timeout_seconds=timeout,
     )
-    captures, admission = Captures(store=store, clock=clock), _admission(settings, store, clock)
+    captures, admission = Captures(store=store, canaries=canaries, clock=clock), _admission(settings, store, clock)
     forwards = Forwards(
         store=store,
         carrier=_carrier(settings, cards, names),

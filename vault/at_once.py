@@ -12,6 +12,7 @@ import msgspec
 
 from infra.chassis.engine import StatementRefused
 from infra.chassis.grants import Grant, GrantReplayed
+from infra.chassis.ids import new_id
 from vault.outbox.events import Kind
 from vault.outbox.telling import card_event
 from vault.store import Store
@@ -31,6 +32,7 @@ STORED: Final = (
     "last4",
     "terms",
     "created_at",
+    "generation",
 )
 """What a new card's row is made of; tenant, brand and subject are its capture's."""
 
@@ -43,6 +45,8 @@ class Taken(StrEnum):
     """The capture has a card already; this one was not kept."""
     GONE = "gone"
     """The capture takes no card any more, or not from this browser."""
+    OVERTAKEN = "overtaken"
+    """The card that was to be replaced was replaced by another one meanwhile, or shredded; this one was not kept."""
 
 
 async def redeem(store: Store, grant: Grant) -> None:
@@ -82,28 +86,32 @@ async def take_card(
 ) -> Taken:
     """Store a card, tell of it and complete its capture, if this still is the capture's browser; counts the attempt.
 
+    Where the capture replaces a card, this one takes the place of that one, whose shredding is ordered with it.
     `fingerprints`: all that the same card may have been stored with; its first token is noted with this one. Of two
     stored at the same moment neither is earlier.
     Raises StatementRefused, also when the key the card is sealed under was retired meanwhile; nothing is then kept.
     """
+    new = capture.replaces_card_of is None
+    kind = Kind.CARD_STORED if new else Kind.CARD_UPDATED
     answer = await store.at_once(
-        "SELECT take_card($1, $2, $3, $4, $5, $6, $7)",
+        f"SELECT {'take_card' if new else 'replace_card'}($1, $2, $3, $4, $5, $6, $7)",
         capture.tenant_id,
         capture.capture_id,
         capture.browser_hash,
         attempts_max,
         card.created_at,
         _as_json(card, fingerprints),
-        msgspec.json.encode(card_event(Kind.CARD_STORED, card, card.created_at)).decode(),
+        msgspec.json.encode(card_event(kind, card, card.created_at)).decode(),
     )
     return Taken(answer[0][0])
 
 
 def _as_json(card: CardRow, fingerprints: Sequence[bytes]) -> str:
-    """The row's columns by name, bytes as PostgreSQL writes them; besides them `known_as`."""
+    """The row's columns by name, bytes as PostgreSQL writes them; besides them `known_as` and a shredding's id."""
     values = ((name, getattr(card, name)) for name in STORED)
     plain = {name: _bytea(value) if isinstance(value, bytes) else value for name, value in values}
-    return msgspec.json.encode({**plain, "known_as": [_bytea(one) for one in fingerprints]}).decode()
+    besides = {"known_as": [_bytea(one) for one in fingerprints], "shredding_id": new_id("shd")}
+    return msgspec.json.encode({**plain, **besides}).decode()
 
 
 def _bytea(value: bytes) -> str:

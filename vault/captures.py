@@ -14,10 +14,11 @@ from infra.chassis.clock import Clock
 from infra.chassis.grants import Grant
 from infra.chassis.problems import NotFound
 from vault.at_once import enter_capture, open_capture
+from vault.canaries import Canaries, CanaryUse
 from vault.contract import CaptureOrder, CaptureState, CaptureView, is_identifier
 from vault.errors import CaptureIdReused
-from vault.store import RowMissing, Store
-from vault.tables import CaptureRow
+from vault.store import RowMissing, Store, Tx
+from vault.tables import CaptureRow, CardRow
 from vault.terms import ordered
 
 LIFE: Final = timedelta(minutes=15)
@@ -28,22 +29,61 @@ SECRET_BYTES: Final = 32
 
 
 class Captures:
-    def __init__(self, *, store: Store, clock: Clock) -> None:
+    def __init__(self, *, store: Store, canaries: Canaries, clock: Clock) -> None:
         self._store = store
+        self._canaries = canaries
         self._clock = clock
 
-    async def order(self, order: CaptureOrder) -> CaptureView:
-        """Raises CaptureIdReused when the id was used with other parameters."""
+    async def order(self, order: CaptureOrder, agent_id: str) -> CaptureView:
+        """`agent_id` is who asked, as the grant says.
+
+        Raises CaptureIdReused when the id was used with other parameters, and NotFound when there is no card to be
+        replaced.
+        """
         now = self._clock.now()
-        async with self._store.transaction(order.tenant_id) as tx:
-            await tx.ensure_tenant()
-            await tx.insert_capture(order, now, now + LIFE)
-            row = await tx.capture(order.capture_id)
+        try:
+            async with self._store.transaction(order.tenant_id) as tx:
+                await tx.ensure_tenant()
+                row = await tx.capture(order.capture_id) if order.replaces_card_of is not None else None
+                if row is None:
+                    await tx.insert_capture(order, await self._to_replace(tx, order), now, now + LIFE)
+                    row = await tx.capture(order.capture_id)
+        except NotFound:
+            self._alarm_of_canary(order, agent_id)
+            raise
         if row is None:
             raise RowMissing("capture")
         if not _same(row, order):
             raise CaptureIdReused
         return self._view(row)
+
+    async def _to_replace(self, tx: Tx, order: CaptureOrder) -> CardRow | None:
+        """The card the order names, if it names one. Raises NotFound for what is not this order's to replace."""
+        if order.replaces_card_of is None:
+            return None
+        card = await tx.card(order.replaces_card_of)
+        canary = self._canaries.is_canary(order.tenant_id, order.replaces_card_of)
+        if canary or card is None or card.is_shredded:
+            raise NotFound
+        if (card.brand_id, card.subject_id) != (order.brand_id, order.subject_id):
+            raise NotFound
+        return card
+
+    def _alarm_of_canary(self, order: CaptureOrder, agent_id: str) -> None:
+        token_id = order.replaces_card_of
+        if token_id is None or not self._canaries.is_canary(order.tenant_id, token_id):
+            return
+        use = CanaryUse(
+            tenant_id=order.tenant_id,
+            token_id=token_id,
+            act="replace",
+            reference=order.capture_id,
+            brand_id=order.brand_id,
+            subject_id=order.subject_id,
+            agent_id=agent_id,
+            purchase_id=order.purchase_id,
+        )
+        self._canaries.raise_alarm(use)
 
     async def show(self, capture_id: str, grant: Grant) -> CaptureView:
         """Raises NotFound for what is missing and for what is not this grant's brand's and subject's."""
@@ -90,7 +130,7 @@ class Captures:
     def state_of(self, row: CaptureRow) -> CaptureState:
         if row.token_id is not None:
             return CaptureState.COMPLETED
-        spent = row.attempts >= ATTEMPTS_MAX or self._clock.now() >= row.expires_at
+        spent = row.attempts >= ATTEMPTS_MAX or self._clock.now() >= row.expires_at or row.overtaken
         return CaptureState.EXPIRED if spent else CaptureState.OPEN
 
     def _view(self, row: CaptureRow) -> CaptureView:

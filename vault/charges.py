@@ -27,7 +27,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
 from infra.chassis.problems import NotFound, Problem
 from vault.canaries import Canaries, CanaryUse
-from vault.cleartext.opening import CardShredded
+from vault.cleartext.opening import CardReplaced, CardShredded
 from vault.cleartext.processors import (
     CardRefused,
     PaymentOrder,
@@ -173,7 +173,7 @@ class Charges:
             return await self._close(row, ChargeState.FAILED, ours.refusal)
         if card.is_shredded:
             return await self._close(row, ChargeState.FAILED, ChargeReason.CARD_SHREDDED)
-        if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id):
+        if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id, card.generation):
             return await self._close(row, ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING)
         while True:
             try:
@@ -209,11 +209,12 @@ class Charges:
         try:
             processor = self._processors.of(row.processor)
             method_ref = await self._cards.present(card, _key(row, "card"), processor, others_follow=others_follow)
-        except (CardShredded, CodeMissing, ProcessorRefused, ProcessorSilent) as failure:
-            if others_follow and not isinstance(failure, (CardShredded, CodeMissing, CardRefused)):
+            reach("charge_presented")
+            await self._cards.refuse_replaced(card)
+        except (CardReplaced, CardShredded, CodeMissing, ProcessorRefused, ProcessorSilent) as failure:
+            if others_follow and not isinstance(failure, (CardReplaced, CardShredded, CodeMissing, CardRefused)):
                 await self._take_back(row, ref, _before_confirming(failure)[1])
             return await self._give_up(row, ref, *_before_confirming(failure))
-        reach("charge_presented")
         try:
             payment = await processor.confirm_payment(_key(row, "confirm"), ref, method_ref)
         except CardRefused as refused:
@@ -299,6 +300,8 @@ def _before_confirming(failure: Exception) -> tuple[ChargeState, ChargeReason]:
         return ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING
     if isinstance(failure, CardShredded):
         return ChargeState.FAILED, ChargeReason.CARD_SHREDDED
+    if isinstance(failure, CardReplaced):
+        return ChargeState.FAILED, ChargeReason.CARD_REPLACED
     if isinstance(failure, CardRefused):
         return ChargeState.DECLINED, failure.reason
     if isinstance(failure, ProcessorRefused):

@@ -4,6 +4,9 @@ Sealed under a key made at start and never written, held for at most ten minutes
 and with the process. PCI DSS 3.3.1 forbids keeping the code after the charge; here it has no way to be kept. The key
 and the sealed codes lie in pages of their own (locked_pages.py): a code's place is overwritten when the code goes, and
 no copy of it was ever made elsewhere, sealed or not, until it is taken.
+
+A code belongs to one generation of a token's card. The code of a newer one takes the place of an older one's, never the
+other way round, and an older one that is asked for by the newer card is destroyed.
 """
 
 import asyncio
@@ -39,6 +42,7 @@ class CodeTooLong(ValueError):
 class _Held:
     offset: int
     until: datetime
+    generation: int
 
 
 class Codes:
@@ -50,65 +54,74 @@ class Codes:
         self._free = list(range(_KEY_BYTES, len(self.pages.view), _PLACE_BYTES))
         self._held: dict[tuple[str, str], _Held] = {}
 
-    def keep(self, tenant_id: str, token_id: str, digits: memoryview) -> None:
+    def keep(self, tenant_id: str, token_id: str, digits: memoryview, generation: int = 1) -> None:
         """Seals a copy; the caller overwrites his own. Raises CodeTooLong."""
         if len(digits) >= _PLAIN_BYTES:
             raise CodeTooLong
         self.forget_expired()
-        self._keep_until(tenant_id, token_id, digits, self._clock.now() + HELD_AT_MOST)
+        self._keep_until(tenant_id, token_id, digits, self._clock.now() + HELD_AT_MOST, generation)
 
-    def give_back(self, tenant_id: str, token_id: str, digits: memoryview, until: datetime) -> None:
+    def give_back(
+        self, tenant_id: str, token_id: str, digits: memoryview, until: datetime, generation: int = 1
+    ) -> None:
         """A code that was taken for a processor which did nothing with it; it is not held any longer for that."""
         if self._clock.now() < until:
-            self._keep_until(tenant_id, token_id, digits, until)
+            self._keep_until(tenant_id, token_id, digits, until, generation)
             self._held = dict(sorted(self._held.items(), key=lambda item: item[1].until))
 
-    def _keep_until(self, tenant_id: str, token_id: str, digits: memoryview, until: datetime) -> None:
+    def _keep_until(self, tenant_id: str, token_id: str, digits: memoryview, until: datetime, generation: int) -> None:
+        known = self._held.get((tenant_id, token_id))
+        if known is not None and known.generation > generation:
+            return
         self.forget(tenant_id, token_id)
         if not self._free and not self._held:
             return  # after forget_all; the first charge is then refused for want of the code
         if not self._free:
             self.forget(*next(iter(self._held)))
-        held = _Held(self._free.pop(), until)
+        held = _Held(self._free.pop(), until, generation)
         plain = bytearray(_PLAIN_BYTES)
         try:
             plain[0] = len(digits)
             plain[1 : 1 + len(digits)] = digits
             nonce, sealed = self._place(held)
             nonce[:] = secrets.token_bytes(_NONCE_BYTES)
-            AESGCM(self._key).encrypt_into(nonce, plain, _bound_to(tenant_id, token_id), sealed)
+            AESGCM(self._key).encrypt_into(nonce, plain, _bound_to(tenant_id, token_id, generation), sealed)
         finally:
             plain[:] = bytes(_PLAIN_BYTES)
         self._held[tenant_id, token_id] = held
 
-    def holds(self, tenant_id: str, token_id: str) -> bool:
+    def holds(self, tenant_id: str, token_id: str, generation: int = 1) -> bool:
         held = self._held.get((tenant_id, token_id))
-        return held is not None and self._clock.now() < held.until
+        return held is not None and held.generation == generation and self._clock.now() < held.until
 
     def until(self, tenant_id: str, token_id: str) -> datetime | None:
         """Until when a code is held, if there is one."""
         held = self._held.get((tenant_id, token_id))
         return None if held is None else held.until
 
-    def take(self, tenant_id: str, token_id: str) -> bytearray | None:
+    def take(self, tenant_id: str, token_id: str, generation: int = 1) -> bytearray | None:
         """The digits, once; the caller overwrites them. None when there never was a code, or it is gone."""
-        held = self._held.pop((tenant_id, token_id), None)
-        if held is None:
+        self.forget(tenant_id, token_id, before=generation)
+        held = self._held.get((tenant_id, token_id))
+        if held is None or held.generation != generation:
             return None
+        del self._held[tenant_id, token_id]
         plain = bytearray(_PLAIN_BYTES)
         try:
             if self._clock.now() >= held.until:
                 return None
             nonce, sealed = self._place(held)
-            AESGCM(self._key).decrypt_into(nonce, sealed, _bound_to(tenant_id, token_id), plain)
+            AESGCM(self._key).decrypt_into(nonce, sealed, _bound_to(tenant_id, token_id, generation), plain)
             return plain[1 : 1 + plain[0]]
         finally:
             plain[:] = bytes(_PLAIN_BYTES)
             self._overwrite(held)
 
-    def forget(self, tenant_id: str, token_id: str) -> None:
-        held = self._held.pop((tenant_id, token_id), None)
-        if held is not None:
+    def forget(self, tenant_id: str, token_id: str, *, before: int | None = None) -> None:
+        """With `before`, only the code of an older generation than that one."""
+        held = self._held.get((tenant_id, token_id))
+        if held is not None and (before is None or held.generation < before):
+            del self._held[tenant_id, token_id]
             self._overwrite(held)
 
     def forget_expired(self) -> None:
@@ -143,5 +156,5 @@ class Codes:
         self._free.append(held.offset)
 
 
-def _bound_to(tenant_id: str, token_id: str) -> bytes:
-    return f"{tenant_id}\n{token_id}".encode()
+def _bound_to(tenant_id: str, token_id: str, generation: int) -> bytes:
+    return f"{tenant_id}\n{token_id}\n{generation}".encode()

@@ -129,6 +129,8 @@ class ChargeReason(StrEnum):
     NEVER_SENT = "never_sent"
     CARD_SHREDDED = "card_shredded"
     """The card was forgotten, by order or long after it expired; another has to be typed."""
+    CARD_REPLACED = "card_replaced"
+    """Another card was typed under the token while this charge was under way; the next charge is with that one."""
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a reason, no secret
     """Past the time its terms give the token. This and what follows: the terms under which the card was typed."""
     TOKEN_SPENT = "token_spent"  # noqa: S105 - a reason, no secret
@@ -186,6 +188,10 @@ class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True,
 
     `language` is that of the conversation, if it is known; without it the person's browser says. `terms` are those of
     the token. What is not there leaves the order the bytes, and so the grant, it had before there was such a member.
+
+    `replaces_card_of` names a token of the same brand and subject: the card that is typed takes the place of the one
+    under it. The token and its terms stay, so there are none to order. A token that is missing, somebody else's or
+    shredded is answered 404 alike. Of captures for the same card, the first one to be filled in counts.
     """
 
     capture_id: Identifier
@@ -195,12 +201,19 @@ class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True,
     currency: Currency
     language: PageLanguage | None = None
     terms: TokenTerms | None = None
+    replaces_card_of: Identifier | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.terms is not None and self.replaces_card_of is not None:
+            raise ValueError("a token keeps its terms")
 
 
 class CaptureView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Also the answer of `GET /v1/captures/{capture_id}` (parameters hashed: `{"capture_id": …}`).
 
-    `earlier_token_id`: the first token of the same card of the same subject at the same brand, if there was one.
+    `earlier_token_id`: the first token of the same card of the same subject at the same brand, if there was one that
+    still is of that card. Brand and last four are of the card under the token now.
     """
 
     capture_id: str

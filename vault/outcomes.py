@@ -62,7 +62,7 @@ class Outcomes:
                 await write_down(tx, _of_charge(written, Event(state.value)))
                 await tell_charge(tx, written)
             if written is not None and state in {ChargeState.APPROVED, ChargeState.HELD}:
-                await tx.put_on_file(row.token_id, now)
+                await tx.put_on_file(row.token_id, row.card_generation, now)
             reach("charge_posted")
             stands = written or await tx.charge(row.charge_id)
         if stands is None:
@@ -70,8 +70,8 @@ class Outcomes:
         if written is not None:
             self._counters.charges.labels(state.value).inc()
             log.info("charge", charge_id=row.charge_id, state=state.value, reason=reason)
-        if stands.state in ANSWERED:
-            self._codes.forget(row.tenant_id, row.token_id)
+        if stands.state in ANSWERED or reason is ChargeReason.CARD_REPLACED:
+            self._codes.forget(row.tenant_id, row.token_id, before=row.card_generation + 1)
         return stands
 
     async def close_hold(self, row: ChargeRow, outcome: HoldOutcome, *, by: Mover) -> ChargeRow:

@@ -35,6 +35,7 @@ from vault.cleartext.page.render import (
     render_done_page,
     render_gone_page,
     render_moment_page,
+    render_overtaken_page,
     render_unavailable_page,
 )
 from vault.cleartext.tokenise import Cards
@@ -106,7 +107,7 @@ class CardPages:
         if state is CaptureState.COMPLETED:
             return _page(render_done_page(_done(row), reader), HTTPStatus.OK)
         if state is CaptureState.EXPIRED:
-            return _gone(HTTPStatus.GONE, reader)
+            return _overtaken(reader) if row.overtaken else _gone(HTTPStatus.GONE, reader)
         return _page(self._form(row, cookie, reader, None), HTTPStatus.OK)
 
     async def submit(self, capture_id: str, request: AnyRequest) -> Page:
@@ -127,6 +128,9 @@ class CardPages:
         taken = await self._cards.tokenise(row, intake)
         if taken is Taken.GONE:
             return _gone(HTTPStatus.GONE, reader)
+        if taken is Taken.OVERTAKEN:
+            log.info("card_overtaken", capture_id=row.capture_id)
+            return _overtaken(reader)
         if taken is Taken.TAKEN:
             self._counters.forms_taken.labels(intake.suite or "none").inc()
             log.info("card_taken", capture_id=row.capture_id, sealed=intake.suite is not None, suite=intake.suite)
@@ -171,6 +175,7 @@ class CardPages:
                 keys=self._keys.offered(_place(row), self._clock.now()),
                 language=row.language,
                 refused=refused,
+                replaces=_replaced(row),
             ),
             reader,
         )
@@ -262,6 +267,12 @@ def _done(row: CaptureRow) -> DonePageView:
     )
 
 
+def _replaced(row: CaptureRow) -> tuple[CardBrand, str] | None:
+    if row.replaces_brand is None or row.replaces_last4 is None:
+        return None
+    return CardBrand(row.replaces_brand), row.replaces_last4
+
+
 def _place(row: CaptureRow) -> SealedFor:
     return SealedFor(row.tenant_id, row.capture_id)
 
@@ -277,6 +288,10 @@ def _see(capture_id: str, reader: Reader, cookie: str | None = None) -> Page:
 
 def _gone(status: HTTPStatus, reader: Reader) -> Page:
     return _page(render_gone_page(reader), status)
+
+
+def _overtaken(reader: Reader) -> Page:
+    return _page(render_overtaken_page(reader), HTTPStatus.CONFLICT)
 
 
 def _page(html: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> Page:

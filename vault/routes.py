@@ -36,8 +36,8 @@ async def order_capture(
     captures: NamedDependency[Captures],
 ) -> CaptureView:
     """Let one person type one card; repeating it answers the same capture."""
-    await admission.admit(presented, Action.CAPTURE_CARD, data)
-    return await captures.order(data)
+    grant = await admission.admit(presented, Action.CAPTURE_CARD, data)
+    return await captures.order(data, grant.actor)
 
 
 @get("/v1/captures/{capture_id:str}")

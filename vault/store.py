@@ -106,19 +106,30 @@ class Tx:
     # captures
 
     async def capture(self, capture_id: str) -> CaptureRow | None:
-        sql = """SELECT a.*, c.card_brand, c.last4, c.earlier_token_id
+        sql = """SELECT a.*, c.card_brand, c.last4, e.token_id AS earlier_token_id,
+                a.token_id IS NULL AND coalesce(r.generation <> a.replaces_generation OR r.shredded_at IS NOT NULL,
+                    false) AS overtaken
             FROM captures a LEFT JOIN cards c USING (tenant_id, token_id)
+            LEFT JOIN cards e ON e.tenant_id = c.tenant_id AND e.token_id = c.earlier_token_id
+                AND e.generation = c.earlier_generation
+            LEFT JOIN cards r ON r.tenant_id = a.tenant_id AND r.token_id = a.replaces_card_of
             WHERE a.tenant_id = :tenant_id AND a.capture_id = :capture_id"""
         return _one(CaptureRow, await self._run(sql, {"capture_id": capture_id}))
 
-    async def insert_capture(self, order: CaptureOrder, now: datetime, expires_at: datetime) -> bool:
-        """False when the id is taken."""
+    async def insert_capture(
+        self, order: CaptureOrder, replaced: CardRow | None, now: datetime, expires_at: datetime
+    ) -> bool:
+        """False when the id is taken. `replaced`: the card of the token that the order names."""
         sql = """INSERT INTO captures (tenant_id, capture_id, brand_id, subject_id, purchase_id, brand_name,
-                amount_minor, currency, language, terms, created_at, expires_at)
+                amount_minor, currency, language, terms, created_at, expires_at, replaces_card_of,
+                replaces_generation, replaces_brand, replaces_last4)
             VALUES (:tenant_id, :capture_id, :brand_id, :subject_id, :purchase_id, :brand_name, :amount_minor,
-                :currency, :language, :terms, :now, :expires_at)
+                :currency, :language, :terms, :now, :expires_at, :replaces_card_of, :generation, :brand, :last4)
             ON CONFLICT DO NOTHING RETURNING capture_id"""
         row = _fields(order) | {"terms": terms.ordered(order), "now": now, "expires_at": expires_at}
+        row |= {"generation": None, "brand": None, "last4": None}
+        if replaced is not None:
+            row |= {"generation": replaced.generation, "brand": replaced.card_brand, "last4": replaced.last4}
         return (await self._run(sql, row)).first() is not None
 
     async def count_capture_attempt(self, capture_id: str, attempts_max: int, now: datetime) -> bool:
@@ -138,10 +149,11 @@ class Tx:
             WHERE c.tenant_id = :tenant_id AND c.token_id = :token_id"""
         return _one(CardRow, await self._run(sql, {"token_id": token_id}))
 
-    async def put_on_file(self, token_id: str, now: datetime) -> None:
-        sql = """UPDATE cards SET on_file_since = :now
-            WHERE tenant_id = :tenant_id AND token_id = :token_id AND on_file_since IS NULL"""
-        await self._run(sql, {"token_id": token_id, "now": now})
+    async def put_on_file(self, token_id: str, generation: int, now: datetime) -> None:
+        """That card, unless another one took its place since: of that one nobody has seen the code yet."""
+        sql = """UPDATE cards SET on_file_since = :now WHERE tenant_id = :tenant_id AND token_id = :token_id
+            AND generation = :generation AND on_file_since IS NULL"""
+        await self._run(sql, {"token_id": token_id, "generation": generation, "now": now})
 
     # charges
 
@@ -156,6 +168,7 @@ class Tx:
     async def insert_charge(
         self,
         order: ChargeOrder,
+        card: CardRow,
         now: datetime,
         worked_until: datetime,
         *,
@@ -168,9 +181,11 @@ class Tx:
         With `single_use` also when another charge of the token is.
         """
         sql = """INSERT INTO charges (tenant_id, charge_id, brand_id, subject_id, purchase_id, token_id, amount_minor,
-                currency, state, created_at, updated_at, worked_until, held_first, single_use, processor)
+                currency, state, created_at, updated_at, worked_until, held_first, single_use, processor,
+                card_generation, card_brand, last4)
             VALUES (:tenant_id, :charge_id, :brand_id, :subject_id, :purchase_id, :token_id, :amount_minor,
-                :currency, 'intended', :now, :now, :worked_until, :held_first, :single_use, :processor)
+                :currency, 'intended', :now, :now, :worked_until, :held_first, :single_use, :processor,
+                :generation, :card_brand, :last4)
             ON CONFLICT DO NOTHING RETURNING *"""
         row = _fields(order) | {
             "now": now,
@@ -178,6 +193,9 @@ class Tx:
             "held_first": held_first,
             "single_use": single_use,
             "processor": processor,
+            "generation": card.generation,
+            "card_brand": card.card_brand,
+            "last4": card.last4,
         }
         return _one(ChargeRow, await self._run(sql, row))
 

@@ -11,7 +11,8 @@ from datetime import date, datetime
 class CaptureRow:
     """`browser_hash` is the SHA-256 of the secret in the one browser that may use it; `token_id` marks it completed.
 
-    `terms` are the token's, as ordered.
+    `terms` are the token's, as ordered. With `replaces_card_of` it is for another card under that token, in place of
+    the generation that is named; `overtaken` when that one is not there any more.
     """
 
     tenant_id: str
@@ -32,6 +33,11 @@ class CaptureRow:
     last4: str | None
     terms: str | None = None
     earlier_token_id: str | None = None
+    replaces_card_of: str | None = None
+    replaces_generation: int | None = None
+    replaces_brand: str | None = None
+    replaces_last4: str | None = None
+    overtaken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,9 @@ class CardRow:
 
     A shredded one keeps brand, last four and times; whatever was sealed is empty. `good_through` is the last day of the
     month printed on the card. `fingerprint` is hidden under the tenant's key (vault/fingerprint.py). `terms` are what
-    number and details are sealed with (vault/terms.py). `earlier_token_id` is a former token of the same card.
+    number and details are sealed with (vault/terms.py). `earlier_token_id` is a former token of the same card, as long
+    as that one has its `earlier_generation`. `generation` counts the cards there were under the token; `created_at` is
+    the token's, and `on_file_since` the present card's.
     """
 
     tenant_id: str
@@ -60,6 +68,8 @@ class CardRow:
     good_through: date | None = None
     terms: str | None = None
     earlier_token_id: str | None = None
+    generation: int = 1
+    earlier_generation: int | None = None
     key_version: int | None = None
     shredded_at: datetime | None = None
     key_destroyed_at: datetime | None = None
@@ -74,7 +84,8 @@ class CardRow:
 class ChargeRow:
     """`state` is `intended` or a member of contract.ChargeState. Until `worked_until` somebody is at work on it.
 
-    `held_first`: it was ordered as a hold. About at `hold_until` the processor lets go of what nobody settled.
+    `held_first`: it was ordered as a hold. About at `hold_until` the processor lets go of what nobody settled. Brand
+    and last four are those of the card it was begun with, whatever card is under the token now.
     """
 
     tenant_id: str
@@ -98,6 +109,9 @@ class ChargeRow:
     processor: str
     single_use: bool = False
     """Of a token's one use: the database has one live charge of such a token."""
+    card_generation: int = 1
+    card_brand: str | None = None
+    last4: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,19 +41,20 @@ async def intend_within_terms(tx: Tx, card: CardRow, use: TokenUse) -> tuple[Cha
         )
     ]
     if not refused:
-        made = await _insert(tx, use, single_use=single_use)
+        made = await _insert(tx, card, use, single_use=single_use)
         if made is not None or not single_use:
             return made, None
         refused = [ChargeReason.TOKEN_SPENT]  # unless it is the id or the purchase that is taken, as the next one tells
-    made = await _insert(tx, use, single_use=False)
+    made = await _insert(tx, card, use, single_use=False)
     if made is not None:
         log.warning("token_refused", charge_id=order.charge_id, reasons=[reason.value for reason in refused])
     return made, refused[0]
 
 
-async def _insert(tx: Tx, use: TokenUse, *, single_use: bool) -> ChargeRow | None:
+async def _insert(tx: Tx, card: CardRow, use: TokenUse, *, single_use: bool) -> ChargeRow | None:
     return await tx.insert_charge(
         use.order,
+        card,
         use.now,
         use.worked_until,
         held_first=isinstance(use.order, HoldOrder),

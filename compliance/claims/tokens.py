@@ -24,4 +24,16 @@ TOKENS = (
         not_claimed="That a thief uses one. Who has the fingerprint's key as well as the database can tell them; who "
         "joins cards and charges sees that no charge of a canary was ever approved.",
     ),
+    Control(
+        id="UC-T.3",
+        title="Another card under a token is another card as a whole",
+        sources=("PCI DSS 3.3.1", "PCI DSS 3.7.5", "ASVS 2.3.3"),
+        claim="A person may type another card for a token of his own, on the same page. Number, details, keys, brand, "
+        "last four, month and fingerprint change in one transaction, in which the tenant is told and the shredding of "
+        "the card before is ordered; the terms stay, and are shown to be those it was sealed with. The new card's "
+        "first charge needs its own code. A charge is of the card it was begun with, says so, and is not confirmed "
+        "once another card is there. Of two pages for one card the first counts and the other is told.",
+        not_claimed="That a confirmation which is on its way to the processor at the moment of the update is called "
+        "back. Until a round of the root after it, a dump from before opens the card before.",
+    ),
 )

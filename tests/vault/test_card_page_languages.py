@@ -23,6 +23,7 @@ from vault.cleartext.page.render import (
     render_done_page,
     render_gone_page,
     render_moment_page,
+    render_overtaken_page,
     render_unavailable_page,
 )
 from vault.cleartext.page.texts import TEXTS, PageTexts, TextsIncomplete, read_texts
@@ -42,8 +43,10 @@ def pages(language: PageLanguage) -> dict[str, str]:
     return {
         "card": render_card_page(CardPageView(**asked, **card), reader),  # type: ignore[arg-type]  # as above
         "refused": render_card_page(CardPageView(**asked, **card, refused=refused), reader),  # type: ignore[arg-type]  # as above
+        "replacing": render_card_page(CardPageView(**asked, **card, replaces=(CardBrand.AMEX, "0005")), reader),  # type: ignore[arg-type]  # as above
         "done": render_done_page(done, reader),
         "gone": render_gone_page(reader),
+        "overtaken": render_overtaken_page(reader),
         "unavailable": render_unavailable_page(reader),
         "moment": render_moment_page(reader),
     }

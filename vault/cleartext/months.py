@@ -5,7 +5,7 @@ from typing import Final
 
 from infra.chassis import crashpoints, logs
 from vault.at_once import stored_card
-from vault.cleartext.opening import CardShredded, Opener
+from vault.cleartext.opening import CardReplaced, CardShredded, Opener
 from vault.envelope import SealBroken
 from vault.keys.ring import KeyRing
 from vault.store import Store, Tx
@@ -39,7 +39,7 @@ class Months:
             return False
         try:
             good_through = await self._opener.month(card)
-        except (CardShredded, SealBroken) as error:
+        except (CardReplaced, CardShredded, SealBroken) as error:
             log.warning("month_not_read", tenant_id=tenant_id, token_id=token_id, error=type(error).__name__)
             return False
         async with self._store.transaction(tenant_id) as tx:

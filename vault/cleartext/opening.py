@@ -26,6 +26,10 @@ class CardShredded(Exception):
     """The card's keys were destroyed. Its row says which card it was, and nothing opens it."""
 
 
+class CardReplaced(Exception):
+    """Another card took the place of the one that was meant, under the same token."""
+
+
 class SealedDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is sealed beside the number."""
 
@@ -42,7 +46,7 @@ class Opener:
     async def record_key(self, card: CardRow) -> tuple[CardRow, Secret[bytes]]:
         """With the card as it then is: it may have been moved to another key since it was read.
 
-        Raises CardShredded, and SealBroken when the row is not what was sealed there.
+        Raises CardShredded, CardReplaced, and SealBroken when the row is not what was sealed there.
         """
         at = place(card.tenant_id, card.token_id, "record_key")
         for _ in range(READS_MAX):
@@ -66,8 +70,14 @@ class Opener:
         fresh = await stored_card(self._store, card.tenant_id, card.token_id)
         if fresh is None:
             raise RowMissing("card")
+        if fresh.generation != card.generation:
+            raise CardReplaced
         log.info("card_read_again", token_id=card.token_id)
         return fresh
+
+    async def refuse_replaced(self, card: CardRow) -> None:
+        """Raises CardReplaced once another card is under the token."""
+        await self._read_again(card)
 
 
 def details_of(card: CardRow, record_key: Secret[bytes]) -> SealedDetails:

@@ -12,14 +12,15 @@ from typing import Final
 import msgspec
 
 from infra.chassis.clock import Clock
+from infra.chassis.crashpoints import reach
 from infra.chassis.keys import new_key
 from infra.chassis.secret import Secret
-from vault.at_once import Taken, take_card
+from vault.at_once import Taken, stored_card, take_card
 from vault.canary_marks import CanaryMarks
 from vault.captures import ATTEMPTS_MAX
 from vault.cleartext.fingerprint_renewal import FingerprintRenewal
 from vault.cleartext.intake import CardIntake
-from vault.cleartext.opening import Opener, SealedDetails, details_of, last_day
+from vault.cleartext.opening import CardReplaced, CardShredded, Opener, SealedDetails, details_of, last_day
 from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
 from vault.cleartext.processors import CardRefused, Processor, ProcessorRefused, ProcessorSilent
 from vault.codes import Codes
@@ -40,6 +41,15 @@ SEALINGS_MAX: Final = 5
 
 class CodeMissing(Exception):
     """The first charge of a card needs its verification code, and there is none any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Under which token a card is to be sealed, as which one there, and with which terms."""
+
+    token_id: str
+    generation: int
+    terms: str | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,37 +88,64 @@ class Cards:
     async def tokenise(self, capture: CaptureRow, intake: CardIntake) -> Taken:
         """Store the card and complete the capture, which counts the attempt. Unless `TAKEN`, nothing is kept.
 
+        A card that replaces another one takes its place under its token; the code of that one is destroyed.
         The digits in `intake` are overwritten in any case.
         """
         try:
-            token_id, taken = await self._sealed_and_stored(capture, intake.details)
-            if taken is Taken.TAKEN:
+            place_taken, taken = await self._sealed_and_stored(capture, intake.details)
+            if place_taken is not None and taken is Taken.TAKEN:
                 self._counters.tokenised.inc()
-                self._codes.keep(capture.tenant_id, token_id, intake.code.reveal())
+                self._codes.keep(capture.tenant_id, place_taken.token_id, intake.code.reveal(), place_taken.generation)
             return taken
         finally:
             intake.details.number.wipe()
             intake.code.wipe()
 
-    async def _sealed_and_stored(self, capture: CaptureRow, details: CardDetails) -> tuple[str, Taken]:
+    async def _sealed_and_stored(self, capture: CaptureRow, details: CardDetails) -> tuple[Place | None, Taken]:
         """Raises KeyRetired when the key was rotated between sealing and storing each time; nothing is then kept."""
         overtaken = 0
         while True:
-            card, fingerprints = await self._sealed(capture, details)
+            to_be = await self._place_for(capture)
+            if to_be is None:
+                return None, Taken.OVERTAKEN
+            card, fingerprints = await self._sealed(capture, to_be, details)
+            reach("card_sealed")
             try:
                 with rows.telling_refusals():
-                    return card.token_id, await take_card(self._store, capture, card, fingerprints, ATTEMPTS_MAX)
+                    taken = await take_card(self._store, capture, card, fingerprints, ATTEMPTS_MAX)
             except KeyRetired:  # the next key is there
                 self._ring.give_up_reserved(capture.tenant_id)
                 overtaken += 1
                 if overtaken == SEALINGS_MAX:
                     raise
+            else:
+                reach("card_stored")
+                return to_be, taken
+
+    async def _place_for(self, capture: CaptureRow) -> Place | None:
+        """A new token, or the one whose card is replaced; None when the card that was to be replaced is not there.
+
+        That one's details are opened first: this shows its terms to be those it was sealed with. Without that, terms
+        somebody widened in the database would be sealed with the new card, and so become the right ones.
+        Raises SealBroken.
+        """
+        if capture.replaces_card_of is None:
+            return Place(self._marks.new_token(capture.tenant_id), 1, sealed_terms(capture))
+        former = await stored_card(self._store, capture.tenant_id, capture.replaces_card_of)
+        if former is None or former.generation != capture.replaces_generation:
+            return None
+        try:
+            former, record_key = await self._opener.record_key(former)
+        except (CardReplaced, CardShredded):
+            return None
+        details_of(former, record_key)
+        return Place(former.token_id, former.generation + 1, former.terms)
 
     async def present(self, card: CardRow, key: str, processor: Processor, *, others_follow: bool = False) -> str:
         """Hand a stored card to a processor for one charge; its reference for the card comes back.
 
         The code is used up by it, unless the processor did nothing with it and `others_follow`, who will need it.
-        Raises CodeMissing, CardShredded, and what the processor raises.
+        Raises CodeMissing, CardShredded, CardReplaced, and what the processor raises.
         """
         revealed = await self._reveal(card)  # first, so that a key service that is away does not cost the code
         try:
@@ -121,7 +158,7 @@ class Cards:
                 raise
             except (ProcessorRefused, ProcessorSilent):
                 if others_follow and code is not None and until is not None:
-                    self._codes.give_back(card.tenant_id, card.token_id, code.reveal(), until)
+                    self._codes.give_back(card.tenant_id, card.token_id, code.reveal(), until, card.generation)
                 raise
             finally:
                 if code is not None:
@@ -131,13 +168,17 @@ class Cards:
         finally:
             revealed.details.number.wipe()
 
+    async def refuse_replaced(self, card: CardRow) -> None:
+        """Raises CardReplaced once another card is under the token: what was presented of this one is not used."""
+        await self._opener.refuse_replaced(card)
+
     @asynccontextmanager
     async def lend(
         self, card: CardRow, *, with_code: bool
     ) -> AsyncIterator[tuple[CardDetails, VerificationCode | None]]:
         """A stored card for one forward, overwritten afterwards. A code is taken, and so gone, whatever then happens.
 
-        Raises CodeMissing and CardShredded.
+        Raises CodeMissing, CardShredded and CardReplaced.
         """
         revealed = await self._reveal(card)
         try:
@@ -155,7 +196,7 @@ class Cards:
         return self._taken_code(card) if card.on_file_since is None else None
 
     def _taken_code(self, card: CardRow) -> VerificationCode:
-        digits = self._codes.take(card.tenant_id, card.token_id)
+        digits = self._codes.take(card.tenant_id, card.token_id, card.generation)
         if digits is None:
             raise CodeMissing
         try:
@@ -163,12 +204,11 @@ class Cards:
         finally:
             digits[:] = bytes(len(digits))
 
-    async def _sealed(self, capture: CaptureRow, details: CardDetails) -> tuple[CardRow, list[bytes]]:
+    async def _sealed(self, capture: CaptureRow, to_be: Place, details: CardDetails) -> tuple[CardRow, list[bytes]]:
         """With all fingerprints under which the same card may be stored already."""
-        tenant_id, record_key = capture.tenant_id, new_key()
-        token_id = self._marks.new_token(tenant_id)
+        tenant_id, token_id, terms = capture.tenant_id, to_be.token_id, to_be.terms
+        record_key = new_key()
         version, tenant_key = await self._ring.sealing_key(tenant_id)
-        terms = sealed_terms(capture)
         at_number, at_details = (
             place_under_terms(tenant_id, token_id, field, terms) for field in ("number", "details")
         )
@@ -195,6 +235,7 @@ class Cards:
             created_at=self._clock.now(),
             on_file_since=None,
             terms=terms,
+            generation=to_be.generation,
         )
         return card, hidden_under_each(tenant_keys, [*older, fingerprint])
 

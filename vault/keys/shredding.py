@@ -30,7 +30,10 @@ class NothingToShred(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Shredded:
-    """One order to shred. `token_id` None: all the tenant had. Final since `final_at`, or not yet."""
+    """One order to shred. `token_id` None: all the tenant had. Final since `final_at`, or not yet.
+
+    With the cause `replaced` it is the card that was under the token then, and not the one that took its place.
+    """
 
     shredding_id: str
     token_id: str | None
@@ -116,8 +119,12 @@ async def shreddings(tx: Tx) -> list[Shredded]:
 
 
 async def empty_expired(tx: Tx, before: datetime, now: datetime, limit: int) -> list[str]:
-    """Empty cards whose month ended before the day of `before`; their tokens."""
-    sql = f"""UPDATE cards SET {EMPTIED} WHERE tenant_id = :tenant_id AND shredded_at IS NULL AND token_id IN (
+    """Empty cards whose month ended before the day of `before`; their tokens.
+
+    The month is asked again of the row that is emptied: it may have got another card since it was found.
+    """
+    sql = f"""UPDATE cards SET {EMPTIED} WHERE tenant_id = :tenant_id AND shredded_at IS NULL
+            AND good_through < :before AND token_id IN (
             SELECT token_id FROM cards WHERE tenant_id = :tenant_id AND shredded_at IS NULL
                 AND good_through < :before ORDER BY token_id LIMIT :limit)
         RETURNING token_id"""  # noqa: S608 - our own words

@@ -21,16 +21,15 @@ from vault.tables import CardRow, ChargeRow, RefundRow
 
 
 async def tell_charge(tx: Tx, row: ChargeRow) -> None:
-    """A charge or a hold as it came out, or as a hold ended."""
-    card = await tx.card(row.token_id)
+    """A charge or a hold as it came out, or as a hold ended; with the card it was begun with."""
     data = ChargeData(
         charge_id=row.charge_id,
         purchase_id=row.purchase_id,
         brand_id=row.brand_id,
         subject_id=row.subject_id,
         token_id=row.token_id,
-        card_brand=None if card is None else card.card_brand,
-        last4=None if card is None else card.last4,
+        card_brand=row.card_brand,
+        last4=row.last4,
         state=row.state,
         reason=row.reason,
         amount_minor=row.amount_minor,

@@ -16,7 +16,7 @@ from infra.chassis.keys import KeyServiceUnreachable
 from vault.cleartext.forwarding.network import AddressRefused, Answer, AnswerMissing, Network, NotReached
 from vault.cleartext.forwarding.redaction import Sent, Shown, Unshown, redact, redact_headers
 from vault.cleartext.forwarding.template import Template, fill
-from vault.cleartext.opening import CardShredded
+from vault.cleartext.opening import CardReplaced, CardShredded
 from vault.cleartext.pan import CardDetails, VerificationCode
 from vault.cleartext.tokenise import Cards, CodeMissing
 from vault.contract import ForwardReason, ForwardState, Withheld
@@ -53,6 +53,7 @@ FAILURES: Final[dict[type[Exception], ForwardReason]] = {
     NotReached: ForwardReason.DESTINATION_UNREACHABLE,
     CodeMissing: ForwardReason.VERIFICATION_CODE_MISSING,
     CardShredded: ForwardReason.CARD_SHREDDED,
+    CardReplaced: ForwardReason.CARD_UNAVAILABLE,
     KeyServiceUnreachable: ForwardReason.CARD_UNAVAILABLE,
     KeyUnavailable: ForwardReason.CARD_UNAVAILABLE,
     SealBroken: ForwardReason.CARD_UNAVAILABLE,

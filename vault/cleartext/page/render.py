@@ -8,6 +8,7 @@ The contract between these pages and the routes that serve them (`vault/pages.py
                              cookie does not belong to: one text for all.
 `POST /captures/{id}`        the form below. Success: 303 to `GET /captures/{id}` (so that reload posts nothing).
                              `CardFormRefused`: 422 and the card page again, `refused=` set, a fresh `csrf`.
+                             `Taken.OVERTAKEN`: 409 and `render_overtaken_page()`, as for a `GET` of such a capture.
                              `FormMalformed`: 400 and `render_gone_page()`. Vault trouble: 503 and
                              `render_unavailable_page()`.
 `GET  {asset.path}`          each `StaticAsset` of `STATIC` (its path holds its digest): 200 with `asset.headers`.
@@ -88,7 +89,7 @@ class CardPageView:
     """One open capture as its person sees it.
 
     `csrf` is echoed by the form; `keys` are tried by the browser in their order; `language` is the one the capture
-    names; `refused` is the last attempt's error.
+    names; `refused` is the last attempt's error; `replaces`: brand and last four of the card that is replaced.
     """
 
     capture_id: str
@@ -99,6 +100,7 @@ class CardPageView:
     keys: tuple[PagePublicKey, ...]
     language: str | None = None
     refused: CardFormRefused | None = None
+    replaces: tuple[CardBrand, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def render_card_page(view: CardPageView, reader: Reader) -> str:
         view=view,
         action=f"/captures/{view.capture_id}{reader.query}",
         amount=amount_text(view.amount_minor, view.currency, language),
+        replaces=_replaced_text(view.replaces, language),
         flaws=flaws,
         flaw_of={FLAW_FIELDS[flaw]: flaw for flaw in reversed(flaws)},
         field_of=FLAW_FIELDS,
@@ -146,7 +149,12 @@ def render_done_page(view: DonePageView, reader: Reader) -> str:
 
 def render_gone_page(reader: Reader) -> str:
     """Expired, used, unknown or somebody else's: one text, so that it tells nobody which."""
-    return _render("gone.html", reader.language())
+    return _render("gone.html", reader.language(), overtaken=False)
+
+
+def render_overtaken_page(reader: Reader) -> str:
+    """For the browser whose card was to replace one that another card, or nobody, stands for by now."""
+    return _render("gone.html", reader.language(), overtaken=True)
 
 
 def render_unavailable_page(reader: Reader) -> str:
@@ -156,6 +164,13 @@ def render_unavailable_page(reader: Reader) -> str:
 def render_moment_page(reader: Reader) -> str:
     """What a browser shows that is told to come again by itself."""
     return _render("moment.html", reader.language())
+
+
+def _replaced_text(replaced: tuple[CardBrand, str] | None, language: PageLanguage) -> str:
+    if replaced is None:
+        return ""
+    brand, last4 = replaced
+    return fill(TEXTS[language].replaces, card=TEXTS[language].card_brands[brand], last4=last4)
 
 
 def _render(template: str, language: PageLanguage, **values: object) -> str:

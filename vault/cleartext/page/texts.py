@@ -26,6 +26,7 @@ class PageTexts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     error_title: str
     moment: str
     card_title: str
+    replaces: str
     to_pay: str
     correct: str
     number_label: str
@@ -49,6 +50,7 @@ class PageTexts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     done_close: str
     gone_title: str
     gone_why: str
+    overtaken_why: str
     gone_back: str
     gone_nothing: str
     unavailable_title: str

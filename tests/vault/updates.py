@@ -1,0 +1,46 @@
+"""Another card under a token: ordered, typed, and what then lies in the row."""
+
+from typing import Any
+
+from tests.vault.bench import Bench, Doors, Person
+from tests.vault.keys import cards
+from vault.cleartext.opening import Opener, details_of
+from vault.contract import CaptureOrder
+from vault.envelope import open_sealed
+from vault.places import place_under_terms
+from vault.store import Store
+
+MASTERCARD, AMEX = "5555555555554444", "378282246310005"
+
+
+async def asked(doors: Doors, person: Person, token: str) -> CaptureOrder:
+    """A page on which the person may type another card for the token, opened in his browser."""
+    order = person.capture(replaces_card_of=token)
+    answer = await doors.order_capture(order)
+    assert answer.status_code == 200, answer.text
+    assert (await doors.enter(order)).status_code == 303
+    return order
+
+
+async def replaced(doors: Doors, person: Person, token: str, number: str = MASTERCARD, **typed: str) -> CaptureOrder:
+    order = await asked(doors, person, token)
+    answer = await doors.type_card(order, number, **typed)
+    assert answer.status_code == 303, answer.status_code
+    return order
+
+
+async def row_of(bench: Bench, person: Person, token: str) -> dict[str, Any]:
+    found = await cards(bench.databases, person.tenant_id)
+    return next(row for row in found if row["token_id"] == token)
+
+
+async def opened(bench: Bench, person: Person, token: str) -> tuple[str, int, int]:
+    """Number, month and year as they are sealed there now."""
+    store = Store(bench.vault.engine)
+    async with store.transaction(person.tenant_id) as tx:
+        card = await tx.card(token)
+    assert card is not None
+    card, record_key = await Opener(store, bench.vault.keeping.ring).record_key(card)
+    at = place_under_terms(person.tenant_id, token, "number", card.terms)
+    beside = details_of(card, record_key)
+    return open_sealed(record_key, card.sealed_number, at).decode(), beside.exp_month, beside.exp_year
