@@ -15,6 +15,16 @@ MACHINE = (
         "the operator names them. A unix socket leads through: PostgreSQL's password is the wall behind it.",
     ),
     Control(
+        id="UC-2.3",
+        title="Each service is an operating-system user of its own",
+        sources=("PCI DSS 2.2.3", "PCI DSS 7.2.1"),
+        claim="Where the machine allows it (Linux, as root, a tree others may read) the runner starts each service as "
+        "a user that has no account: none reads another's keys, data, environment or memory, or signals it. Where it "
+        "does not, `status` and `harden --report` name the reason. The units for systemd name a user each.",
+        not_claimed="Anything between two houses on one machine, which use the same numbers, or against root. The "
+        "runner itself stays root, and so does what administers a database.",
+    ),
+    Control(
         id="UC-2.2",
         title="The vault walls itself in",
         sources=("PCI DSS 2.2.4", "PCI DSS 2.2.6", "ASVS 15.2.5"),

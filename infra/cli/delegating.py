@@ -20,6 +20,8 @@ SETTINGS = {
     "UNDERCROFT_VAULT_OUTBOX_KEY_FILE": "vault/outbox.key",
 }
 """Where the house keeps what the services' commands need."""
+WRITING = frozenset({"keys", "tokens", "custody"})
+"""Commands that may write beside the service's keys: what root made there the service itself could not read."""
 SANDBOX = "UNDERCROFT_VAULT_SANDBOX"
 """Of one machine's house: webhooks may go to this machine."""
 
@@ -45,6 +47,10 @@ def keys(options: argparse.Namespace) -> int:
 def custody(options: argparse.Namespace) -> int:
     """In place of this process: nobody else is to read the terminal, or to be told of its signals."""
     program, environment = _program("vault", "custody", options)
+    if whose := _owner(options, "vault"):
+        os.setgroups([])
+        os.setgid(whose)
+        os.setuid(whose)
     os.execve(sys.executable, program, environment)  # noqa: S606 - our own program, arguments as a list
 
 
@@ -80,7 +86,7 @@ def _vault_owner(keyring: Keyring) -> dict[str, str]:
         return {}
     password, theirs = keyring.password_file("vault", "owner"), keyring.path("vault/app.pgpass")
     url = served.read_text().replace("vault_app@", "vault_owner@").replace(quote(str(theirs)), quote(str(password)))
-    file = keyring.write("vault/owner.url", url.encode())
+    file = keyring.database_url("vault", "owner", url)
     return {"UNDERCROFT_VAULT_OWNER_DATABASE_URL_FILE": str(file), "UNDERCROFT_VAULT_SANDBOX": "true"}
 
 
@@ -90,7 +96,16 @@ def _service(
     """A service's own command, in a process of its own: the runner imports no service."""
     program, environment = _program(service, command, options)
     environment = {**more, **environment}
-    return subprocess.run(program, env=environment, check=False).returncode  # noqa: S603 - our own program, arguments as a list
+    whose = (_owner(options, service) if command in WRITING else 0) or None
+    return subprocess.run(  # noqa: S603 - our own program, arguments as a list
+        program, env=environment, check=False, user=whose, group=whose, extra_groups=None if whose is None else []
+    ).returncode
+
+
+def _owner(options: argparse.Namespace, service: str) -> int:
+    """Whose the service's files are in this house, where that is not whoever asks; 0 otherwise."""
+    folder = options.folder.resolve() / "secrets" / service
+    return folder.stat().st_uid if os.geteuid() == 0 and folder.exists() else 0
 
 
 def _program(service: str, command: str, options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:

@@ -23,10 +23,7 @@ CARDS = (
     ("4000 0000 0000 0002", "is declined"),
     ("4000 0000 0000 9995", "has insufficient funds"),
 )
-MISSING_WALLS = (
-    "separate operating-system users: a service that was broken into could read another's key files",
-    "TLS between services, and a key service outside the vault's own process (keys are files)",
-)
+MISSING_WALLS = ("TLS between services, and a key service outside the vault's own process (keys are files)",)
 
 
 CUSTODY = {

@@ -29,7 +29,7 @@ def up(options: argparse.Namespace) -> int:
         complain(f"--port knows these names: {', '.join(Ports.usual().named())}")
         return 2
     closed = not options.open_network
-    wanted = Options(log_level=options.log_level, close_ports=closed, enclose=closed)
+    wanted = Options(log_level=options.log_level, close_ports=closed, enclose=closed, own_users=True)
     house = House(options.folder, ports, wanted, report=step)
     with stoppable():
         try:

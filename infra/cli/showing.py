@@ -19,7 +19,10 @@ def demo(options: argparse.Namespace) -> int:
     _clear_after_earlier_demos()
     folder = DATA / f"{'kept' if options.keep else 'demo'}-{secrets.token_hex(3)}"
     house = House(
-        folder, Ports.free(), Options(wiretap=True, durable=False, close_ports=True, enclose=True), report=step
+        folder,
+        Ports.free(),
+        Options(wiretap=True, durable=False, close_ports=True, enclose=True, own_users=True),
+        report=step,
     )
     with stoppable():
         try:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from infra.chassis.keys import custody
 from infra.chassis.migrate import upgrade
 from infra.chassis.secret import Secret
-from infra.dev import enclosure, provisioning, readiness
+from infra.dev import enclosure, provisioning, readiness, users, walls
 from infra.dev.keyring import Keyring
 from infra.dev.ports import Ports, free_ports, require_free
 from infra.dev.postgres import Cluster, ServiceDatabase, create_service_database
@@ -56,7 +56,8 @@ class Options:
     """`services`: which to run, a part of SERVICES. `wiretap`: record. `durable=False`: throwaway data, no fsync.
 
     `close_ports`: the vault may connect to the sandbox only; tests also let it call what they listen with themselves.
-    `enclose`: the vault gets a network of its own where this machine allows that (Linux, as root).
+    Where this machine allows it (Linux, as root): `enclose` gives the vault a network of its own, `own_users` each
+    service an operating-system user of its own.
     """
 
     services: Sequence[str] = SERVICES
@@ -66,6 +67,7 @@ class Options:
     gateway_workers: int = 1
     close_ports: bool = False
     enclose: bool = False
+    own_users: bool = False
 
 
 def quiet(_what: str, _seconds: float) -> None:
@@ -92,6 +94,7 @@ class House:
         self._lock = Lock(self.folder)
         self._children: dict[str, Child] = {}
         self._network: str | None = None
+        self.users = users.Users(users.NOT_ASKED)
         tapped = [name for name in TAPPED if name in self.services] if self.options.wiretap else []
         self._inner = dict(zip(tapped, free_ports(len(tapped)), strict=True))
         self._addresses = addresses(ports, self._inner)
@@ -136,6 +139,7 @@ class House:
             self._require_room()
             with self._reported("PostgreSQL: two clusters"):
                 self._start_clusters()
+            self._find_users()
             with self._reported("keys and databases"):
                 self._prepare_databases()
             self._migrate()
@@ -207,15 +211,31 @@ class House:
 
     def _start_clusters(self) -> None:
         self.folder.chmod(0o711)  # PostgreSQL's own user must pass; secrets and logs are closed one level down
-        for folder in (self.logs, self.captures, self.folder / "sandbox", self._environment().walls_folder):
+        for folder in (self.logs, self.captures, self.folder / "sandbox", self._walls, self._walls / "vault"):
             folder.mkdir(mode=0o700, exist_ok=True)
         with ThreadPoolExecutor(max_workers=len(CLUSTERS)) as together:
             list(together.map(Cluster.start, self.clusters.values()))
+
+    def _find_users(self) -> None:
+        """Where there can be none all services are the runner's user, and `undercroft status` says so."""
+        if self.options.own_users:
+            with self._reported("a user of its own for each service"):
+                self.users = users.of_this_machine()
+        walls.say(self._walls, walls.OWN_USER, self.users.why)
+
+    def _hand_over(self) -> None:
+        """To each service what is its own; to the runner what was a user's before and no longer is."""
+        for folder in (self.keyring.folder, self._walls):
+            folder.chmod(0o711)  # each passes on its way to its own folder, which nobody else may enter
+        for folder in (*self.keyring.folder.iterdir(), self._walls / "vault", self.folder / "sandbox"):
+            users.give(folder, self.users.number(folder.name))
+        users.give(self.captures, self.users.number("wiretap"))
 
     def _prepare_databases(self) -> None:
         brand_ids = [brand.brand_id for own in self.brands.values() for brand in own]
         self.keyring.make(map(provisioning.agent_id, brand_ids))
         provisioning.write_openid_clients(self.keyring, self.urls["gateway"], brand_ids)
+        self._hand_over()
         for service in filter(DATABASE_CLUSTER.__contains__, self.services):
             self.databases[service] = create_service_database(
                 self.clusters[DATABASE_CLUSTER[service]],
@@ -253,14 +273,15 @@ class House:
         with self._reported("wiretap in front of " + ", ".join(self._inner)):
             command = [sys.executable, "-m", "infra.dev.wiretap", str(self.captures), *map(str, taps)]
             log = self.logs / "wiretap.log"
-            self._children["wiretap"] = spawn(command, environment=basic(), log=log, folder=ROOT)
+            user = self.users.word("wiretap")
+            self._children["wiretap"] = spawn(command, environment=basic(), log=log, folder=ROOT, user=user)
             self._wait("wiretap", lambda: all(readiness.accepts(tap.port) for tap in taps))
 
     def _start_enclosure(self) -> None:
         """Where there can be none the vault runs in everybody's network, and `undercroft status` says so."""
         if not self.options.enclose or "vault" not in self.services:
             return
-        around = enclosure.Enclosure(self._environment().walls_folder, self.logs / f"{enclosure.NAME}.log")
+        around = enclosure.Enclosure(self._walls, self.logs / f"{enclosure.NAME}.log")
         ports = {name: self._addresses[name].bind_port for name in (*LISTENERS["vault"], *LISTENERS["sandbox"])}
         with self._reported("a network of the vault's own"):
             child = around.start([ports[n] for n in LISTENERS["vault"]], [ports[n] for n in LISTENERS["sandbox"]])
@@ -287,11 +308,19 @@ class House:
         self._children[name] = self._spawn(name, self._environment().of(name))
 
     def _spawn(self, service: str, environment: dict[str, str], *command: str) -> Child:
-        """The vault serves in its own network, if it has one; its commands and its courier do not."""
+        """The vault serves in its own network, if it has one; its commands and its courier do not.
+
+        What a service serves as is its own user; an owner's command is the runner's.
+        """
         network = self._network if service == "vault" and not command else None
+        user = None if command and service != COURIER else self.users.word(service)
         program = [sys.executable, "-m", MODULES.get(service, service), *command]
         log = self.logs / f"{service}.log"
-        return spawn(program, environment=environment, log=log, folder=ROOT, network=network)
+        return spawn(program, environment=environment, log=log, folder=ROOT, user=user, network=network)
+
+    @property
+    def _walls(self) -> Path:
+        return self._environment().walls_folder
 
     def _environment(self) -> Environment:
         where = {name: database.app_dsn.partition("@")[2] for name, database in self.databases.items()}

@@ -1,12 +1,15 @@
 """Every key and password of a house on one machine: made once, each in a file only the owner may read.
 
-One folder a service, and a service is told of its own folder only. Nothing here is for production, where keys come from
-a key service and passwords from a secret store.
+One folder a service, and a service is told of its own folder only; where it has an operating-system user of its own it
+can read no other. What belongs to the databases' owners lies in the folder `owner`, which is the runner's. Nothing here
+is for production, where keys come from a key service and passwords from a secret store.
 """
 
 import json
+import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from infra.chassis.clock import SystemClock
-from infra.chassis.durable import make_folder, replace
+from infra.chassis.durable import make_folder
 from infra.chassis.jwk import published
 from infra.chassis.ring import SigningRing
 from infra.sandbox.carrier import write_carrier
@@ -59,9 +62,11 @@ MADE: dict[str, Maker] = {
     "memory/root.key": _key,
     "mcp_server/client.pem": _ed25519,
     "mcp_server/state.key": _key,
-    **{f"{service}/{role}.password": _password for service in DATABASE_SERVICES for role in ("owner", "app")},
+    **{f"{service}/app.password": _password for service in DATABASE_SERVICES},
+    **{f"owner/{service}/owner.password": _password for service in DATABASE_SERVICES},
 }
 COPIED = {
+    "courier/outbox.key": "vault/outbox.key",
     "sandbox/api.key": "vault/processor.key",
     "sandbox/webhook.secret": "vault/webhook.secret",
     "sandbox/texting.account": "gateway/texting.account",
@@ -84,7 +89,7 @@ class Keyring:
         if not self.path("sandbox/carrier.pem").exists():
             write_carrier(self.path("gateway/carriers"), self.path("sandbox/carrier.pem"), datetime.now(UTC))
         for name, source in COPIED.items():
-            self.write(name, self.path(source).read_bytes())
+            self.write(name, self.read(source))
         self.publish_grant_keys()
 
     def publish_grant_keys(self) -> None:
@@ -98,7 +103,14 @@ class Keyring:
 
     def password(self, service: str, role: str) -> str:
         """Read the database password of `<service>_<role>`, role being `owner` or `app`."""
-        return self.path(f"{service}/{role}.password").read_text(encoding="ascii")
+        return self.read(f"{_of_role(service, role)}.password").decode("ascii")
+
+    def read(self, name: str) -> bytes:
+        """The content of a file; never of one that a service put a link to in its place."""
+        with _below(self.folder, Path(name).parent) as folder:
+            file = os.open(Path(name).name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            with os.fdopen(file, "rb") as opened:
+                return opened.read()
 
     def private_key(self, name: str) -> Ed25519PrivateKey:
         key = load_pem_private_key(self.path(name).read_bytes(), password=None)
@@ -111,13 +123,72 @@ class Keyring:
         document = published(self.private_key(name).public_key()).document()
         return {member: str(value) for member, value in document.items()}
 
-    def password_file(self, service: str, role: str) -> Path:
-        """Write the password in libpq's form, so that the database URL a service is given holds no secret."""
+    def password_file(self, service: str, role: str, reader: str = "") -> Path:
+        """Write the password in libpq's form, so that the database URL a service is given holds no secret.
+
+        It lies in the folder of `reader`, or else where the role's own things do.
+        """
         line = f"*:*:*:{service}_{role}:{self.password(service, role)}\n"
-        return self.write(f"{service}/{role}.pgpass", line.encode())
+        return self.write(f"{_of_role(reader or service, role)}.pgpass", line.encode())
+
+    def database_url(self, service: str, role: str, url: str, reader: str = "") -> Path:
+        """Write where the database is, for this role, beside its password."""
+        return self.write(f"{_of_role(reader or service, role)}.url", url.encode())
 
     def write(self, name: str, content: bytes) -> Path:
-        """Replace a file in one step; only the owner may read it, from its first byte."""
-        path = self.path(name)
-        make_folder(path.parent)
-        return replace(path, content)
+        """Replace a file in one step, also for a crash; only the owner may read it, from its first byte.
+
+        As infra.chassis.durable does, but in a folder that may be a service's: no link in it is followed, and the file
+        belongs to whoever has the folder.
+        """
+        make_folder(self.folder)
+        own, new = Path(name).name, Path(name).name + ".new"
+        with _below(self.folder, Path(name).parent) as folder:
+            with suppress(FileNotFoundError):
+                os.unlink(new, dir_fd=folder)
+            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+            with os.fdopen(file, "wb") as opened:
+                _give_as(folder, opened.fileno())
+                opened.write(content)
+                opened.flush()
+                os.fsync(opened.fileno())
+            os.replace(new, own, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+        return self.path(name)
+
+
+def _of_role(service: str, role: str) -> str:
+    return f"owner/{service}/{role}" if role == "owner" else f"{service}/{role}"
+
+
+@contextmanager
+def _below(top: Path, inner: Path) -> Iterator[int]:
+    """A handle of a folder below `top`, made where it is missing, each step refusing links."""
+    handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in inner.parts:
+            parent, handle = handle, _step(handle, part)
+            os.close(parent)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _step(parent: int, name: str) -> int:
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent)
+        is_new = True
+    except FileExistsError:
+        is_new = False
+    handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    if is_new:
+        _give_as(parent, handle)
+        os.fsync(parent)
+    return handle
+
+
+def _give_as(folder: int, file: int) -> None:
+    """Only root can, and only root has to."""
+    if os.geteuid() == 0:
+        whose = os.fstat(folder)
+        os.fchown(file, whose.st_uid, whose.st_gid)

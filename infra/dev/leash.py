@@ -1,14 +1,17 @@
 """Run a program that dies with its parent: `python -I -S leash.py SIGNAL PARENT USER[:NETWORK] program args…`.
 
-It moves into the network namespace at the path NETWORK, if one is named, becomes the named operating-system user ("-"
-keeps the present one), asks the kernel for SIGNAL when its parent dies, and turns into the program. The order matters:
-a change of user clears the request (Linux, prctl(2), PR_SET_PDEATHSIG). Where the kernel has no such request the runner
-finds what is left over by its state file at the next start.
+It moves into the network namespace at the path NETWORK, if one is named; becomes the operating-system user (an
+account's name, or a number and numbers of further groups, parted by commas; "-" keeps the present one); asks the kernel
+for SIGNAL when its parent dies; and turns into the program. The order matters: a change of user clears the request
+(Linux, prctl(2), PR_SET_PDEATHSIG). Where the kernel has no such request the runner finds what is left over by its
+state file at the next start.
 """
 
+import contextlib
 import ctypes
 import os
 import pwd
+import resource
 import sys
 
 PR_SET_PDEATHSIG = 1
@@ -16,10 +19,22 @@ CLONE_NEWNET = 0x40000000
 
 
 def become(user: str) -> None:
+    if user[0].isdigit():
+        become_number(*map(int, user.split(",")))
+        return
     entry = pwd.getpwnam(user)
     os.initgroups(user, entry.pw_gid)
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)
+
+
+def become_number(number: int, *groups: int) -> None:
+    """Its group has the same number. What root may lift for itself and others may not is lifted before."""
+    with contextlib.suppress(OSError, ValueError):  # the process says itself when its memory is not locked
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    os.setgroups(groups)
+    os.setgid(number)
+    os.setuid(number)
 
 
 def enter(network: str) -> None:

@@ -86,7 +86,7 @@ def spawn(
 ) -> Child:
     """Start `command` in its own process group, both output streams appended to `log`.
 
-    `user`: as which; `network`: in the network namespace at this path.
+    `user`: as which, in the words of the leash; `network`: in the network namespace at this path.
     """
     place = (user or "-") + (f":{network}" if network else "")
     whose = [str(int(death_signal)), str(os.getpid()), place]

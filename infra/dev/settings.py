@@ -77,10 +77,11 @@ class Environment:
         """What migrating and provisioning are given besides: the owner's way into the database."""
         return self.of(service) | _prefixed(service, self._database("OWNER_DATABASE_URL", service, "owner"))
 
-    def _database(self, setting: str, service: str, role: str) -> dict[str, str]:
-        password_file = quote(str(self.keyring.password_file(service, role)))
+    def _database(self, setting: str, service: str, role: str, reader: str = "") -> dict[str, str]:
+        """`reader`: in whose folder it lies, if that is not the service's."""
+        password_file = quote(str(self.keyring.password_file(service, role, reader)))
         url = f"postgresql+asyncpg://{service}_{role}@{self.databases[service]}&passfile={password_file}"
-        return {f"{setting}_FILE": str(self.keyring.write(f"{service}/{role}.url", url.encode()))}
+        return {f"{setting}_FILE": str(self.keyring.database_url(service, role, url, reader))}
 
     def _gateway(self) -> dict[str, str]:
         return {
@@ -118,15 +119,16 @@ class Environment:
             "WEBHOOK_SECRET_FILE": self._secret("vault/webhook.secret"),
             "OUTBOX_COURIER": "false" if self.close_ports else "true",
             "WALLS_CONNECTS": self._other_companies() if self.close_ports else ANY,
-            "WALLS_FILE": str(self.walls_folder / "vault.json"),
+            "WALLS_FILE": str(self.walls_folder / "vault" / "walls.json"),
         }
 
     def of_courier(self) -> dict[str, str]:
         """What `python -m vault courier` is given: of the vault's secrets its database's and the one it signs with."""
-        wanted = {
-            f"UNDERCROFT_VAULT_{name}" for name in ("DATABASE_URL_FILE", "OUTBOX_KEY_FILE", "SANDBOX", "LOG_LEVEL")
-        }
-        return basic() | {name: value for name, value in self.of("vault").items() if name in wanted}
+        wanted = {f"UNDERCROFT_VAULT_{name}" for name in ("SANDBOX", "LOG_LEVEL")}
+        own = {"OUTBOX_KEY_FILE": self._secret("courier/outbox.key")}
+        own |= self._database("DATABASE_URL", "vault", "app", reader="courier")
+        given = {name: value for name, value in self.of("vault").items() if name in wanted}
+        return basic() | given | _prefixed("vault", own)
 
     def _memory(self) -> dict[str, str]:
         return {

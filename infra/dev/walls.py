@@ -14,24 +14,39 @@ from typing import Any
 from infra.chassis.walls import MEANING, Wall, build
 from infra.chassis.walls.plan import Plan, python_reads
 from infra.chassis.walls.settings import WallSettings
+from infra.dev import users
 from infra.dev.ports import free_ports
 from infra.dev.settings import ROOT
 
 MEANINGS = {str(name): text for name, text in MEANING.items()}
+OWN_USER = "own_user"
+MEANINGS[OWN_USER] = "each service an operating-system user of its own: none reads another's keys, files or memory"
 MEANINGS["network"] = "a network of its own: the listed ports of this machine, and no way out"
+
+
+AROUND = (OWN_USER, "network")
+"""What the runner builds, and the vault cannot."""
 
 
 def possible() -> list[Wall]:
     """Of this machine and this user, in a process of their own. Raises CalledProcessError if that one fails."""
     program = [sys.executable, "-m", "infra.dev.walls"]
     answer = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own program and arguments, no shell
-    return _read(json.loads(answer.splitlines()[-1]))
+    own_user = users.of_this_machine().why
+    return [*_read(json.loads(answer.splitlines()[-1])), Wall(OWN_USER, stands=not own_user, why=own_user)]
 
 
 def standing(folder: Path) -> list[Wall]:
     """Around the vault of the house in `folder`, as it said when it started last; empty when it never has."""
-    own, network = _document(folder / "walls" / "vault.json"), _document(folder / "walls" / "network.json")
-    return _read([*own.get("walls", []), *([network] if network else [])]) if own else []
+    own = _document(folder / "walls" / "vault" / "walls.json")
+    around = [_document(folder / "walls" / f"{name}.json") for name in AROUND]
+    return _read([*own.get("walls", []), *filter(None, around)]) if own else []
+
+
+def say(folder: Path, name: str, why: str) -> None:
+    """What the runner built around its services, or why not, for `standing`."""
+    stands = {"name": name, "stands": not why, "why": why}
+    (folder / f"{name}.json").write_text(json.dumps(stands), encoding="utf-8")
 
 
 def _document(file: Path) -> dict[str, Any]:
@@ -50,7 +65,7 @@ def summary(folder: Path) -> str:
         return "  walls of the vault: it has not said"
     up = ", ".join(wall.name for wall in walls if wall.stands) or "none"
     down = [f"  missing  {wall.name}: {wall.why}" for wall in walls if not wall.stands]
-    return "\n".join([f"  stands   around the vault's own process: {up}", *down])
+    return "\n".join([f"  stands   around the vault: {up}", *down])
 
 
 def rows(walls: Iterable[Wall]) -> list[tuple[str, str, str]]:

@@ -1,0 +1,200 @@
+"""A house whose services are users of their own, where this machine allows it; and what is said where it does not."""
+
+import os
+import pwd
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.chassis.walls import Wall
+from infra.dev import crossing, users, walls
+from infra.dev.house import House, Options
+from infra.dev.keyring import Keyring
+from infra.dev.ports import Ports
+from infra.dev.settings import ROOT
+from tests.runner.test_commands import undercroft
+
+SERVICES = ("sandbox", "vault", "memory")
+ROOT_ONLY = "only root may start a process as somebody else"
+
+
+@pytest.fixture(scope="module")
+def parted(throwaway_folder: Path) -> Iterator[House]:
+    wanted = Options(services=SERVICES, durable=False, close_ports=True, own_users=True)
+    with House(throwaway_folder / "parted", Ports.free(), wanted) as running:
+        yield running
+
+
+def as_user(number: int, *command: str | Path) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        list(map(str, command)), user=number, group=number, extra_groups=[], capture_output=True, check=False
+    )
+
+
+def said(house: House) -> Wall:
+    (wall,) = [wall for wall in walls.standing(house.folder) if wall.name == walls.OWN_USER]
+    return wall
+
+
+@pytest.mark.control("UC-2.3")
+def test_each_service_is_a_user_without_an_account_or_the_report_says_why_not(parted: House):
+    real = {name: psutil.Process(pid).uids() for name, pid in parted.pids.items() if name in users.NUMBERS}
+
+    assert set(real) == {*SERVICES, "courier"}
+    assert said(parted).stands == parted.users.stand
+    if parted.users.stand:
+        assert {name: set(uids) for name, uids in real.items()} == {name: {users.NUMBERS[name]} for name in real}
+        assert not {users.NUMBERS[name] for name in real} & {entry.pw_uid for entry in pwd.getpwall()}
+    else:
+        assert {uid for uids in real.values() for uid in uids} == {os.geteuid()}
+        assert said(parted).why
+    assert parted.ended() == {}
+
+
+def test_status_and_harden_say_the_same_as_the_runner(parted: House):
+    told = undercroft("status", f"--folder={parted.folder}").stdout
+    report = undercroft("harden", "--report", f"--folder={parted.folder}").stdout
+
+    assert walls.OWN_USER in told
+    assert parted.users.why in told
+    assert f"{walls.OWN_USER} " in report
+    assert parted.users.why in report
+
+
+@pytest.mark.control("UC-2.3")
+def test_no_service_reads_or_reaches_what_is_anothers(parted: House):
+    if not parted.users.stand:
+        assert said(parted).why == parted.users.why
+        return
+    key, pid = parted.keyring.path("vault/root.key"), parted.pids["vault"]
+    forbidden: list[str | Path] = [key, f"/proc/{pid}/environ", f"/proc/{pid}/mem", parted.logs / "vault.log"]
+
+    for name in ("memory", "courier", "sandbox"):
+        for path in forbidden:
+            assert b"Permission denied" in as_user(users.NUMBERS[name], "/bin/cat", path).stderr, (name, path)
+        killed = as_user(users.NUMBERS[name], "/bin/sh", "-c", f"kill -0 {pid}")
+        assert b"not permitted" in killed.stderr
+    assert as_user(users.NUMBERS["vault"], "/bin/cat", key).stdout == key.read_bytes()
+    assert as_user(users.NUMBERS["memory"], "/usr/bin/touch", ROOT / "vault" / "app.py").returncode != 0
+
+
+def test_every_file_of_a_service_is_its_own_and_of_nobody_else(parted: House):
+    for folder in parted.keyring.folder.iterdir():
+        for path in (folder, *folder.rglob("*")):
+            assert path.stat().st_uid == parted.users.number(folder.name), path
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    assert stat.S_IMODE(parted.keyring.folder.stat().st_mode) & 0o066 == 0
+    assert not list(parted.keyring.path("vault").glob("owner*"))
+
+
+def test_a_restarted_service_is_the_same_user_and_a_written_key_stays_its_own(parted: House):
+    before = psutil.Process(parted.pids["memory"]).uids()
+
+    parted.keyring.publish_grant_keys()
+    parted.restart("memory")
+
+    assert psutil.Process(parted.pids["memory"]).uids() == before
+    assert parted.keyring.path("memory/grant.jwks").stat().st_uid == parted.users.number("memory")
+
+
+def test_the_vaults_commands_leave_nothing_that_the_vault_cannot_read(parted: House):
+    done = undercroft("keys", "list", "--folder", str(parted.folder))
+
+    assert done.returncode == 0, done.stderr
+    owners = {path.stat().st_uid for path in parted.keyring.path("vault").rglob("*")}
+    assert owners == {parted.users.number("vault")}
+
+
+def test_a_kept_house_changes_hands_and_goes_on(throwaway_folder: Path):
+    ports, folder = Ports.free(), throwaway_folder / "kept"
+    owners = []
+    for own in (True, False):
+        with House(folder, ports, Options(services=("sandbox",), durable=False, own_users=own)) as house:
+            owners.append({path.stat().st_uid for path in (folder / "sandbox").iterdir()})
+            expected = house.users.number("sandbox")
+            assert owners[-1] == {expected}
+
+    assert owners[-1] == {os.geteuid()}
+
+
+def test_a_number_that_is_an_accounts_is_not_used(monkeypatch: pytest.MonkeyPatch):
+    taken = pwd.struct_passwd(("somebody", "x", users.NUMBERS["memory"], 1, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [taken])
+
+    found = users.of_this_machine()
+
+    number = f"the number {users.NUMBERS['memory']} is an account's on this machine"
+    assert found.why == (number if os.geteuid() == 0 else ROOT_ONLY)
+    assert found.word("memory") is None
+    assert found.number("memory") == os.geteuid()
+
+
+@pytest.fixture
+def tree() -> Iterator[Path]:
+    """Everybody's to read. Not pytest's folder, which nobody else may pass."""
+    with tempfile.TemporaryDirectory(prefix="undercroft-tests-") as folder:
+        package = Path(folder) / "infra"
+        package.mkdir()
+        (package / "open.py").touch()
+        for path in (Path(folder), package):
+            path.chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("closed", ["infra/closed.py", "infra", "."])
+def test_a_tree_that_others_cannot_read_is_found_out_and_the_first_closed_file_is_named(tree: Path, closed: str):
+    (tree / "infra" / "closed.py").touch(mode=0o644)
+    (tree / closed).chmod(0o600)
+
+    program = [sys.executable, "-I", "-S", crossing.__file__, "65520", f"{tree},infra"]
+    answer = subprocess.run(program, capture_output=True, text=True, check=False)
+
+    assert (answer.returncode, answer.stderr) == (1, "")
+    if os.geteuid() != 0:
+        assert "nobody can become user 65520" in answer.stdout
+    else:  # where Python itself is closed to others, that is named first
+        assert answer.stdout.endswith(
+            (f"{tree / closed} cannot be read by other users", "cannot be run by other users")
+        )
+
+
+def test_what_a_service_put_a_link_to_in_place_of_its_key_is_neither_read_nor_written(tmp_path: Path):
+    keyring, outside = Keyring(tmp_path / "secrets"), tmp_path / "shadow"
+    outside.write_text("root's own")
+    keyring.folder.mkdir(mode=0o700)
+    keyring.write("vault/a.key", b"first")
+    vault = keyring.path("vault")
+    (vault / "b.key.new").symlink_to(outside)
+    (vault / "b.key").symlink_to(outside)
+    (vault / "inner").symlink_to(tmp_path, target_is_directory=True)
+
+    with pytest.raises(OSError, match="symbolic"):
+        keyring.read("vault/b.key")
+    with pytest.raises(OSError, match=r"inner"):
+        keyring.write("vault/inner/shadow", b"gone")
+    keyring.write("vault/b.key", b"second")
+
+    assert outside.read_text() == "root's own"
+    assert keyring.read("vault/b.key") == b"second"
+
+
+def test_handing_a_folder_over_gives_away_nothing_it_only_points_to(tmp_path: Path):
+    outside, folder = tmp_path / "shadow", tmp_path / "vault"
+    outside.write_text("root's own")
+    folder.mkdir()
+    (folder / "own").touch()
+    (folder / "soft").symlink_to(outside)
+    os.link(outside, folder / "hard")
+
+    users.give(folder, users.NUMBERS["vault"])
+
+    given = users.NUMBERS["vault"] if os.geteuid() == 0 else os.geteuid()
+    assert outside.stat().st_uid == os.geteuid()
+    assert {folder.stat().st_uid, (folder / "own").stat().st_uid} == {given}
+    users.give(folder, os.geteuid())
