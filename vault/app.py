@@ -36,6 +36,8 @@ from vault.custodians.gate import Gate
 from vault.fingerprint import Fingerprints
 from vault.forwarding.forwards import Forwards
 from vault.inbox import Inbox
+from vault.keyed.routes import ROUTES as KEYED_ROUTES
+from vault.keyed.taking import KeyedCards
 from vault.keys.keeping import Keeping, build_keeping
 from vault.money import Money, build_money
 from vault.names import Names
@@ -119,18 +121,16 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         processor_timeout_seconds=timeout,
     )
     captures, admission = Captures(store=store, canaries=canaries, clock=clock), _admission(settings, store, clock)
-    forwards = Forwards(
-        store=store,
-        carrier=_carrier(settings, cards, names),
-        canaries=canaries,
-        clock=clock,
-        counters=counters,
-        workers=workers,
-        timeout_seconds=settings.forward_timeout_seconds,
-    )
+    page_keys = PageKeys()
+    keyed = KeyedCards(captures=captures, cards=cards, keys=page_keys, clock=clock, counters=counters)
+    forwards = _forwards(settings, store, cards, names, canaries, clock, counters, workers)
     return Vault(
-        api=_api(metrics, store, custody, admission=admission, captures=captures, money=money, forwards=forwards),
-        page=_page(settings, clock, counters, custody, admission=admission, captures=captures, cards=cards),
+        api=_api(
+            metrics, store, custody, admission=admission, captures=captures, keyed=keyed, money=money, forwards=forwards
+        ),
+        page=_page(
+            settings, clock, counters, custody, admission=admission, captures=captures, cards=cards, keys=page_keys
+        ),
         webhook=_webhook(money.inbox),
         reconciler=money.reconciler,
         keeping=keeping,
@@ -157,7 +157,7 @@ def _processors(settings: Settings, clock: Clock, counters: Counters, held: Held
     connected: dict[str, Processor] = {STRIPE: stripe}
     if chosen.has_airwallex:
         connected[AIRWALLEX] = build_airwallex(chosen, timeout, clock, held)
-    return Processors(connected, chosen.default_processor, clock, counters)
+    return Processors(connected, chosen, clock, counters)
 
 
 def _outbox(settings: Settings, store: Store, clock: Clock, metrics: Metrics, names: Names) -> Outbox:
@@ -181,9 +181,27 @@ def _admission(settings: Settings, store: Store, clock: Clock) -> Admission:
     return Admission(verifier=verifier, store=store)
 
 
-def _carrier(settings: Settings, cards: Cards, names: Names) -> Carrier:
-    network = Network(timeout_seconds=settings.forward_timeout_seconds, sandbox=settings.sandbox, names=names)
-    return Carrier(cards=cards, network=network, credentials=settings.forward_credentials, sandbox=settings.sandbox)
+def _forwards(
+    settings: Settings,
+    store: Store,
+    cards: Cards,
+    names: Names,
+    canaries: Canaries,
+    clock: Clock,
+    counters: Counters,
+    workers: Workers,
+) -> Forwards:
+    timeout, sandbox = settings.forward_timeout_seconds, settings.sandbox
+    network = Network(timeout_seconds=timeout, sandbox=sandbox, names=names)
+    return Forwards(
+        store=store,
+        carrier=Carrier(cards=cards, network=network, credentials=settings.forward_credentials, sandbox=sandbox),
+        canaries=canaries,
+        clock=clock,
+        counters=counters,
+        workers=workers,
+        timeout_seconds=timeout,
+    )
 
 
 def _api(
@@ -193,17 +211,19 @@ def _api(
     *,
     admission: Admission,
     captures: Captures,
+    keyed: KeyedCards,
     money: Money,
     forwards: Forwards,
 ) -> ASGIApp:
     app = build_app(
         service="vault",
-        routes=routes.ROUTES,
+        routes=(*routes.ROUTES, *KEYED_ROUTES),
         ready={"database": store.answers, "custody": custody.answers},
         dependencies={
             "admission": admission,
             "presented": Provide(presented),
             "captures": captures,
+            "keyed_cards": keyed,
             "charges": money.charges,
             "holds": money.holds,
             "refunds": money.refunds,
@@ -224,12 +244,13 @@ def _page(
     admission: Admission,
     captures: Captures,
     cards: Cards,
+    keys: PageKeys,
 ) -> ASGIApp:
     card_pages = pages.CardPages(
         admission=admission,
         captures=captures,
         cards=cards,
-        keys=PageKeys(),
+        keys=keys,
         clock=clock,
         counters=counters,
         page_origin=settings.page_origin,

@@ -1,7 +1,9 @@
-"""Captures: one attempt to get one card from one person, on the hosted page, in one browser.
+"""Captures: one attempt to get one card from one person, on the hosted page in one browser, or by telephone.
 
 The gateway orders a capture and later lets the person's browser in with an entry grant. From then on a secret in that
 browser's cookie is the key to the capture; here is only its hash. Entering again moves the capture to the new browser.
+
+A capture by telephone has no browser and no page: its card comes keyed in, with a grant (vault/keyed).
 """
 
 import hashlib
@@ -15,7 +17,7 @@ from infra.chassis.grants import Grant
 from infra.chassis.problems import NotFound
 from vault.at_once import enter_capture, open_capture
 from vault.canaries import Canaries, CanaryUse
-from vault.contract import CaptureOrder, CaptureState, CaptureView, is_identifier
+from vault.contract import CaptureChannel, CaptureOrder, CaptureState, CaptureView, is_identifier
 from vault.errors import CaptureIdReused
 from vault.store import RowMissing, Store, Tx
 from vault.tables import CaptureRow, CardRow
@@ -25,6 +27,8 @@ LIFE: Final = timedelta(minutes=15)
 """As long as the gateway holds the money reserved; shorter than the page's keys live."""
 ATTEMPTS_MAX: Final = 10
 """Enough for a person's typing errors, too few to try out card numbers."""
+KEYED_ATTEMPTS_MAX: Final = 3
+"""Of a card keyed in on the telephone, where a wrong number is said at once and somebody helps: as Twilio's `<Pay>`."""
 SECRET_BYTES: Final = 32
 
 
@@ -87,16 +91,20 @@ class Captures:
 
     async def show(self, capture_id: str, grant: Grant) -> CaptureView:
         """Raises NotFound for what is missing and for what is not this grant's brand's and subject's."""
+        return self._view(await self.own(capture_id, grant))
+
+    async def own(self, capture_id: str, grant: Grant) -> CaptureRow:
+        """The capture of this grant's brand and subject. Raises NotFound for every other."""
         if not is_identifier(capture_id):
             raise NotFound
         async with self._store.transaction(grant.tenant_id) as tx:
             row = await tx.capture(capture_id)
         if row is None or not _is_of(row, grant):
             raise NotFound
-        return self._view(row)
+        return row
 
     async def enter(self, capture_id: str, grant: Grant) -> str:
-        """The cookie that makes this browser the capture's browser. Raises NotFound as `show` does."""
+        """The cookie that makes this browser the capture's browser. Raises NotFound as `show` does, and by phone."""
         secret = secrets.token_urlsafe(SECRET_BYTES)
         if not await enter_capture(self._store, grant, capture_id, _hash(secret)):
             raise NotFound
@@ -125,12 +133,12 @@ class Captures:
         An attempt that succeeds is counted where its card is stored.
         """
         async with self._store.transaction(row.tenant_id) as tx:
-            return await tx.count_capture_attempt(row.capture_id, ATTEMPTS_MAX, self._clock.now())
+            return await tx.count_capture_attempt(row.capture_id, attempts_max(row), self._clock.now())
 
     def state_of(self, row: CaptureRow) -> CaptureState:
         if row.token_id is not None:
             return CaptureState.COMPLETED
-        spent = row.attempts >= ATTEMPTS_MAX or self._clock.now() >= row.expires_at or row.overtaken
+        spent = row.attempts >= attempts_max(row) or self._clock.now() >= row.expires_at or row.overtaken
         return CaptureState.EXPIRED if spent else CaptureState.OPEN
 
     def _view(self, row: CaptureRow) -> CaptureView:
@@ -143,6 +151,10 @@ class Captures:
             last4=row.last4,
             earlier_token_id=row.earlier_token_id,
         )
+
+
+def attempts_max(row: CaptureRow) -> int:
+    return KEYED_ATTEMPTS_MAX if row.channel == CaptureChannel.PHONE else ATTEMPTS_MAX
 
 
 def form_secret(cookie: str, capture_id: str) -> str:

@@ -49,6 +49,7 @@ from vault.routing.rules import Asked
 from vault.states import Mover
 from vault.store import Store
 from vault.tables import CardRow, ChargeRow
+from vault.terms import is_order_by_phone
 from vault.token_use import TokenUse, intend_within_terms
 from vault.workers import Workers
 
@@ -75,7 +76,7 @@ class DidNotAct(Exception):
 class Ours:
     """A charge that is ours to carry out: its card, and who is next in line.
 
-    With a refusal the token's terms do not allow it, and it ends as failed.
+    With a refusal the token's terms do not allow it, or no processor such an order, and it ends as failed.
     """
 
     card: CardRow
@@ -136,12 +137,13 @@ class Charges:
                 if canary or card is None or not _is_of(card, order):
                     raise NotFound
                 until = self._until(now, CALLS_BEFORE_NAMED)
-                first, *others = self._processors.in_line_for(await routes_of(tx), _asked(order, card))
-                use = TokenUse(order, agent_id, now, until, first)
+                asked = _asked(order, card)
+                first, *others = self._processors.in_line_for(await routes_of(tx), asked)
+                use = TokenUse(order, agent_id, now, until, first, asked.by_phone)
                 made, refusal = await intend_within_terms(tx, card, use)
                 if made is not None:
                     await insert_attempt(tx, made, now)
-                    return made, Ours(card, others, refusal)
+                    return made, Ours(card, others, refusal or self._processors.refusal(first, asked))
                 known = await tx.charge(order.charge_id)
         if known is None:
             raise PurchaseCharged
@@ -216,7 +218,7 @@ class Charges:
                 await self._take_back(row, ref, _before_confirming(failure)[1])
             return await self._give_up(row, ref, *_before_confirming(failure))
         try:
-            payment = await processor.confirm_payment(_key(row, "confirm"), ref, method_ref)
+            payment = await processor.confirm_payment(_key(row, "confirm"), ref, method_ref, by_phone=row.by_phone)
         except CardRefused as refused:
             return await self._close(row, ChargeState.DECLINED, refused.reason)
         except (ProcessorRefused, ProcessorSilent):
@@ -339,6 +341,7 @@ def _asked(order: ChargeOrder, card: CardRow) -> Asked:
         currency=order.currency,
         card_brand=card.card_brand,
         amount_minor=order.amount_minor,
+        by_phone=is_order_by_phone(card),
     )
 
 
@@ -350,6 +353,7 @@ def _payment_order(row: ChargeRow) -> PaymentOrder:
         amount_minor=row.amount_minor,
         currency=row.currency,
         hold=row.held_first,
+        by_phone=row.by_phone,
     )
 
 

@@ -38,6 +38,8 @@ class Action(StrEnum):
     CAPTURE_CARD = "capture_card"
     READ_CAPTURE = "read_capture"
     OPEN_CAPTURE = "open_capture"
+    OFFER_KEYS = "offer_keys"
+    TAKE_KEYED = "take_keyed"
     CHARGE = "charge"
     HOLD = "hold"
     SETTLE = "settle"
@@ -66,6 +68,14 @@ class PageLanguage(StrEnum):
     DUTCH = "nl"
     JAPANESE = "ja"
     ARABIC = "ar"
+
+
+class CaptureChannel(StrEnum):
+    """How the card of a capture comes in. A capture takes it that way and no other."""
+
+    PAGE = "page"
+    PHONE = "phone"
+    """Keyed in during a call, for an order given by telephone (vault/keyed)."""
 
 
 class CaptureState(StrEnum):
@@ -131,6 +141,8 @@ class ChargeReason(StrEnum):
     """The card was forgotten, by order or long after it expired; another has to be typed."""
     CARD_REPLACED = "card_replaced"
     """Another card was typed under the token while this charge was under way; the next charge is with that one."""
+    PHONE_ORDERS_NOT_TAKEN = "phone_orders_not_taken"
+    """The card was keyed in on the telephone, and no processor in line for the charge is allowed such orders."""
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a reason, no secret
     """Past the time its terms give the token. This and what follows: the terms under which the card was typed."""
     TOKEN_SPENT = "token_spent"  # noqa: S105 - a reason, no secret
@@ -187,7 +199,8 @@ class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True,
     """`POST /v1/captures`: let one person type one card. Repeating it answers the same capture.
 
     `language` is that of the conversation, if it is known; without it the person's browser says. `terms` are those of
-    the token. What is not there leaves the order the bytes, and so the grant, it had before there was such a member.
+    the token. `channel` is a fact the gateway looked up. What is not there, or is a page, leaves the order the bytes,
+    and so the grant, it had before there was such a member.
 
     `replaces_card_of` names a token of the same brand and subject: the card that is typed takes the place of the one
     under it. The token and its terms stay, so there are none to order. A token that is missing, somebody else's or
@@ -202,11 +215,16 @@ class CaptureOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True,
     language: PageLanguage | None = None
     terms: TokenTerms | None = None
     replaces_card_of: Identifier | None = None
+    channel: CaptureChannel = CaptureChannel.PAGE
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.terms is not None and self.replaces_card_of is not None:
+        if self.replaces_card_of is None:
+            return
+        if self.terms is not None:
             raise ValueError("a token keeps its terms")
+        if self.channel is not CaptureChannel.PAGE:
+            raise ValueError("a card is replaced on the page")
 
 
 class CaptureView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

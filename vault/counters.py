@@ -14,6 +14,12 @@ class Counters:
             ["suite"],
             registry=registry,
         )
+        self.keyed = Counter(
+            "vault_keyed_cards_total",
+            "Cards keyed in on the telephone: taken, or refused.",
+            ["answer"],
+            registry=registry,
+        )
         self.canaries_used = Counter(
             "vault_canaries_used_total", "Uses of tokens nobody was ever given: each is an alarm.", registry=registry
         )

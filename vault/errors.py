@@ -3,6 +3,8 @@
 Problem
 ├── NotFound (404, chassis)           missing, another tenant's, another brand's or another subject's
 ├── GrantRefused, GrantReplayed       (403, 409, chassis)
+├── CaptureNotByPhone                 409  a card was keyed in for a capture on the page
+├── CaptureClosed                     409  the capture takes no card any more
 ├── CaptureIdReused, ChargeIdReused, RefundIdReused, HoldEndIdReused   409  same id, other parameters
 ├── ForwardIdReused                   409  likewise
 ├── TemplateRefused                   422  a forward's body that its destination does not take
@@ -26,6 +28,18 @@ class CaptureIdReused(Problem):
     status = 409
     code = "capture_id_reused"
     detail = "This capture id was used with other parameters."
+
+
+class CaptureNotByPhone(Problem):
+    status = 409
+    code = "capture_not_by_phone"
+    detail = "The card of this capture is typed on the card page; none can be keyed in for it."
+
+
+class CaptureClosed(Problem):
+    status = 409
+    code = "capture_closed"
+    detail = "This capture takes no card any more."
 
 
 class ChargeIdReused(Problem):

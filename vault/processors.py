@@ -11,6 +11,7 @@ from infra.chassis.secret import Secret
 from vault.cleartext.processors import Processor, ProcessorSilent
 from vault.cleartext.processors.airwallex import AirwallexProcessor
 from vault.cleartext.processors.held import HeldCards
+from vault.contract import ChargeReason
 from vault.counters import Counters
 from vault.routing.breakers import Watched, in_line
 from vault.routing.rules import Asked, Route, order_of
@@ -26,7 +27,8 @@ log = logs.get_logger()
 class ProcessorSettings:
     """A second processor, of which everything is given or nothing, and who charges where nothing else is said.
 
-    Stripe is always there: its settings are the vault's own.
+    Stripe is always there: its settings are the vault's own. `phone_processors`: those whose account is enabled for
+    telephone orders, which a processor does on request and not by itself; names with commas between them.
     """
 
     default_processor: str = STRIPE
@@ -34,6 +36,11 @@ class ProcessorSettings:
     airwallex_client_id: str = ""
     airwallex_key_file: Path | None = None
     airwallex_webhook_secret_file: Path | None = None
+    phone_processors: str = ""
+
+    @property
+    def by_phone(self) -> frozenset[str]:
+        return frozenset(name.strip() for name in self.phone_processors.split(",") if name.strip())
 
     @property
     def has_airwallex(self) -> bool:
@@ -49,20 +56,33 @@ class ProcessorSettings:
         if unread:
             return [f"{name.upper()} cannot be used" for name in unread]
         known = NAMES if self.has_airwallex else (STRIPE,)
-        return [] if self.default_processor in known else [f"DEFAULT_PROCESSOR must be one of {', '.join(known)}"]
+        wrong = [] if self.default_processor in known else [f"DEFAULT_PROCESSOR must be one of {', '.join(known)}"]
+        unknown = self.by_phone - set(known)
+        return [*wrong, f"PHONE_PROCESSORS may name {', '.join(known)}"] if unknown else wrong
 
 
 class Processors:
     """Each watched by a breaker of its own."""
 
-    def __init__(self, by_name: Mapping[str, Processor], default: str, clock: Clock, counters: Counters) -> None:
+    def __init__(
+        self, by_name: Mapping[str, Processor], chosen: ProcessorSettings, clock: Clock, counters: Counters
+    ) -> None:
         self._by_name = {name: Watched(name, one, clock, counters) for name, one in by_name.items()}
-        self._default = default
+        self._default = chosen.default_processor
+        self._by_phone = chosen.by_phone
 
     def in_line_for(self, routes: Iterable[Route], asked: Asked) -> tuple[str, ...]:
-        """Who is to charge, and who next if that one does not act. Never empty."""
+        """Who is to charge, and who next if that one does not act. Never empty: `refusal` says if the first may not."""
         order = order_of(routes, asked, self._default)
-        return in_line(order, {name: one.breaker for name, one in self._by_name.items()})
+        able = tuple(name for name in order if self._allows(name, asked)) or order[:1]
+        return in_line(able, {name: one.breaker for name, one in self._by_name.items()})
+
+    def refusal(self, name: str, asked: Asked) -> ChargeReason | None:
+        """Why this processor is not to be asked at all."""
+        return None if self._allows(name, asked) else ChargeReason.PHONE_ORDERS_NOT_TAKEN
+
+    def _allows(self, name: str, asked: Asked) -> bool:
+        return not asked.by_phone or name in self._by_phone
 
     def of(self, name: str) -> Processor:
         """Raises ProcessorSilent when it is not connected any more: whatever it did, nobody here can ask it."""

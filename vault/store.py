@@ -121,10 +121,11 @@ class Tx:
     ) -> bool:
         """False when the id is taken. `replaced`: the card of the token that the order names."""
         sql = """INSERT INTO captures (tenant_id, capture_id, brand_id, subject_id, purchase_id, brand_name,
-                amount_minor, currency, language, terms, created_at, expires_at, replaces_card_of,
+                amount_minor, currency, language, terms, channel, created_at, expires_at, replaces_card_of,
                 replaces_generation, replaces_brand, replaces_last4)
             VALUES (:tenant_id, :capture_id, :brand_id, :subject_id, :purchase_id, :brand_name, :amount_minor,
-                :currency, :language, :terms, :now, :expires_at, :replaces_card_of, :generation, :brand, :last4)
+                :currency, :language, :terms, :channel, :now, :expires_at, :replaces_card_of, :generation, :brand,
+                :last4)
             ON CONFLICT DO NOTHING RETURNING capture_id"""
         row = _fields(order) | {"terms": terms.ordered(order), "now": now, "expires_at": expires_at}
         row |= {"generation": None, "brand": None, "last4": None}
@@ -174,6 +175,7 @@ class Tx:
         *,
         held_first: bool,
         single_use: bool,
+        by_phone: bool,
         processor: str,
     ) -> ChargeRow | None:
         """The intention; None when the id is taken, or another charge of the purchase is live or approved.
@@ -181,17 +183,18 @@ class Tx:
         With `single_use` also when another charge of the token is.
         """
         sql = """INSERT INTO charges (tenant_id, charge_id, brand_id, subject_id, purchase_id, token_id, amount_minor,
-                currency, state, created_at, updated_at, worked_until, held_first, single_use, processor,
-                card_generation, card_brand, last4)
+                currency, state, created_at, updated_at, worked_until, held_first, single_use, by_phone,
+                processor, card_generation, card_brand, last4)
             VALUES (:tenant_id, :charge_id, :brand_id, :subject_id, :purchase_id, :token_id, :amount_minor,
-                :currency, 'intended', :now, :now, :worked_until, :held_first, :single_use, :processor,
-                :generation, :card_brand, :last4)
+                :currency, 'intended', :now, :now, :worked_until, :held_first, :single_use, :by_phone,
+                :processor, :generation, :card_brand, :last4)
             ON CONFLICT DO NOTHING RETURNING *"""
         row = _fields(order) | {
             "now": now,
             "worked_until": worked_until,
             "held_first": held_first,
             "single_use": single_use,
+            "by_phone": by_phone,
             "processor": processor,
             "generation": card.generation,
             "card_brand": card.card_brand,

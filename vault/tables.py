@@ -12,7 +12,8 @@ class CaptureRow:
     """`browser_hash` is the SHA-256 of the secret in the one browser that may use it; `token_id` marks it completed.
 
     `terms` are the token's, as ordered. With `replaces_card_of` it is for another card under that token, in place of
-    the generation that is named; `overtaken` when that one is not there any more.
+    the generation that is named; `overtaken` when that one is not there any more. `channel` is one of
+    contract.CaptureChannel; by phone there is no browser.
     """
 
     tenant_id: str
@@ -38,6 +39,7 @@ class CaptureRow:
     replaces_brand: str | None = None
     replaces_last4: str | None = None
     overtaken: bool = False
+    channel: str = "page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class ChargeRow:
     card_generation: int = 1
     card_brand: str | None = None
     last4: str | None = None
+    by_phone: bool = False
+    """A telephone order, and told to the processor as one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,17 @@ log = logs.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class TokenUse:
-    """An order for a token's card, who asked for it, as the grant says, and which processor is to be tried first."""
+    """An order for a token's card, who asked for it, as the grant says, and which processor is to be tried first.
+
+    `by_phone`: the order was given on the telephone; written down with the intention, so that every attempt says it.
+    """
 
     order: ChargeOrder
     agent_id: str
     now: datetime
     worked_until: datetime
     processor: str
+    by_phone: bool
 
 
 async def intend_within_terms(tx: Tx, card: CardRow, use: TokenUse) -> tuple[ChargeRow | None, ChargeReason | None]:
@@ -59,5 +63,6 @@ async def _insert(tx: Tx, card: CardRow, use: TokenUse, *, single_use: bool) -> 
         use.worked_until,
         held_first=isinstance(use.order, HoldOrder),
         single_use=single_use,
+        by_phone=use.by_phone,
         processor=use.processor,
     )

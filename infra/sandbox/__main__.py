@@ -19,7 +19,7 @@ from infra.sandbox.airwallex.operations import OPERATIONS as AIRWALLEX_OPERATION
 from infra.sandbox.app import build_app
 from infra.sandbox.carrier import calls, read_signer
 from infra.sandbox.courier import Courier
-from infra.sandbox.desk import Desk
+from infra.sandbox.desk import Desk, Merchant
 from infra.sandbox.documents import Documents
 from infra.sandbox.faults import Faults, WaitingRoom
 from infra.sandbox.inbox import Inbox, build_inbox
@@ -77,6 +77,7 @@ async def _serve(settings: Settings) -> None:
             webhooks=courier is not None,
             keys_in_use=set(),
             wrote=_nobody_to_wake if courier is None else courier.wake,
+            merchant=Merchant(settings.moto),
         )
         processor = build_app(desk, api_key=settings.api_key, operations=OPERATIONS)
         others = [] if settings.texting is None else [texting(inbox, Account.parse(settings.texting))]

@@ -52,6 +52,7 @@ class ChargeView(msgspec.Struct, frozen=True, kw_only=True):
     brand: str
     last4: str
     disputed: bool
+    moto: bool
     failure_code: str | None
     decline_code: str | None
     description: str | None
@@ -68,7 +69,7 @@ def control_routes(desk: Desk) -> list[HTTPRouteHandler]:
         newest = islice(desk.ledger.all_of(Charge), _CHARGES_MAX)
         return json_response({"charges": [_charge_view(charge) for charge in newest]})
 
-    return [health, show_charges, *_fault_routes(desk), *_down_routes(desk)]
+    return [health, show_charges, *_fault_routes(desk), *_down_routes(desk), *_merchant_routes(desk)]
 
 
 def _fault_routes(desk: Desk) -> list[HTTPRouteHandler]:
@@ -117,6 +118,20 @@ def _down_routes(desk: Desk) -> list[HTTPRouteHandler]:
     return [show_down, switch_off, switch_on]
 
 
+def _merchant_routes(desk: Desk) -> list[HTTPRouteHandler]:
+    @post("/_sandbox/moto", status_code=200)
+    async def enable_moto() -> Response[bytes]:
+        desk.merchant.moto = True
+        return json_response({"moto": True})
+
+    @delete("/_sandbox/moto", status_code=200)
+    async def disable_moto() -> Response[bytes]:
+        desk.merchant.moto = False
+        return json_response({"moto": False})
+
+    return [enable_moto, disable_moto]
+
+
 def json_response(document: object, *, status: int = 200) -> Response[bytes]:
     return Response(
         msgspec.json.encode(document),
@@ -154,6 +169,7 @@ def _charge_view(charge: Charge) -> ChargeView:
         brand=card.brand,
         last4=card.last4,
         disputed=charge.disputed,
+        moto=charge.moto,
         failure_code=None if charge.failure is None else charge.failure.code,
         decline_code=None if charge.failure is None else charge.failure.decline_code,
         description=charge.description,

@@ -63,6 +63,13 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Merchant:
+    """What the processor has agreed with its merchant. `moto`: mail and telephone orders, which it has to enable."""
+
+    moto: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     ledger: Ledger
@@ -73,6 +80,7 @@ class Desk:
     webhooks: bool
     keys_in_use: set[str]
     wrote: Callable[[], None]
+    merchant: Merchant = field(default_factory=Merchant)
 
     async def answer(self, call: Call) -> Answer:
         """Never raises for what a caller did: every refusal is an answer."""
@@ -168,6 +176,7 @@ class Desk:
             idempotency_key=None if call is None else call.idempotency_key,
             fingerprint_key=self.fingerprint_key,
             webhooks=self.webhooks,
+            moto=self.merchant.moto,
         )
 
     @contextmanager

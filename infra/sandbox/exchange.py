@@ -21,7 +21,7 @@ API_VERSION = "2026-10-28.endive"  # the version the stripe SDK 16.1 asks for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """`target` is the id in the path, if the route has one."""
+    """`target` is the id in the path, if the route has one. `moto`: the account may charge telephone orders."""
 
     ledger: Ledger
     documents: Documents
@@ -32,6 +32,7 @@ class Exchange:
     idempotency_key: str | None
     fingerprint_key: bytes
     webhooks: bool
+    moto: bool
 
     @property
     def timestamp(self) -> int:

@@ -13,6 +13,7 @@ from infra.sandbox.payment_methods import CardEntry, keep_entry, read_entry
 from infra.sandbox.resources import Charge, PaymentIntent, PaymentMethod
 
 _CANCELLATION_REASONS = ("abandoned", "duplicate", "fraudulent", "requested_by_customer")
+_MOTO = "payment_method_options[card][moto]"
 _BEFORE_THE_CHARGE = frozenset({"requires_payment_method", "requires_confirmation", "requires_action"})
 _STATE_AS_STRIPE_SAYS_IT = {
     "succeeded": "it has already succeeded after being previously confirmed",
@@ -29,6 +30,8 @@ def create(exchange: Exchange) -> Document:
     confirmed = parameters.flag("confirm") is True
     nobody_present = _nobody_present(parameters)
     exchange.finish_parameters()
+    if intent.moto and not confirmed:
+        raise BadParameter(f"`{_MOTO}` can only be provided during confirmation.", param=_MOTO)
     intent = _with_method(exchange, intent, entry)
     exchange.ledger.save(intent)
     exchange.announce("payment_intent.created", intent)
@@ -49,7 +52,7 @@ def confirm(exchange: Exchange) -> Document:
         "setup_future_usage": _read_future_usage(parameters) or intent.setup_future_usage,
         "capture_method": _read_capture_method(parameters) or intent.capture_method,
     }
-    options = _read_options(parameters)
+    options = _read_options(exchange)
     entry = _read_entry(parameters)
     nobody_present = _nobody_present(parameters)
     parameters.skip("use_stripe_sdk")
@@ -151,7 +154,7 @@ def _read_intent(exchange: Exchange) -> PaymentIntent:
         raise BadParameter("The sandbox processor only takes card.", param="payment_method_types")
     automatic = parameters.child("automatic_payment_methods")
     enabled = automatic.flag("enabled")
-    moto, three_d_secure = _read_options(parameters) or (False, "automatic")
+    moto, three_d_secure = _read_options(exchange) or (False, "automatic")
     identifier = new_id("pi")
     parameters.skip("use_stripe_sdk", "confirmation_method")
     return PaymentIntent(
@@ -192,12 +195,15 @@ def _read_return_url(parameters: Parameters) -> str | None:
     return url
 
 
-def _read_options(parameters: Parameters) -> tuple[bool, str] | None:
-    """`payment_method_options[card]`: whether it is a mail or telephone order, and the wish for 3-D Secure."""
-    if not parameters.has("payment_method_options"):
+def _read_options(exchange: Exchange) -> tuple[bool, str] | None:
+    """`payment_method_options[card]`: whether it is a mail or telephone order, and the wish for 3-D Secure.
+
+    An account for which Stripe has not enabled such orders does not know the parameter (stripe-dotnet issue 2898).
+    """
+    if not exchange.parameters.has("payment_method_options"):
         return None
-    card = parameters.child("payment_method_options").child("card")
-    moto = card.flag("moto") is True
+    card = exchange.parameters.child("payment_method_options").child("card")
+    moto = exchange.moto and card.flag("moto") is True
     return moto, card.choice("request_three_d_secure", ("any", "automatic", "challenge")) or "automatic"
 
 
@@ -223,6 +229,10 @@ def _with_method(exchange: Exchange, intent: PaymentIntent, entry: CardEntry | N
 
 
 def _confirm(exchange: Exchange, intent: PaymentIntent, *, nobody_present: bool) -> PaymentIntent:
+    if intent.moto and intent.setup_future_usage == "on_session":  # hyperswitch issue 10120 has the text
+        raise StripeError(
+            f"{_MOTO} can be set to true only when setup_future_usage is either off_session or null", param=_MOTO
+        )
     redirects = intent.automatic_methods and intent.allow_redirects != "never"
     if redirects and intent.return_url is None and not intent.moto:
         raise StripeError(

@@ -17,6 +17,7 @@ _WEBHOOK = ("WEBHOOK_URL", "WEBHOOK_SECRET_FILE")
 _AIRWALLEX = ("AIRWALLEX_BIND", "AIRWALLEX_KEY_FILE")
 AIRWALLEX_CLIENT_ID = "sandbox-client"
 _PORT_MAX = 65_535
+_FLAGS = {"": False, "false": False, "true": True}
 
 
 class SettingsIncomplete(Exception):
@@ -101,6 +102,8 @@ class Settings:
     """Who is registered at the sandbox's OpenID provider; without it there is none."""
     airwallex: AirwallexListener | None = None
     """A second processor; without it there is one."""
+    moto: bool = False
+    """The merchant's account is enabled for mail and telephone orders, which a new one is not."""
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -119,8 +122,11 @@ def load(environment: Mapping[str, str]) -> Settings:
     secrets = {name: _secret(name, values[name], wrong) for name in values if name.endswith("_FILE") and values[name]}
     if values["WEBHOOK_URL"] and not values["WEBHOOK_URL"].startswith(("http://", "https://")):
         wrong.append(f"{PREFIX}WEBHOOK_URL must be an http or https URL")
+    moto = _FLAGS.get(environment.get(PREFIX + "MOTO", "").strip())
+    if moto is None:
+        wrong.append(f"{PREFIX}MOTO must be true or false")
     clients = environment.get(PREFIX + _OPENID, "").strip()
-    if wrong or level is None:
+    if wrong or level is None or moto is None:
         raise SettingsIncomplete("; ".join(wrong))
     webhook = Webhook(values["WEBHOOK_URL"], secrets["WEBHOOK_SECRET_FILE"]) if values["WEBHOOK_URL"] else None
     transit, airwallex = addresses.get("TRANSIT_BIND"), addresses.get("AIRWALLEX_BIND")
@@ -135,6 +141,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         texting=secrets.get(_TEXTING),
         carrier=secrets.get(_CARRIER),
         log_level=level,
+        moto=moto,
         openid_clients=Path(clients) if clients else None,
     )
 

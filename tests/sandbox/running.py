@@ -139,6 +139,7 @@ def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
         "UNDERCROFT_SANDBOX_INBOX_BIND": f"127.0.0.1:{inbox_port}",
         "UNDERCROFT_SANDBOX_AIRWALLEX_BIND": f"127.0.0.1:{airwallex_port}",
         "UNDERCROFT_SANDBOX_AIRWALLEX_KEY_FILE": str(folder / "airwallex.key"),
+        "UNDERCROFT_SANDBOX_MOTO": "true",
         "UNDERCROFT_SANDBOX_STATE_FOLDER": str(folder / "state"),
         "UNDERCROFT_SANDBOX_API_KEY_FILE": str(folder / "api.key"),
         "UNDERCROFT_SANDBOX_CARRIER_KEY_FILE": str(folder / "carrier.pem"),

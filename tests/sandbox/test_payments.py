@@ -1,5 +1,8 @@
 """Payment methods and payment intents through the official SDK."""
 
+from collections.abc import Iterator
+from typing import Any, cast
+
 import pytest
 import stripe
 
@@ -237,3 +240,56 @@ def test_the_story_of_the_demo_shows_charges_without_numbers(sandbox: Sandbox, c
         {"charge_id": "chg_story"},
     )
     assert "5555555555554444" not in answer.text
+
+
+def telephone_order(client: stripe.StripeClient, **more: object) -> stripe.PaymentIntent:
+    """As the vault gives it: the flag goes with the confirmation."""
+    intent = open_intent(client, 2_500, **more)
+    method = add_card(client, "4000002760003184").id
+    asked = {"payment_method": method, "payment_method_options": {"card": {"moto": True}}}
+    return client.v1.payment_intents.confirm(intent.id, cast("Any", asked))
+
+
+@pytest.fixture
+def not_enabled(sandbox: Sandbox) -> Iterator[None]:
+    sandbox.plain.delete(f"{sandbox.url}/_sandbox/moto").raise_for_status()
+    yield
+    sandbox.plain.post(f"{sandbox.url}/_sandbox/moto").raise_for_status()
+
+
+def test_a_telephone_order_is_said_when_it_is_confirmed_and_shown_to_tests(
+    client: stripe.StripeClient, sandbox: Sandbox
+):
+    paid, plain = telephone_order(client), pay(client)
+
+    shown = sandbox.plain.get(f"{sandbox.url}/_sandbox/charges").json()["charges"]
+
+    assert paid.status == "succeeded"
+    assert [one["moto"] for one in shown if one["payment_intent"] == paid.id] == [True]
+    assert [one["moto"] for one in shown if one["payment_intent"] == plain.id] == [False]
+
+
+@pytest.mark.usefixtures("not_enabled")
+def test_an_account_that_is_not_enabled_for_telephone_orders_does_not_know_the_parameter(client: stripe.StripeClient):
+    """As stripe-dotnet issue 2898 shows Stripe's answer."""
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        telephone_order(client)
+
+    assert refused.value.code == "parameter_unknown"
+    assert refused.value.param == "payment_method_options[card][moto]"
+    assert "Received unknown parameter: payment_method_options[card][moto]" in str(refused.value)
+
+
+def test_a_telephone_order_is_not_said_before_it_is_confirmed(client: stripe.StripeClient):
+    """`This parameter can only be provided during confirmation`, as the SDK's own parameters say."""
+    with pytest.raises(stripe.InvalidRequestError) as early:
+        open_intent(client, payment_method_options={"card": {"moto": True}})
+
+    assert early.value.param == "payment_method_options[card][moto]"
+
+
+def test_a_telephone_order_is_not_kept_for_payments_on_session(client: stripe.StripeClient):
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        telephone_order(client, setup_future_usage="on_session")
+
+    assert "either off_session or null" in str(refused.value)

@@ -38,6 +38,8 @@ def test_nothing_said_is_stripe_alone_and_everything_said_is_both(tmp_path: Path
         ({"AIRWALLEX_KEY_FILE": "missing"}, "UNDERCROFT_VAULT_AIRWALLEX_KEY_FILE cannot be used"),
         ({"AIRWALLEX_WEBHOOK_SECRET_FILE": "empty"}, "UNDERCROFT_VAULT_AIRWALLEX_WEBHOOK_SECRET_FILE cannot be used"),
         ({"DEFAULT_PROCESSOR": "nobody"}, "UNDERCROFT_VAULT_DEFAULT_PROCESSOR must be one of stripe, airwallex"),
+        ({"PHONE_PROCESSORS": "stripe,nobody"}, "UNDERCROFT_VAULT_PHONE_PROCESSORS may name stripe, airwallex"),
+        (dict.fromkeys(WHOLE, "") | {"PHONE_PROCESSORS": "airwallex"}, "PHONE_PROCESSORS may name stripe"),
         (dict.fromkeys(WHOLE, "") | {"DEFAULT_PROCESSOR": "airwallex"}, "must be one of stripe"),
     ],
 )

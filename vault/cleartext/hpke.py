@@ -1,5 +1,7 @@
 """Opens what the card page sealed in the browser: HPKE (RFC 9180), base mode, under keys of a quarter of an hour.
 
+What the media guard seals of a telephone call (vault/keyed) is opened here too, under the same keys and another schema.
+
 Two suites, both with HKDF-SHA256 and AES-256-GCM, offered in this order: the KEM X-Wing (ML-KEM-768 with X25519,
 draft-connolly-cfrg-xwing-kem; KEM id 0x647a), so that what is recorded today is not opened by a quantum computer later;
 and DHKEM(X25519, HKDF-SHA256) for browsers that cannot do it. The key's id says which suite a text was sealed with.
@@ -68,10 +70,14 @@ class SealedFormReplayed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SealedFor:
-    """What a form is sealed for: two ids, whose alphabet (contract.py) has no line feed, so `info` is unambiguous."""
+    """What a form is sealed for: two ids, whose alphabet (contract.py) has no line feed, so `info` is unambiguous.
+
+    `schema` names what is sealed. One for each way a card comes in: what was sealed for one opens on no other.
+    """
 
     tenant_id: str
     capture_id: str
+    schema: str = FORM_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +193,7 @@ def _public_key(key: PagePublicKey) -> PublicKey:
 
 
 def _info(place: SealedFor, suite: SealSuite, key_id: str) -> str:
-    return f"{FORM_SCHEMA}\n{place.tenant_id}\n{place.capture_id}\n{suite}\n{key_id}"
+    return f"{place.schema}\n{place.tenant_id}\n{place.capture_id}\n{suite}\n{key_id}"
 
 
 def _encode(raw: bytes) -> str:

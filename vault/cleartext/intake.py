@@ -133,13 +133,18 @@ def take_card(fields: Mapping[str, str], *, place: SealedFor, keys: PageKeys, no
     return parse_card_form(msgspec.structs.asdict(typed), now, opened.suite)
 
 
-def parse_card_form(fields: Mapping[str, str], now: datetime, suite: SealSuite | None = None) -> CardIntake:
-    """Card details and verification code from what was typed. Raises `CardFormRefused` naming every flaw."""
+def parse_card_form(
+    fields: Mapping[str, str], now: datetime, suite: SealSuite | None = None, *, named: bool = True
+) -> CardIntake:
+    """Card details and verification code from what was typed. Raises `CardFormRefused` naming every flaw.
+
+    Not `named`: from a keypad, which has no letters; the holder is then empty.
+    """
     reading = _Reading()
     number = reading.attempt(lambda: CardNumber(_typed_digits(fields, "number", CardFlaw.NUMBER_INVALID)))
     expiry = reading.attempt(lambda: _read_expiry(fields.get("expiry", ""), now))
     code = reading.attempt(lambda: _read_code(fields, number))
-    holder = reading.attempt(lambda: _read_holder(fields.get("holder", "")))
+    holder = reading.attempt(lambda: _read_holder(fields.get("holder", ""))) if named else ""
     if number is None or expiry is None or code is None or holder is None:
         for digits in (number, code):
             if digits is not None:

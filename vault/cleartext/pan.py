@@ -132,7 +132,7 @@ class VerificationCode(_Digits):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CardDetails:
-    """What is sealed under one token. `exp_year` has four digits; `holder` is the name as typed."""
+    """What is sealed under one token. `exp_year` has four digits; `holder` is the name as typed, or empty."""
 
     number: CardNumber
     exp_month: int

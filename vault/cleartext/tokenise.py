@@ -17,7 +17,7 @@ from infra.chassis.keys import new_key
 from infra.chassis.secret import Secret
 from vault.at_once import Taken, stored_card, take_card
 from vault.canary_marks import CanaryMarks
-from vault.captures import ATTEMPTS_MAX
+from vault.captures import attempts_max
 from vault.cleartext.fingerprint_renewal import FingerprintRenewal
 from vault.cleartext.intake import CardIntake
 from vault.cleartext.opening import CardReplaced, CardShredded, Opener, SealedDetails, details_of, last_day
@@ -112,7 +112,8 @@ class Cards:
             reach("card_sealed")
             try:
                 with rows.telling_refusals():
-                    taken = await take_card(self._store, capture, card, fingerprints, ATTEMPTS_MAX)
+                    tries = attempts_max(capture)
+                    taken = await take_card(self._store, capture, card, fingerprints, tries)
             except KeyRetired:  # the next key is there
                 self._ring.give_up_reserved(capture.tenant_id)
                 overtaken += 1

@@ -28,6 +28,8 @@ class Asked:
     currency: str
     card_brand: str
     amount_minor: int
+    by_phone: bool = False
+    """No route looks at it: it is the processor that has to allow telephone orders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

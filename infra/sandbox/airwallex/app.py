@@ -194,6 +194,7 @@ def _charge_view(intent: Intent) -> dict[str, object]:
         "currency": intent.currency,
         "status": intent.status,
         "attempt": attempt.status,
+        "moto": intent.card_input_via == "moto",
         "last4": attempt.card.last4,
         "metadata": intent.metadata,
     }

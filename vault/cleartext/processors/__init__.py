@@ -47,7 +47,10 @@ class RefundStanding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PaymentOrder:
-    """`key` is durable: the same key always means the same payment, also after a restart."""
+    """`key` is durable: the same key always means the same payment, also after a restart.
+
+    `by_phone`: a mail or telephone order, which the card networks want to be told, and which 3-D Secure is not for.
+    """
 
     key: str
     tenant_id: str
@@ -55,6 +58,7 @@ class PaymentOrder:
     amount_minor: int
     currency: str
     hold: bool = False
+    by_phone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +140,8 @@ class Processor(Protocol):
         """A reference for one use of this card. Nothing is charged by it."""
         ...
 
-    async def confirm_payment(self, key: str, ref: str, method_ref: str) -> Payment:
-        """Charge. The one call after which money may have moved."""
+    async def confirm_payment(self, key: str, ref: str, method_ref: str, *, by_phone: bool = False) -> Payment:
+        """Charge. The one call after which money may have moved. `by_phone` as the payment was opened."""
         ...
 
     async def look_up_payment(self, ref: str) -> Payment: ...

@@ -96,7 +96,7 @@ class AirwallexProcessor:
                 currency=order.currency,
                 merchant_order_id=order.charge_id,
                 metadata={"tenant_id": order.tenant_id, "charge_id": order.charge_id},
-                payment_method_options={"card": {"auto_capture": not order.hold}},
+                payment_method_options={"card": _card_options(order)},
             )
         except shapes.UsedBefore:
             found = await self.find_payments(order.tenant_id, order.charge_id)
@@ -109,7 +109,7 @@ class AirwallexProcessor:
         """Nothing is sent yet: the card goes with its confirmation."""
         return self._held.hold(card, code)
 
-    async def confirm_payment(self, key: str, ref: str, method_ref: str) -> Payment:
+    async def confirm_payment(self, key: str, ref: str, method_ref: str, *, by_phone: bool = False) -> Payment:  # noqa: ARG002 - said when it was opened
         """A card that wants 3-D Secure is declined, and its payment cancelled: nobody is on the card page any more."""
         held = self._held.take(method_ref)
         if held is None:
@@ -287,14 +287,21 @@ def _read(body: bytes, status: int, kind: type[_S]) -> _S:
         raise ProcessorSilent from None
 
 
+def _card_options(order: PaymentOrder) -> dict[str, Any]:
+    """`card_input_via` is `ecommerce` unless said."""
+    options: dict[str, Any] = {"auto_capture": not order.hold}
+    return options | {"card_input_via": "moto"} if order.by_phone else options
+
+
 def _typed(held: HeldCard) -> dict[str, str]:
     card = held.details
     fields = {
         "number": str(card.number.reveal(), "ascii"),
         "expiry_month": f"{card.exp_month:02d}",
         "expiry_year": str(card.exp_year),
-        "name": card.holder,
     }
+    if card.holder:
+        fields["name"] = card.holder
     return fields if held.code is None else {**fields, "cvc": str(held.code.reveal(), "ascii")}
 
 
