@@ -123,11 +123,14 @@ def _database(house: LoudHouse, service: str) -> tuple[Cluster, str]:
 
 
 async def look_at_answers(findings: Findings, search: Search, world: World) -> None:
-    """What was answered to whoever asked, headers and bodies, and the metrics."""
+    """What was answered to whoever asked, headers and bodies, what tenants were sent, and the metrics."""
     metrics = [(await world.http.get(f"{world.house.urls[service]}/metrics")).content for service in METRICS]
     findings.add("metrics", search.in_bytes("metrics", b"\n".join([*metrics, planting(PLANTED)])), METRICS)
     answers = b"\n".join([*world.answers, planting(PLANTED)])
     findings.add("answers", search.in_bytes("answers", answers), [str(len(world.answers))])
+    (await world.http.post(f"{world.receiver.url}/planted", content=planting(PLANTED))).raise_for_status()
+    sent = [repr(dict(one.headers)).encode() + one.body for one in world.receiver.taken]
+    findings.add("deliveries", search.in_bytes("deliveries", b"\n".join(sent)), world.receiver.kinds("/told"))
 
 
 def look_at_dumps(findings: Findings, search: Search, house: LoudHouse) -> None:

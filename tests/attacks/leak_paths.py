@@ -8,7 +8,6 @@ router remembers paths, a decoder the names of a document's members. What comes 
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from infra.chassis.clock import SystemClock
@@ -16,7 +15,8 @@ from infra.chassis.ids import new_id
 from infra.dev.demo.conversation import BRAND
 from infra.dev.demo.person import CARD_NUMBER
 from memory.contract import Provenance, RememberOrder, Source
-from tests.attacks.leak_world import World
+from tests.attacks.leak_paths_outward import OUTWARD
+from tests.attacks.leak_world import LeakPath, World
 from tests.journeys.conftest import Shopper
 from tests.support.encodings import spaced, spoken
 from tests.support.grants import TestMint, body_of
@@ -30,14 +30,6 @@ PLANTED: Final = "6011000990139424"
 """Comes by no path: it is what searches are shown to find."""
 SERVICES: Final = ("gateway", "memory", "mcp_server")
 LISTENERS: Final = ("gateway", "vault", "vault_page", "vault_webhooks", "memory", "mcp_server", "authzen")
-
-
-@dataclass(frozen=True, slots=True)
-class LeakPath:
-    name: str
-    number: str
-    drive: Callable[[World, str], Awaitable[None]]
-    handed: frozenset[str] = frozenset()
 
 
 async def assistant_buys(world: World, number: str) -> None:
@@ -298,6 +290,7 @@ PATHS: Final = (
     LeakPath("said to an assistant", "4012000033330026", said_to_an_assistant, frozenset({"mcp_server"})),
     LeakPath("said to the brand's agent", "2223000048400011", said_to_the_brands_agent, frozenset({"gateway"})),
     LeakPath("said to the memory", "6221261111117766", said_to_the_memory, frozenset({"memory"})),
+    *OUTWARD,
 )
 HANDED: Final = {path.number: path.handed for path in PATHS}
 NAMES: Final = {path.number: path.name for path in PATHS}

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html import unescape
@@ -14,16 +14,23 @@ import aiohttp
 import httpx2
 
 from infra.chassis.clock import SystemClock
+from infra.chassis.engine import create_engine
+from infra.chassis.secret import Secret
 from infra.dev.house import House, Options
-from infra.dev.ports import Ports
+from infra.dev.ports import HOST, Ports, free_ports
+from infra.dev.postgres import ServiceDatabase
 from infra.dev.processes import Child, spawn
 from infra.dev.settings import ROOT
+from infra.sandbox.settings import AIRWALLEX_CLIENT_ID
 from tests.journeys.conftest import Street
-from tests.sandbox.running import NO_TLS
+from tests.sandbox.running import AIRWALLEX_KEY, NO_TLS, WEBHOOK_SECRET
 from tests.support.grants import TestMint
 from tests.vault.bench import Doors, Person
+from tests.vault.destination import Company, company
+from tests.vault.receiver import Receiver, receiving
 from vault.cleartext.hpke import PagePublicKey, SealSuite, seal_form
-from vault.contract import CaptureOrder, ChargeOrder
+from vault.contract import CaptureOrder, ChargeOrder, TokenTerms
+from vault.store import Store
 
 LOUD_POSTGRES: Final = {
     "log_statement": "all",
@@ -39,12 +46,16 @@ class LoudHouse(House):
 
     PostgreSQL writes every statement and every parameter into its log, which the runner otherwise forbids it: so a
     number that is merely looked for is seen too. The vault's working folder is its own, where the kernel would leave
-    its core.
+    its core. It has a second processor, and libraries that write all they have to say (`loud_vault`).
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, Ports.free(), Options(log_level="DEBUG", wiretap=True, durable=False))
         self.vault_folder = self.folder / "vault"
+        self.raw_log = self.logs / "vault.libraries.log"
+        (port,) = free_ports(1)
+        self.airwallex_bind = f"{HOST}:{port}"
+        self.airwallex_url = f"http://{self.airwallex_bind}"
 
     def start(self) -> None:
         super().start()
@@ -54,20 +65,35 @@ class LoudHouse(House):
             cluster.sql("SELECT pg_reload_conf()")
 
     def _spawn(self, service: str, environment: dict[str, str], *command: str) -> Child:
+        if service == "sandbox":
+            theirs = {"AIRWALLEX_BIND": self.airwallex_bind, "AIRWALLEX_KEY_FILE": self._file("awx.key", AIRWALLEX_KEY)}
+            named = {f"UNDERCROFT_SANDBOX_{name}": value for name, value in theirs.items()}
+            return super()._spawn(service, environment | named, *command)
         if service != "vault":
             return super()._spawn(service, environment, *command)
         self.vault_folder.mkdir(mode=0o700, exist_ok=True)
         return spawn(
-            [sys.executable, "-m", "vault", *command],
+            [sys.executable, "-m", "tests.attacks.loud_vault", *command],
             environment={
                 **environment,
+                "LIBRARIES_LOG": str(self.raw_log),
                 "STRIPE_LOG": "debug",
                 "PYTHONPATH": str(ROOT),
+                "UNDERCROFT_VAULT_AIRWALLEX_URL": self.airwallex_url,
+                "UNDERCROFT_VAULT_AIRWALLEX_CLIENT_ID": AIRWALLEX_CLIENT_ID,
+                "UNDERCROFT_VAULT_AIRWALLEX_KEY_FILE": self._file("awx.key", AIRWALLEX_KEY),
+                "UNDERCROFT_VAULT_AIRWALLEX_WEBHOOK_SECRET_FILE": self._file("awx.secret", WEBHOOK_SECRET),
                 "UNDERCROFT_VAULT_WALLS": "off",  # they would keep the search out of its memory and forbid the core
             },
             log=self.logs / "vault.log",
             folder=self.vault_folder,
         )
+
+    def _file(self, name: str, content: str) -> str:
+        path = self.folder / name
+        path.write_text(content, encoding="ascii")
+        path.chmod(0o600)
+        return str(path)
 
 
 @dataclass(slots=True)
@@ -82,19 +108,41 @@ class HouseDoors(Doors):
 
 @dataclass(slots=True)
 class World:
-    """Outside of a house. What it answered, headers and all, is kept."""
+    """Outside of a house. What it answered, headers and all, is kept, and what it told the tenant at `receiver`.
 
-    house: House
+    `company` is where cards are forwarded.
+    """
+
+    house: LoudHouse
     street: Street
     doors: HouseDoors
     http: httpx2.AsyncClient
+    company: Company
+    receiver: Receiver
     answers: list[bytes] = field(default_factory=list)
 
-    async def token(self, person: Person, number: str, suite: SealSuite | None = None) -> str:
+    @property
+    def databases(self) -> ServiceDatabase:
+        """The vault's."""
+        return self.house.databases["vault"]
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Store]:
+        """As an operator's command has it."""
+        engine = create_engine(Secret(self.databases.app_dsn), pool_size=1)
+        try:
+            yield Store(engine)
+        finally:
+            await engine.dispose()
+
+    async def token(
+        self, person: Person, number: str, suite: SealSuite | None = None, terms: TokenTerms | None = None
+    ) -> str:
         """Of a card typed on the page, posted plain or sealed."""
+        ordered = {} if terms is None else {"terms": terms}
         if suite is None:
-            return await self.doors.new_token(person, number)
-        order = person.capture()
+            return await self.doors.new_token(person, number, **ordered)
+        order = person.capture(**ordered)
         assert (await self.doors.order_capture(order)).status_code == 200
         assert (await self.doors.enter(order)).status_code == 303
         fields = sealed_form((await self.doors.page(order)).text, suite, number)
@@ -114,8 +162,16 @@ class World:
         return await self.http.request(method, url, **what)
 
 
+@dataclass(frozen=True, slots=True)
+class LeakPath:
+    name: str
+    number: str
+    drive: Callable[[World, str], Awaitable[None]]
+    handed: frozenset[str] = frozenset()
+
+
 @asynccontextmanager
-async def outside(house: House) -> AsyncIterator[World]:
+async def outside(house: LoudHouse) -> AsyncIterator[World]:
     answers: list[bytes] = []
 
     async def keep(answer: httpx2.Response) -> None:
@@ -138,9 +194,11 @@ async def outside(house: House) -> AsyncIterator[World]:
         client(house.urls["vault_page"]) as browser,
         client() as http,
         aiohttp.ClientSession(timeout=timeout) as session,
+        company() as destination,
+        receiving() as receiver,
     ):
         doors = HouseDoors(mint, api, browser, house.urls["vault_page"], house.urls["gateway"])
-        yield World(house, Street(house, session), doors, http, answers)
+        yield World(house, Street(house, session), doors, http, destination, receiver, answers)
 
 
 def sealed_form(page: str, suite: SealSuite, number: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from vault.scrubbing import OVERWRITTEN
 
 NUL_CANNOT_STAND_THERE = {"words": {"UTF-16"}}
 NUMBERS_OF_EACH_LENGTH = ("4242424242424242", "378282246310005", "36227206271667")
-PLACES = ("answers", "metrics", "dumps", "memory", "words", *FILES)
+PLACES = ("answers", "deliveries", "metrics", "dumps", "memory", "words", *FILES)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ async def findings(throwaway_folder: Path) -> Findings:
                 await path.drive(world, path.number)
             await media.look_at_answers(found, search, world)
         assert house.ended() == {}
+        found.notes["libraries"] = house.raw_log.read_text(encoding="utf-8")
         media.look_at_dumps(found, search, house)
         (folder / "holder").mkdir()
         with media.holder(folder / "holder") as held:
@@ -66,6 +67,30 @@ def test_what_ends_a_service_is_logged_without_the_text_of_the_exception():
     assert number.encode() not in ended.stdout + ended.stderr
 
 
+def test_the_sdk_of_the_processor_stays_silent_when_somebody_configures_logging_anew():
+    """As the web server does when it starts: that enables loggers again which were disabled."""
+    number = NUMBERS_OF_EACH_LENGTH[0]
+    program = f"""
+import logging, logging.config, stripe
+from stripe import _util
+from tests.vault.processor_rigs import made
+made("stripe", "http://127.0.0.1:1")
+logging.config.dictConfig({{"version": 1, "disable_existing_loggers": False, "root": {{"level": "DEBUG"}}}})
+logger = logging.getLogger("stripe")
+logger.setLevel(logging.DEBUG)
+logger.addHandler(logging.StreamHandler())
+logging.getLogger().addHandler(logging.StreamHandler())
+stripe.log = None
+_util.log_debug("Post details", post_data="number={number}")
+_util.log_info("message={number}")
+logging.getLogger("another").debug("it is heard")
+"""
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={}, capture_output=True, check=True)
+
+    assert b"it is heard" in said.stderr
+    assert number.encode() not in said.stdout + said.stderr
+
+
 def test_unless_told_to_overwrite_it_freed_memory_keeps_what_was_in_it():
     ask = "import sys; from vault.scrubbing import is_overwritten; sys.exit(0 if is_overwritten() else 7)"
     codes = [
@@ -91,6 +116,13 @@ def test_every_process_of_the_house_was_looked_at(findings: Findings):
     assert set(findings.looked_at["memory"]) >= {"gateway", "memory", "mcp_server", "postgres-vault", "postgres-house"}
     assert set(findings.looked_at["words"]) >= {"vault", "sandbox", "wiretap", *findings.looked_at["memory"]}
     assert findings.looked_at["dumps"] == ["vault", "memory", "gateway", "mcp_server"]
+
+
+def test_the_libraries_of_the_vault_wrote_down_what_they_did(findings: Findings):
+    """Else nothing found in their log would say nothing."""
+    written = findings.notes["libraries"]
+    assert "INSERT INTO" in written
+    assert {"sqlalchemy.engine.Engine", "asyncio"} <= {line.partition(" ")[0] for line in written.splitlines()}
 
 
 def test_the_twelve_encodings_find_what_libraries_write(tmp_path: Path):

@@ -201,6 +201,24 @@ async def test_a_processor_that_repeats_the_number_is_not_repeated(rig: Rig):
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize("fault", ["echo_in_headers", "echo_in_html", "echo_in_redirect"])
+@pytest.mark.control("UC-3.1")
+async def test_a_number_repeated_beside_the_answer_is_not_repeated_and_nobody_goes_where_it_points(
+    rig: Rig, fault: str
+):
+    opened = order()
+    ref = await rig.processor.open_payment(opened)
+    rig.fault(fault)
+
+    with pytest.raises((CardRefused, ProcessorSilent)) as refused:
+        await rig.confirm(opened, ref, APPROVES)
+
+    told = "".join(traceback.TracebackException.from_exception(refused.value, capture_locals=False).format())
+    assert APPROVES not in told
+    assert refused.value.__cause__ is None
+    assert rig.taken_minor(opened.charge_id) == 0
+
+
 async def test_disputes_stand_as_the_bank_left_them(rig: Rig):
     _, disputed = await rig.paid(DISPUTED)
     _, asked_about = await rig.paid(INQUIRY)
@@ -218,6 +236,14 @@ async def test_disputes_stand_as_the_bank_left_them(rig: Rig):
     ]
     assert (opened.amount_minor, opened.currency) == (7998, "USD")
     assert await rig.processor.disputes_of(quiet.ref) == []
+
+
+@pytest.mark.control("UC-3.1")
+async def test_an_event_that_names_a_card_number_as_its_tenant_names_none(rig: Rig):
+    """It would go into a statement of the database."""
+    body = rig.event("int_abcdefgh" if rig.name == "airwallex" else "pi_abcdefgh", f"tnt_{APPROVES}")
+
+    assert rig.processor.read_event(body, rig.signed(body)).tenant_id is None
 
 
 async def test_an_event_says_whose_payment_it_is_about_if_its_signature_holds(rig: Rig):

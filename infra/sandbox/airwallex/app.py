@@ -213,7 +213,7 @@ def _response(answer: Answer) -> Response[bytes]:
         answer.body,
         status_code=answer.status,
         media_type=answer.content_type,
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", **answer.headers},
     )
 
 

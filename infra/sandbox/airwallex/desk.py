@@ -1,7 +1,7 @@
 """Where a call is taken in: bearer, faults, request ids, one transaction, one answer."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from infra.sandbox.airwallex.books import Books
 from infra.sandbox.airwallex.operations import CONFIRM, ConfirmAsked, Exchange, Operation
 from infra.sandbox.airwallex.refusals import Refusal, broken, duplicate, unavailable
 from infra.sandbox.errors import Document
-from infra.sandbox.faults import Aim, Fault, Faults, HoldEnd, WaitingRoom
+from infra.sandbox.faults import ECHOES, Aim, Fault, Faults, HoldEnd, WaitingRoom
 from infra.sandbox.ids import letters
 
 T = TypeVar("T")
@@ -48,6 +48,7 @@ class Answer:
     status: int
     body: bytes
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,6 +160,8 @@ def _request_id(call: Call) -> str:
 
 def _network_answer(call: Call, fault: Fault | None) -> Answer | None:
     """Answers from before anything is executed."""
+    if fault in ECHOES:
+        return _echo(fault, call.card_number())
     match fault:
         case Fault.ERROR_500:
             raise broken()
@@ -168,14 +171,23 @@ def _network_answer(call: Call, fault: Fault | None) -> Answer | None:
             raise Refusal("too_many_requests", "Too many requests.", status=429)
         case Fault.NOT_JSON:
             return Answer(status=502, body=b"<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
-        case Fault.ECHO_CARD_NUMBER:
-            raise Refusal(
-                "validation_error",
-                f"The card number {call.card_number()} is not valid.",
-                source="payment_method.card.number",
-            )
         case _:
             return None
+
+
+def _echo(fault: Fault | None, number: str) -> Answer:
+    """A processor, or a proxy of its, that says back what it must not."""
+    page = f"<html><h1>502 Bad Gateway</h1><pre>number: {number}</pre></html>".encode()
+    if fault is Fault.ECHO_IN_HTML:
+        return Answer(status=502, body=page, content_type="text/html")
+    if fault is Fault.ECHO_IN_REDIRECT:
+        where = {"Location": f"/api/v1/pa/payment_intents/{number}/confirm?number={number}"}
+        return Answer(status=307, body=page, content_type="text/html", headers=where)
+    source = "payment_method.card.number"
+    if fault is Fault.ECHO_CARD_NUMBER:
+        return _refused(Refusal("validation_error", f"The card number {number} is not valid.", source=source))
+    headers = {"x-awx-traceid": number, "Set-Cookie": f"card={number}"}
+    return replace(_refused(Refusal("validation_error", "The card is not valid.", source=source)), headers=headers)
 
 
 def _refused(problem: Refusal) -> Answer:

@@ -39,7 +39,7 @@ from vault.cleartext.processors import (
 from vault.cleartext.processors import airwallex_shapes as shapes
 from vault.cleartext.processors.held import HeldCard, HeldCards
 from vault.cleartext.processors.transport import NoAnswer, Wire
-from vault.contract import ChargeReason
+from vault.contract import ChargeReason, is_identifier
 
 API_VERSION: Final = "2024-08-07"
 """Shapes are dated; this is the one `airwallex_shapes.py` reads."""
@@ -57,7 +57,6 @@ REQUEST_ID_LENGTH: Final = 48
 """Of 64 at most, and our keys are longer. 48 letters of 16 are 192 bits."""
 _SIGNATURE: Final = re.compile(r"t=([0-9]{10,15}),v1=([0-9a-f]{64})")
 _EVENT_KIND: Final = re.compile(r"[a-z_]{2,40}(?:\.[a-z_]{2,60}){1,4}")
-_TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,60}")
 _NO_DIGITS: Final = str.maketrans("0123456789", "ghijklmnop")
 _JSON: Final = msgspec.json.Encoder(decimal_format="number")
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -199,7 +198,7 @@ class AirwallexProcessor:
         return ProcessorEvent(
             f"evt_{_letters(event.id)}",
             event.name,
-            tenant_id if _TENANT.fullmatch(tenant_id) else None,
+            tenant_id if tenant_id.startswith("tnt_") and is_identifier(tenant_id) else None,
             shapes.payment_reference(about.payment_intent_id or about.id),
         )
 
