@@ -26,6 +26,7 @@ CARD_REFUSED: Final = frozenset(ChargeReason) - {
     ChargeReason.PROCESSOR_ERROR,
     ChargeReason.PROCESSOR_UNREACHABLE,
     ChargeReason.NEVER_SENT,
+    ChargeReason.CARD_REPLACED,
 }
 """After these another card is asked for; after the others the same one may be tried again."""
 CARD_GONE: Final = frozenset(

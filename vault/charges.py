@@ -176,7 +176,7 @@ class Charges:
         if card.is_shredded:
             return await self._close(row, ChargeState.FAILED, ChargeReason.CARD_SHREDDED)
         if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id, card.generation):
-            return await self._close(row, ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING)
+            return await self._close(row, ChargeState.FAILED, await self._why_no_code(card))
         while True:
             try:
                 return await self._attempt(row, card, others_follow=bool(ours.others))
@@ -187,6 +187,14 @@ class Charges:
                 if moved is None:
                     return await self._as_it_stands(row)
                 row = moved
+
+    async def _why_no_code(self, card: CardRow) -> ChargeReason:
+        """With another card under the token, the code of this one was destroyed."""
+        try:
+            await self._cards.refuse_replaced(card)
+        except CardReplaced:
+            return ChargeReason.CARD_REPLACED
+        return ChargeReason.VERIFICATION_CODE_MISSING
 
     async def _attempt(self, row: ChargeRow, card: CardRow, *, others_follow: bool) -> ChargeRow:
         """With the processor whose turn it is. Raises DidNotAct, after which another one may be tried."""

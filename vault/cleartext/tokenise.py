@@ -151,7 +151,7 @@ class Cards:
         revealed = await self._reveal(card)  # first, so that a key service that is away does not cost the code
         try:
             until = self._codes.until(card.tenant_id, card.token_id)
-            code = self._first_code(revealed.card)
+            code = await self._first_code(revealed.card)
             self._counters.revealed.inc()
             try:
                 ref = await processor.present_card(key, revealed.details, code)
@@ -183,6 +183,7 @@ class Cards:
         """
         revealed = await self._reveal(card)
         try:
+            await self.refuse_replaced(card)
             code = self._taken_code(revealed.card) if with_code else None
             self._counters.revealed.inc()
             try:
@@ -193,8 +194,13 @@ class Cards:
         finally:
             revealed.details.number.wipe()
 
-    def _first_code(self, card: CardRow) -> VerificationCode | None:
-        return self._taken_code(card) if card.on_file_since is None else None
+    async def _first_code(self, card: CardRow) -> VerificationCode | None:
+        """Raises CodeMissing, or CardReplaced where the code went with the card."""
+        try:
+            return self._taken_code(card) if card.on_file_since is None else None
+        except CodeMissing:
+            await self.refuse_replaced(card)
+            raise
 
     def _taken_code(self, card: CardRow) -> VerificationCode:
         digits = self._codes.take(card.tenant_id, card.token_id, card.generation)
