@@ -80,7 +80,7 @@ async def test_the_tenant_is_told_once_and_a_shredding_of_the_old_card_stands(be
     ]
 
 
-@pytest.mark.control("UC-T.3", "UC-3.3")
+@pytest.mark.control("UC-T.3", "UC-3.3.1")
 async def test_the_first_charge_after_it_needs_the_new_code_and_the_old_one_is_gone(bench: Bench, ada: Person):
     token = await bench.new_token(ada)
     codes = bench.vault.codes

@@ -107,6 +107,27 @@ def test_a_code_is_gone_after_ten_minutes():
     assert codes.take("tnt_a", "tok_a") is None
 
 
+@pytest.mark.control("UC-3.3.1", "UC-T.3")
+def test_a_code_is_of_one_generation_of_a_card_and_an_older_one_is_overwritten():
+    clock = FixedClock(datetime.now(UTC))
+    codes, soon = Codes(clock), clock.now() + timedelta(minutes=1)
+    codes.keep("tnt_a", "tok_a", CODE)
+    codes.keep("tnt_a", "tok_a", memoryview(b"456"), 2)
+    codes.give_back("tnt_a", "tok_a", CODE, soon)  # taken for a processor before, and late
+    codes.keep("tnt_a", "tok_a", CODE, 1)
+
+    assert (codes.holds("tnt_a", "tok_a"), codes.holds("tnt_a", "tok_a", 2)) == (False, True)
+    assert codes.take("tnt_a", "tok_a", 1) is None
+    codes.forget("tnt_a", "tok_a", before=2)  # the answer to a charge of the old card
+    assert bytes(codes.take("tnt_a", "tok_a", 2) or b"") == b"456"
+
+    codes.give_back("tnt_a", "tok_a", CODE, soon)
+    before = bytes(codes.pages.view)
+    assert codes.take("tnt_a", "tok_a", 2) is None
+    assert not codes.holds("tnt_a", "tok_a", 1), "asked for by the newer card, it is destroyed"
+    assert bytes(codes.pages.view) != before
+
+
 def test_codes_do_not_fill_the_memory():
     codes = Codes(FixedClock(datetime.now(UTC)))
     for number in range(CODES_MAX + 1):
