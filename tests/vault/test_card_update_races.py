@@ -55,7 +55,7 @@ async def last4_told(bench: Bench, order: ChargeOrder) -> str:
 
 def around(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, *, before: Any = None, after: Any = None) -> None:
     """Once, something happens right before or right after a step of the code."""
-    step, done = getattr(where, name), []
+    step, done = getattr(where, name), list[str]()
 
     async def stepped(*arguments: Any, **named: Any) -> Any:
         first = not done
@@ -150,7 +150,8 @@ async def test_of_charges_and_updates_at_once_each_charge_is_with_one_whole_card
 
     async def noted(itself: StripeProcessor, key: str, card: CardDetails, code: VerificationCode | None) -> str:
         number = bytes(card.number.reveal()).decode()
-        presented.append((number, card.exp_month, card.exp_year, code and bytes(code.reveal()).decode()))
+        typed_code = None if code is None else bytes(code.reveal()).decode()
+        presented.append((number, card.exp_month, card.exp_year, typed_code))
         return await present(itself, key, card, code)
 
     async def update() -> None:
@@ -161,7 +162,9 @@ async def test_of_charges_and_updates_at_once_each_charge_is_with_one_whole_card
     monkeypatch.setattr(StripeProcessor, "present_card", noted)
     token = (await patient.paid_charge(ada)).token_id
 
-    *answers, _ = await asyncio.gather(*(told(patient, ada.charge(token)) for _ in range(8)), update())
+    updating = asyncio.ensure_future(update())
+    answers = await asyncio.gather(*(told(patient, ada.charge(token)) for _ in range(8)))
+    await updating
     last = await told(patient, ada.charge(token))
 
     reasons = {reason for _, reason in answers}
@@ -242,7 +245,7 @@ async def while_storing(
     other: Callable[[], Awaitable[Any]],
 ) -> Any:  # fmt: skip
     """What `other` comes to when it begins while an update has changed the row and has not been committed."""
-    store_it, begun = at_once.take_card, []
+    store_it, begun = at_once.take_card, list[asyncio.Future[Any]]()
     connection = await asyncpg.connect(bench.databases.app_dsn.replace("+asyncpg", ""))
     pid = connection.get_server_pid()
 
