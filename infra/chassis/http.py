@@ -51,6 +51,17 @@ class Metrics:
             "http_requests_total", "Requests answered.", ["route", "method", "status"], registry=self.registry
         )
         self.seconds = Histogram("http_request_seconds", "Time to answer.", ["route"], registry=self.registry)
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Looked up once for each, because looking up costs more than counting; they are as few as the labels."""
+        known = self._known.get((route, method, status))
+        if known is None:
+            known = self.requests.labels(route, method, str(status)), self.seconds.labels(route)
+            self._known[route, method, status] = known
+        requests, histogram = known
+        requests.inc()
+        histogram.observe(seconds)
 
 
 def build_app(
@@ -190,8 +201,7 @@ class _Edge:
         finally:
             route = str(scope.get("path_template", "unmatched"))
             method = scope["method"] if scope["method"] in METHODS else "other"
-            self._metrics.requests.labels(route, method, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+            self._metrics.count(route, method, status, time.perf_counter() - started)
 
     def _own_id(self, headers: Mapping[bytes, bytes]) -> bytes:
         """The caller's, where it is promised to come back and is short enough to; ours stays in the log."""

@@ -92,7 +92,7 @@ def _add_context(service: str) -> structlog.typing.Processor:
         here = trace.current.get()
         if here is not None:
             event["request_id"] = here.request_id
-            event["trace_id"] = _safe(here.trace_id)
+            event["trace_id"] = here.trace_id if here.drawn else _safe(here.trace_id)
         return event
 
     return add

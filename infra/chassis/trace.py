@@ -16,9 +16,12 @@ _DIGIT_RUN = re.compile(rf"[0-9](?:-?[0-9]){{{DIGITS_RUN_MAX},}}")
 
 @dataclass(frozen=True, slots=True)
 class Trace:
+    """`drawn`: the trace id is ours; 16 random bytes that say a card number would be a miracle."""
+
     request_id: str
     trace_id: str
     span_id: str
+    drawn: bool = False
 
     @property
     def traceparent(self) -> str:
@@ -31,9 +34,11 @@ current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 def begin(traceparent: str | None) -> Trace:
     """Continue the caller's trace, or start one. A malformed or card-like id is replaced, never echoed."""
-    match = TRACEPARENT.match(traceparent or "")
-    trace_id = match.group(1) if match and not _DIGIT_RUN.search(f"00-{match.group(1)}") else _drawn_trace_id()
-    trace = Trace(request_id=new_id("req"), trace_id=trace_id, span_id=_drawn_span_id(trace_id))
+    match = TRACEPARENT.match(traceparent) if traceparent else None
+    given = match.group(1) if match and not _DIGIT_RUN.search(f"00-{match.group(1)}") else None
+    trace_id = given or _drawn_trace_id()
+    span_id = _drawn_span_id(trace_id)
+    trace = Trace(request_id=new_id("req"), trace_id=trace_id, span_id=span_id, drawn=given is None)
     current.set(trace)
     return trace
 

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vault.cleartext.hpke import PageKeys, SealedFor, SealSuite, seal_form
-from vault.cleartext.intake import CardFormRefused, FormMalformed, parse_card_form, read_form, take_card
+from vault.cleartext.intake import (
+    CardFormRefused,
+    FormMalformed,
+    ascii_digits,
+    parse_card_form,
+    read_form,
+    take_card,
+)
 from vault.cleartext.issuers import CardBrand, find_issuer
 from vault.cleartext.pan import (
     CardFlaw,
@@ -332,3 +339,10 @@ def test_what_our_page_cannot_have_posted_is_malformed_and_not_repeated(body: by
 
 def test_an_empty_post_has_no_fields():
     assert read_form(b"") == {}
+
+
+def test_what_is_typed_in_ascii_is_read_as_each_of_its_characters_would_be():
+    """The table beside the rule: `12 ` is all ASCII, and a letter of another script makes every character be asked."""
+    typed = [f"{chr(number)}12{chr(number)}" for number in range(128)]
+
+    assert [ascii_digits(one) for one in typed] == [ascii_digits(f"{one}é")[:-1] for one in typed]

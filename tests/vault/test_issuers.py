@@ -245,3 +245,13 @@ def test_a_file_that_contradicts_itself_is_refused(old: str, new: str):
 def test_a_file_of_another_shape_is_refused(old: str, new: str):
     with pytest.raises(msgspec.ValidationError):
         read_ranges(GOOD.replace(old, new))
+
+
+def test_the_quick_way_to_a_range_finds_what_looking_through_all_of_them_finds():
+    heads = [f"{number:04}" for number in range(10_000)]
+
+    slow = {head: [row for row in possible_ranges(head) if len(row.first) <= 4] for head in heads}
+
+    assert {head: [found] if (found := find_issuer(head)) else [] for head in heads} == slow
+    assert find_issuer("4") is not None
+    assert find_issuer("") is None

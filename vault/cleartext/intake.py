@@ -164,7 +164,7 @@ def _read_code(fields: Mapping[str, str], number: CardNumber | None) -> Verifica
 
 
 def _read_expiry(typed: str, now: datetime) -> tuple[int, int]:
-    text = _ascii_digits(typed)
+    text = ascii_digits(typed)
     if not text:
         raise CardFlawed(CardFlaw.EXPIRY_MISSING)
     match = _EXPIRY.fullmatch(text)
@@ -198,14 +198,16 @@ def _kept(expiry: tuple[int, int] | None, holder: str | None) -> KeptFields:
 
 
 def _typed_digits(fields: Mapping[str, str], name: str, flaw: CardFlaw) -> str:
-    digits = _ascii_digits(fields.get(name, "")).replace("-", "")
+    digits = ascii_digits(fields.get(name, "")).replace("-", "")
     if digits and not digits.isdecimal():
         raise CardFlawed(flaw)
     return digits
 
 
-def _ascii_digits(typed: str) -> str:
+def ascii_digits(typed: str) -> str:
     """Digits of any script as ASCII, every dash as `-`, no spaces and no invisible characters; the rest unchanged."""
+    if typed.isascii():
+        return typed.translate(_ASCII)
     return "".join(_plain(character) for character in typed)
 
 
@@ -220,3 +222,7 @@ def _plain(character: str) -> str:
     return (
         "/" if unicodedata.name(character, "").endswith(("SOLIDUS", "FRACTION SLASH", "DIVISION SLASH")) else character
     )
+
+
+_ASCII: Final = {number: _plain(chr(number)) for number in range(128)}
+"""What `_plain` makes of each, so that most of what is typed is done at once."""

@@ -51,6 +51,22 @@ ISSUER_RANGES: Final = tuple(
 """A brand in the file that has no name here starts no vault."""
 
 
+_PREFIX_LENGTH: Final = 4
+"""No range is told by more digits than that."""
+
+
+def _by_prefix() -> dict[str, IssuerRange]:
+    found: dict[str, IssuerRange] = {}
+    for issuer in ISSUER_RANGES:
+        spare = 10 ** (_PREFIX_LENGTH - len(issuer.first))
+        for number in range(int(issuer.first) * spare, (int(issuer.last) + 1) * spare):
+            found[f"{number:0{_PREFIX_LENGTH}}"] = issuer
+    return found
+
+
+_BY_PREFIX: Final = _by_prefix()
+
+
 def possible_ranges(head: str) -> Iterator[IssuerRange]:
     """Of a number of which only the first digits are known, from none on: every range it can still be in."""
     return (issuer for issuer in ISSUER_RANGES if issuer.may_hold(head))
@@ -58,4 +74,6 @@ def possible_ranges(head: str) -> Iterator[IssuerRange]:
 
 def find_issuer(digits: str) -> IssuerRange | None:
     """The range the leading digits fall into. The whole number is not needed: four digits always decide."""
+    if len(digits) >= _PREFIX_LENGTH:
+        return _BY_PREFIX.get(digits[:_PREFIX_LENGTH])
     return next((issuer for issuer in possible_ranges(digits) if len(digits) >= len(issuer.first)), None)
