@@ -20,6 +20,9 @@ from infra.chassis.keys.custody import Custody
 from infra.chassis.keys.settings import custody_of, open_key_service
 from vault import pages, reports, routes, webhooks
 from vault.admission import Admission
+from vault.authentications import pages as authentication_routes
+from vault.authentications.answering import Authentications
+from vault.authentications.pages import AuthenticationPages
 from vault.canaries import Canaries
 from vault.canary_marks import CanaryMarks
 from vault.captures import Captures
@@ -93,7 +96,6 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
     metrics, workers, names, held = Metrics(), Workers(), Names(), HeldCards(clock)
     store, counters, codes = Store(engine), Counters(metrics.registry), Codes(clock)
     counters.codes_locked.set(codes.pages.locked)
-    timeout = settings.processor_timeout_seconds
     processors = _processors(settings, clock, counters, held)
     keeping = build_keeping(store, keys, clock, settings.lifecycle)
     outbox = _outbox(settings, store, clock, metrics, names)
@@ -118,7 +120,8 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         clock=clock,
         counters=counters,
         workers=workers,
-        processor_timeout_seconds=timeout,
+        processor_timeout_seconds=settings.processor_timeout_seconds,
+        asking=settings.asking,
     )
     captures, admission = Captures(store=store, canaries=canaries, clock=clock), _admission(settings, store, clock)
     page_keys = PageKeys()
@@ -128,9 +131,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         api=_api(
             metrics, store, custody, admission=admission, captures=captures, keyed=keyed, money=money, forwards=forwards
         ),
-        page=_page(
-            settings, clock, counters, custody, admission=admission, captures=captures, cards=cards, keys=page_keys
-        ),
+        page=_page(settings, clock, counters, custody, admission, captures, cards, page_keys, money.authentications),
         webhook=_webhook(money.inbox),
         reconciler=money.reconciler,
         keeping=keeping,
@@ -153,6 +154,7 @@ def _processors(settings: Settings, clock: Clock, counters: Counters, held: Held
         api_key=settings.processor_key,
         webhook_secret=settings.webhook_secret,
         timeout_seconds=timeout,
+        action_origins=settings.action_origins,
     )
     connected: dict[str, Processor] = {STRIPE: stripe}
     if chosen.has_airwallex:
@@ -240,11 +242,11 @@ def _page(
     clock: Clock,
     counters: Counters,
     custody: Custody,
-    *,
     admission: Admission,
     captures: Captures,
     cards: Cards,
     keys: PageKeys,
+    authentications: Authentications,
 ) -> ASGIApp:
     card_pages = pages.CardPages(
         admission=admission,
@@ -256,11 +258,21 @@ def _page(
         page_origin=settings.page_origin,
         door_origin=settings.door_origin,
     )
+    authentication_pages = AuthenticationPages(
+        admission=admission,
+        authentications=authentications,
+        door_origin=settings.door_origin,
+        asking=settings.asking,
+    )
     policy_reports = reports.PolicyReports(clock=clock, counters=counters, page_origin=settings.page_origin)
     app = build_app(
         service="vault page",
-        routes=(*pages.ROUTES, *reports.ROUTES),
-        dependencies={"card_pages": card_pages, "policy_reports": policy_reports},
+        routes=(*pages.ROUTES, *authentication_routes.ROUTES, *reports.ROUTES),
+        dependencies={
+            "card_pages": card_pages,
+            "authentication_pages": authentication_pages,
+            "policy_reports": policy_reports,
+        },
         operations=False,
     )
     return Gate(app, custody, operations=False)

@@ -10,8 +10,9 @@ Where a tenant's routes name more than one processor, a charge goes to the next 
 did not act: it never opened a payment that anybody could confirm, or it cancelled what it had opened and said so. From
 `confirm` on nobody follows: silence is unknown, and a refusal of the card is the bank's.
 
-A hold goes the same way; at its end the money is held instead of taken (`vault/holds`). Between any two steps there is
-a crash point, at which a test has the process killed.
+A hold goes the same way; at its end the money is held instead of taken (`vault/holds`). Where the card's bank wants to
+ask its holder first, the charge waits for them (`vault/authentications`). Between any two steps there is a crash point,
+at which a test has the process killed.
 
 Whoever works on a charge holds it until `worked_until`; only after that may the reconciler or another caller take over.
 Who was overtaken before tx2 goes no further. A final outcome is never rewritten.
@@ -26,6 +27,7 @@ from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
 from infra.chassis.problems import NotFound, Problem
+from vault.authentications.asking import Asking, may_act
 from vault.canaries import Canaries, CanaryUse
 from vault.cleartext.opening import CardReplaced, CardShredded
 from vault.cleartext.processors import (
@@ -99,7 +101,9 @@ class Charges:
         workers: Workers,
         counters: Counters,
         processor_timeout_seconds: float,
+        asking: Asking,
     ) -> None:
+        self._asking = asking
         self._store = store
         self._counters = counters
         self._cards = cards
@@ -199,7 +203,7 @@ class Charges:
     async def _attempt(self, row: ChargeRow, card: CardRow, *, others_follow: bool) -> ChargeRow:
         """With the processor whose turn it is. Raises DidNotAct, after which another one may be tried."""
         try:
-            ref = await self._processors.of(row.processor).open_payment(_payment_order(row))
+            ref = await self._processors.of(row.processor).open_payment(_payment_order(row, self._return_url(row)))
         except CardRefused as refused:
             return await self._close(row, ChargeState.DECLINED, refused.reason)
         except (ProcessorRefused, ProcessorSilent) as failure:
@@ -226,12 +230,17 @@ class Charges:
                 await self._take_back(row, ref, _before_confirming(failure)[1])
             return await self._give_up(row, ref, *_before_confirming(failure))
         try:
-            payment = await processor.confirm_payment(_key(row, "confirm"), ref, method_ref, by_phone=row.by_phone)
+            confirmed = processor.confirm_payment(
+                _key(row, "confirm"), ref, method_ref, by_phone=row.by_phone, return_url=self._return_url(row)
+            )
+            payment = await confirmed
         except CardRefused as refused:
             return await self._close(row, ChargeState.DECLINED, refused.reason)
         except (ProcessorRefused, ProcessorSilent):
             return await self._leave_to_reconciler(row)
         reach("charge_confirmed")
+        if may_act(row, payment, self._clock.now()):
+            return await self._close(row, ChargeState.NEEDS_ACTION, None)
         if payment.state is not (PaymentState.HELD if row.held_first else PaymentState.SUCCEEDED):
             return await self._leave_to_reconciler(row)
         return await self._close(row, ChargeState.HELD if row.held_first else ChargeState.APPROVED, None)
@@ -277,6 +286,10 @@ class Charges:
     async def _close(self, row: ChargeRow, state: ChargeState, reason: ChargeReason | None) -> ChargeRow:
         return await self._outcomes.close_charge(row, state, reason, by=Mover.CARRIER)
 
+    def _return_url(self, row: ChargeRow) -> str | None:
+        """None when there is nobody to send to their bank; banks do not ask about what was ordered on the telephone."""
+        return self._asking.return_url(row.charge_id) if row.person_present and not row.by_phone else None
+
     def _until(self, now: datetime, calls: int) -> datetime:
         return now + calls * self._call_time + timedelta(seconds=MARGIN_SECONDS)
 
@@ -301,6 +314,7 @@ def view_of(row: ChargeRow, disputed: int = 0) -> ChargeView:
         taken_minor=row.taken_minor,
         disputed_minor=disputed,
         hold_until=row.hold_until if row.state == ChargeState.HELD else None,
+        action_until=row.action_until if row.state == ChargeState.NEEDS_ACTION else None,
     )
 
 
@@ -339,7 +353,8 @@ def _canary_use(order: ChargeOrder, agent_id: str) -> CanaryUse:
 def _same(row: ChargeRow, order: ChargeOrder) -> bool:
     if row.held_first != isinstance(order, HoldOrder):
         return False
-    return all(getattr(row, name) == getattr(order, name) for name in order.__struct_fields__)
+    names = [name for name in order.__struct_fields__ if name != "person_present"]
+    return all(getattr(row, name) == getattr(order, name) for name in names)
 
 
 def _asked(order: ChargeOrder, card: CardRow) -> Asked:
@@ -353,7 +368,7 @@ def _asked(order: ChargeOrder, card: CardRow) -> Asked:
     )
 
 
-def _payment_order(row: ChargeRow) -> PaymentOrder:
+def _payment_order(row: ChargeRow, return_url: str | None) -> PaymentOrder:
     return PaymentOrder(
         key=_key(row, "open"),
         tenant_id=row.tenant_id,
@@ -362,6 +377,7 @@ def _payment_order(row: ChargeRow) -> PaymentOrder:
         currency=row.currency,
         hold=row.held_first,
         by_phone=row.by_phone,
+        return_url=return_url,
     )
 
 

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import msgspec
 
+from vault.reasons import ChargeReason as ChargeReason  # noqa: PLC0414 - everybody imports it from here
+
 IDENTIFIER_PATTERN = r"^[a-z]{3}_(?![a-z0-9_]*[0-9](?:_*[0-9]){12})[a-z0-9_]+\Z"
 """Thirteen digits, as many as the shortest card number in use has, stand in no id, whatever parts them."""
 Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=IDENTIFIER_PATTERN)]
@@ -38,6 +40,7 @@ class Action(StrEnum):
     CAPTURE_CARD = "capture_card"
     READ_CAPTURE = "read_capture"
     OPEN_CAPTURE = "open_capture"
+    OPEN_AUTHENTICATION = "open_authentication"
     OFFER_KEYS = "offer_keys"
     TAKE_KEYED = "take_keyed"
     CHARGE = "charge"
@@ -48,11 +51,12 @@ class Action(StrEnum):
     FORWARD = "forward"
 
 
-CARRIED_BY_BROWSER = frozenset({Action.OPEN_CAPTURE})
+CARRIED_BY_BROWSER = frozenset({Action.OPEN_CAPTURE, Action.OPEN_AUTHENTICATION})
 """A person's browser carries these grants from the gateway's door, so no key of the gateway's proves who sends them.
 
-Such a grant is a bearer for its 20 seconds: single-use, for one capture of one subject, from the door's origin only,
-and all it opens is the form in which a card can be typed for that purchase.
+Such a grant is a bearer for its 20 seconds: single-use, for one capture or one charge of one subject, from the door's
+origin only. All it opens is the form in which a card can be typed for that purchase, or the page that leads to the bank
+at which that charge can be confirmed.
 """
 
 
@@ -91,7 +95,7 @@ class TokenUses(StrEnum):
 
 
 class ChargeState(StrEnum):
-    """Every state but UNKNOWN and HELD is an end. The moves between them: `vault/states.py`."""
+    """Every state but UNKNOWN, NEEDS_ACTION and HELD is an end. The moves between them: `vault/states.py`."""
 
     APPROVED = "approved"
     """The money was taken at once."""
@@ -100,6 +104,8 @@ class ChargeState(StrEnum):
     """Nothing was charged and nothing will be."""
     UNKNOWN = "unknown"
     """The processor did not answer; the reconciler ends this state."""
+    NEEDS_ACTION = "needs_action"
+    """The card's bank asks its holder (3-D Secure). Nothing is taken until they confirm; in time it ends by itself."""
     HELD = "held"
     """The card's bank holds the money for us; it is taken by a settlement, or let go by a void or by time."""
     SETTLED = "settled"
@@ -120,36 +126,6 @@ class RefundState(StrEnum):
     REFUNDED = "refunded"
     FAILED = "failed"
     UNKNOWN = "unknown"
-
-
-class ChargeReason(StrEnum):
-    """Why a charge was not approved; our words, never the processor's text."""
-
-    CARD_DECLINED = "card_declined"
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    LOST_OR_STOLEN = "lost_or_stolen"
-    EXPIRED_CARD = "expired_card"
-    INCORRECT_NUMBER = "incorrect_number"
-    INCORRECT_VERIFICATION_CODE = "incorrect_verification_code"
-    VERIFICATION_CODE_MISSING = "verification_code_missing"
-    AUTHENTICATION_REQUIRED = "authentication_required"
-    FRAUD_SUSPECTED = "fraud_suspected"
-    PROCESSOR_ERROR = "processor_error"
-    PROCESSOR_UNREACHABLE = "processor_unreachable"
-    NEVER_SENT = "never_sent"
-    CARD_SHREDDED = "card_shredded"
-    """The card was forgotten, by order or long after it expired; another has to be typed."""
-    CARD_REPLACED = "card_replaced"
-    """Another card was typed under the token while this charge was under way; the next charge is with that one."""
-    PHONE_ORDERS_NOT_TAKEN = "phone_orders_not_taken"
-    """The card was keyed in on the telephone, and no processor in line for the charge is allowed such orders."""
-    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a reason, no secret
-    """Past the time its terms give the token. This and what follows: the terms under which the card was typed."""
-    TOKEN_SPENT = "token_spent"  # noqa: S105 - a reason, no secret
-    """For one charge only, and another one is approved or under way."""
-    TOKEN_NOT_FOR_AGENT = "token_not_for_agent"  # noqa: S105 - a reason, no secret
-    TOKEN_NOT_FOR_CURRENCY = "token_not_for_currency"  # noqa: S105 - a reason, no secret
-    TOKEN_NOT_FOR_AMOUNT = "token_not_for_amount"  # noqa: S105 - a reason, no secret
 
 
 SCREENED = frozenset({"template"})
@@ -243,24 +219,30 @@ class CaptureView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     earlier_token_id: str | None = None
 
 
-class ChargeOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/charges`: `charge_id` is the idempotency key; the same id with other parameters is refused (409)."""
+class ChargeOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """`POST /v1/charges`: `charge_id` is the idempotency key; the same id with other parameters is refused (409).
+
+    `person_present`: somebody can be sent to a page of their bank, should it ask. The first order says so for good; who
+    repeats it without is told how it stands. Nobody present: a card whose bank asks is declined.
+    """
 
     charge_id: Identifier
     purchase_id: Identifier
     token_id: Identifier
     amount_minor: AmountMinor
     currency: Currency
+    person_present: bool = False
 
 
-class HoldOrder(ChargeOrder, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HoldOrder(ChargeOrder, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """`POST /v1/holds`: as a charge, but the money is only held. One `charge_id` is a charge or a hold, never both."""
 
 
 class ChargeView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`taken_minor` is what was taken in all, `disputed_minor` what the card's bank took back of it for the time being.
 
-    `hold_until` is about when a hold that nobody ends is let go; the processor decides.
+    `hold_until` is about when a hold that nobody ends is let go; the processor decides. `action_until` is until when
+    the card's holder may confirm a charge that needs it.
     """
 
     charge_id: str
@@ -272,6 +254,7 @@ class ChargeView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     taken_minor: int = 0
     disputed_minor: int = 0
     hold_until: datetime | None = None
+    action_until: datetime | None = None
 
 
 class SettleOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from infra.chassis.clock import Clock
+from vault.authentications.answering import Authentications
+from vault.authentications.asking import Asking
 from vault.canaries import Canaries
 from vault.charges import Charges
 from vault.cleartext.tokenise import Cards
@@ -23,6 +25,7 @@ from vault.workers import Workers
 @dataclass(frozen=True, slots=True)
 class Money:
     charges: Charges
+    authentications: Authentications
     holds: HoldEnds
     refunds: Refunds
     inbox: Inbox
@@ -40,9 +43,10 @@ def build_money(
     counters: Counters,
     workers: Workers,
     processor_timeout_seconds: float,
+    asking: Asking,
 ) -> Money:
     timeout = processor_timeout_seconds
-    outcomes = Outcomes(store=store, codes=codes, clock=clock, counters=counters)
+    outcomes = Outcomes(store=store, codes=codes, clock=clock, counters=counters, action_lasts=asking.lasts)
     reconciler = Reconciler(
         store=store,
         processors=processors,
@@ -55,8 +59,9 @@ def build_money(
         store=store, processors=processors, outcomes=outcomes, clock=clock, processor_timeout_seconds=timeout
     )
     disputes = Disputes(store=store, processors=processors, clock=clock)
-    reconciler.also(keeper)
-    reconciler.also(Events(store=store, reconciler=reconciler, keeper=keeper, disputes=disputes, clock=clock))
+    authentications = Authentications(store=store, processors=processors, reconciler=reconciler, clock=clock)
+    events = Events(store=store, reconciler=reconciler, keeper=keeper, disputes=disputes, clock=clock)
+    reconciler.also(keeper, authentications, events)
     return Money(
         charges=Charges(
             store=store,
@@ -70,7 +75,9 @@ def build_money(
             workers=workers,
             counters=counters,
             processor_timeout_seconds=timeout,
+            asking=asking,
         ),
+        authentications=authentications,
         holds=HoldEnds(
             store=store,
             keeper=keeper,

@@ -11,6 +11,7 @@ from typing import Final
 from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
+from vault.authentications.rows import let_go
 from vault.codes import Codes
 from vault.contract import ChargeReason, ChargeState, HoldEndState, RefundState
 from vault.counters import Counters
@@ -22,7 +23,7 @@ from vault.states import Mover, starts_of
 from vault.store import RowMissing, Store, Tx
 from vault.tables import ChargeRow, RefundRow
 
-CHARGE_ENDS: Final = frozenset(ChargeState) - {ChargeState.UNKNOWN}
+CHARGE_ENDS: Final = frozenset(ChargeState) - {ChargeState.UNKNOWN, ChargeState.NEEDS_ACTION}
 """Ends of the order to charge or to hold; a held charge goes on from there by other orders."""
 ANSWERED: Final = CHARGE_ENDS - {ChargeState.FAILED}
 """The card's bank has spoken, so the verification code has done its work."""
@@ -42,7 +43,11 @@ class HoldOutcome:
 
 
 class Outcomes:
-    def __init__(self, *, store: Store, codes: Codes, clock: Clock, counters: Counters) -> None:
+    def __init__(
+        self, *, store: Store, codes: Codes, clock: Clock, counters: Counters, action_lasts: timedelta
+    ) -> None:
+        """`action_lasts`: how long a card's holder has to confirm at their bank."""
+        self._action_lasts = action_lasts
         self._store = store
         self._codes = codes
         self._clock = clock
@@ -53,12 +58,13 @@ class Outcomes:
     ) -> ChargeRow:
         """The charge as it now stands; an outcome written earlier wins. An approved card is on file from now on."""
         now = self._clock.now()
-        starts_of("charges", state, by)
-        until = now + HOLD_LASTS if state is ChargeState.HELD else None
+        starts = starts_of("charges", state, by)
+        lasts = {ChargeState.HELD: HOLD_LASTS, ChargeState.NEEDS_ACTION: self._action_lasts}.get(state)
+        until = None if lasts is None else now + lasts
         async with self._store.transaction(row.tenant_id) as tx:
-            written = await tx.close_charge(row.charge_id, state, reason, now, until)
+            written = await tx.close_charge(row.charge_id, state, reason, now, starts=starts, until=until)
             reach("charge_written")
-            if written is not None and state is not ChargeState.UNKNOWN:
+            if written is not None and state in CHARGE_ENDS:
                 await write_down(tx, _of_charge(written, Event(state.value)))
                 await tell_charge(tx, written)
             if written is not None and state in {ChargeState.APPROVED, ChargeState.HELD}:
@@ -72,6 +78,15 @@ class Outcomes:
             log.info("charge", charge_id=row.charge_id, state=state.value, reason=reason)
         if stands.state in ANSWERED or reason is ChargeReason.CARD_REPLACED:
             self._codes.forget(row.tenant_id, row.token_id, before=row.card_generation + 1)
+        return stands
+
+    async def keep_waiting(self, row: ChargeRow) -> ChargeRow:
+        """Nothing new about a charge whose person is asked, or nobody knows: whoever looked stops working on it."""
+        async with self._store.transaction(row.tenant_id) as tx:
+            await let_go(tx, row)
+            stands = await tx.charge(row.charge_id)
+        if stands is None:
+            raise RowMissing("charge")
         return stands
 
     async def close_hold(self, row: ChargeRow, outcome: HoldOutcome, *, by: Mover) -> ChargeRow:

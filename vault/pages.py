@@ -7,11 +7,8 @@ redirect that follows; it is then told to come again by itself, and that request
 import hmac
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import parse_qsl
 
-import jwt
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -21,14 +18,14 @@ from infra.chassis.engine import DatabaseUnreachable
 from infra.chassis.problems import NotFound, Problem
 from vault.admission import Admission
 from vault.at_once import Taken
+from vault.browsers import AnyRequest, Page, claimed_subject, entry_grant, html_page, reader_of
 from vault.captures import LIFE, Captures, form_secret
 from vault.cleartext.hpke import PageKeys, SealedFor, SealedFormReplayed
 from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
 from vault.cleartext.issuers import CardBrand
 from vault.cleartext.page.assets import STATIC
-from vault.cleartext.page.language import ASKED_BY, Reader
+from vault.cleartext.page.language import Reader
 from vault.cleartext.page.render import (
-    PAGE_HEADERS,
     CardPageView,
     DonePageView,
     render_card_page,
@@ -43,9 +40,6 @@ from vault.contract import Action, CaptureState, is_identifier
 from vault.counters import Counters
 from vault.page_check import INSPECTION, render_inspected_page
 from vault.tables import CaptureRow
-
-Page = Response[str]
-AnyRequest = Request[Any, Any, Any]
 
 log = logs.get_logger()
 
@@ -76,11 +70,11 @@ class CardPages:
 
     async def enter(self, capture_id: str, request: AnyRequest) -> Page:
         """Only the gateway's door may send a browser here, or anybody could send people to captures of his own."""
-        reader = _reader(request)
+        reader = reader_of(request)
         if request.headers.get("origin") != self._door_origin:
             return _gone(HTTPStatus.FORBIDDEN, reader)
-        compact = _entry_grant(await request.body())
-        parameters = {"capture_id": capture_id, "subject_id": _claimed_subject(compact)}
+        compact = entry_grant(await request.body())
+        parameters = {"capture_id": capture_id, "subject_id": claimed_subject(compact)}
         try:
             grant = await self._admission.admit_browser(compact, Action.OPEN_CAPTURE, parameters)
             cookie = await self._captures.enter(capture_id, grant)
@@ -95,23 +89,23 @@ class CardPages:
 
     async def show(self, capture_id: str, request: AnyRequest) -> Page:
         if capture_id == INSPECTION.capture_id:
-            return self._inspected(_reader(request))
-        cookie, reader = request.cookies.get(self._cookie, ""), _reader(request)
+            return self._inspected(reader_of(request))
+        cookie, reader = request.cookies.get(self._cookie, ""), reader_of(request)
         if not cookie and request.headers.get("sec-fetch-site") == "cross-site":
             again = {"Refresh": f"0; url=/captures/{capture_id}{reader.query}"}
-            return _page(render_moment_page(reader), HTTPStatus.OK, again)
+            return html_page(render_moment_page(reader), HTTPStatus.OK, again)
         row = await self._captures.of_browser(capture_id, cookie)
         if row is None:
             return _gone(HTTPStatus.GONE, reader)
         state = self._captures.state_of(row)
         if state is CaptureState.COMPLETED:
-            return _page(render_done_page(_done(row), reader), HTTPStatus.OK)
+            return html_page(render_done_page(_done(row), reader), HTTPStatus.OK)
         if state is CaptureState.EXPIRED:
             return _overtaken(reader) if row.overtaken else _gone(HTTPStatus.GONE, reader)
-        return _page(self._form(row, cookie, reader, None), HTTPStatus.OK)
+        return html_page(self._form(row, cookie, reader, None), HTTPStatus.OK)
 
     async def submit(self, capture_id: str, request: AnyRequest) -> Page:
-        reader = _reader(request)
+        reader = reader_of(request)
         if not self._from_this_page(request):
             return _gone(HTTPStatus.FORBIDDEN, reader)
         cookie = request.cookies.get(self._cookie, "")
@@ -146,7 +140,7 @@ class CardPages:
         if not isinstance(flaw, CardFormRefused):
             return _gone(HTTPStatus.BAD_REQUEST, reader)
         self._counters.forms_refused.inc()
-        return _page(self._form(row, cookie, reader, flaw), HTTPStatus.UNPROCESSABLE_ENTITY)
+        return html_page(self._form(row, cookie, reader, flaw), HTTPStatus.UNPROCESSABLE_ENTITY)
 
     def _not_open(self, row: CaptureRow | None, capture_id: str, reader: Reader) -> Page:
         """For a capture that takes no card: the receipt, where it has one."""
@@ -162,7 +156,7 @@ class CardPages:
     def _inspected(self, reader: Reader) -> Page:
         """For `page_check.py`: the form of no capture, which anybody may see and nobody can post."""
         keys = self._keys.offered(INSPECTION, self._clock.now())
-        return _page(render_inspected_page(keys, reader), HTTPStatus.OK)
+        return html_page(render_inspected_page(keys, reader), HTTPStatus.OK)
 
     def _form(self, row: CaptureRow, cookie: str, reader: Reader, refused: CardFormRefused | None) -> str:
         return render_card_page(
@@ -197,7 +191,7 @@ async def enter_capture(
 @get("/captures/{capture_id:str}/open")
 async def enter_by_link(capture_id: FromPath[str], request: AnyRequest) -> Response[str]:  # noqa: ARG001 - of the path
     """Nobody gets in by a link; a person who reloads the door's answer, or changes its language, is told so."""
-    return _gone(HTTPStatus.GONE, _reader(request))
+    return _gone(HTTPStatus.GONE, reader_of(request))
 
 
 @get("/captures/{capture_id:str}")
@@ -231,29 +225,12 @@ async def _answer(capture_id: str, request: AnyRequest, handle: Callable[[str, A
     The id goes into headers (Location, Refresh, Set-Cookie), where nothing but an id may.
     """
     if not is_identifier(capture_id):
-        return _gone(HTTPStatus.GONE, _reader(request))
+        return _gone(HTTPStatus.GONE, reader_of(request))
     try:
         return await handle(capture_id, request)
     except Exception as error:  # noqa: BLE001 - see above
         log.warning("card_page_failed", error=type(error).__name__)
-        return _page(render_unavailable_page(_reader(request)), HTTPStatus.SERVICE_UNAVAILABLE)
-
-
-def _entry_grant(body: bytes) -> str:
-    """The form's only field; empty when it is any other form."""
-    try:
-        fields = parse_qsl(body.decode("ascii"), strict_parsing=True, keep_blank_values=True, max_num_fields=1)
-    except ValueError:
-        return ""
-    return dict(fields).get("grant", "")
-
-
-def _claimed_subject(compact: str) -> str:
-    """Not verified: it only says which parameters the grant must be signed for. A false claim fails that check."""
-    try:
-        return str(jwt.decode(compact, options={"verify_signature": False}).get("sub"))
-    except jwt.PyJWTError:
-        return ""
+        return html_page(render_unavailable_page(reader_of(request)), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _done(row: CaptureRow) -> DonePageView:
@@ -277,27 +254,14 @@ def _place(row: CaptureRow) -> SealedFor:
     return SealedFor(row.tenant_id, row.capture_id)
 
 
-def _reader(request: AnyRequest) -> Reader:
-    return Reader(request.query_params.get(ASKED_BY, ""), request.headers.get("accept-language", ""))
-
-
 def _see(capture_id: str, reader: Reader, cookie: str | None = None) -> Page:
     headers = {"Location": f"/captures/{capture_id}{reader.query}"} | ({"Set-Cookie": cookie} if cookie else {})
-    return _page("", HTTPStatus.SEE_OTHER, headers)
+    return html_page("", HTTPStatus.SEE_OTHER, headers)
 
 
 def _gone(status: HTTPStatus, reader: Reader) -> Page:
-    return _page(render_gone_page(reader), status)
+    return html_page(render_gone_page(reader), status)
 
 
 def _overtaken(reader: Reader) -> Page:
-    return _page(render_overtaken_page(reader), HTTPStatus.CONFLICT)
-
-
-def _page(html: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> Page:
-    return Response(
-        html,
-        status_code=status,
-        headers={**PAGE_HEADERS, **(headers or {})},
-        media_type=PAGE_HEADERS["Content-Type"],
-    )
+    return html_page(render_overtaken_page(reader), HTTPStatus.CONFLICT)

@@ -4,6 +4,9 @@ A charge whose payment has no name with us yet is searched for at the processor 
 it may have been lost. Whatever is found is looked up: succeeded is approved, held is held; anything that could still be
 confirmed is cancelled first, and only then called failed or declined, so that a confirmation still on its way finds
 nothing to charge. Nothing found is nothing sent: a payment is confirmed only after its name was written down.
+
+A payment that waits for the card's holder at their bank is left alone until their time is up, then cancelled likewise.
+Whoever looks in between (a round, an event, the person who came back) looks here, so its end is written once.
 """
 
 import asyncio
@@ -13,6 +16,7 @@ from typing import Final, Protocol
 from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
+from vault.authentications.asking import may_act
 from vault.cleartext.processors import (
     Payment,
     PaymentState,
@@ -79,9 +83,9 @@ class Reconciler:
         self._forget_grants_at = clock.now()
         self._rounds: list[Round] = []
 
-    def also(self, one: Round) -> None:
-        """Go through this as well in every round."""
-        self._rounds.append(one)
+    def also(self, *rounds: Round) -> None:
+        """Go through these as well in every round."""
+        self._rounds += rounds
 
     def nudge(self) -> None:
         """Do not wait for the next round."""
@@ -146,6 +150,8 @@ class Reconciler:
             log.warning("charge_still_unknown", charge_id=charge_id, error=type(error).__name__)
             state, reason = ChargeState.UNKNOWN, None
         reach("reconcile_found_out")
+        if claimed.state == ChargeState.NEEDS_ACTION and state in {ChargeState.UNKNOWN, ChargeState.NEEDS_ACTION}:
+            return await self._outcomes.keep_waiting(claimed)
         return await self._outcomes.close_charge(claimed, state, reason, by=Mover.RECONCILER)
 
     async def _find_out(self, row: ChargeRow) -> Outcome:
@@ -155,14 +161,16 @@ class Reconciler:
         processor = self._processors.of(row.processor)
         payment = await processor.look_up_payment(ref)
         reach("reconcile_looked_up")
+        if may_act(row, payment, self._clock.now()):
+            return ChargeState.NEEDS_ACTION, None
         if _stands(payment, held_first=row.held_first):
-            return _outcome_of(payment, held_first=row.held_first)
+            return _outcome_of(row, payment)
         try:
             await processor.cancel_payment(ref)
         except ProcessorRefused:
-            return _outcome_of(await processor.look_up_payment(ref), held_first=row.held_first)
+            return _outcome_of(row, await processor.look_up_payment(ref))
         reach("reconcile_cancelled")
-        return _outcome_when_cancelled(payment)
+        return _outcome_when_cancelled(row, payment)
 
     async def _search(self, row: ChargeRow) -> str | None:
         """The name of a charge's payment, when the answer that told it was lost; None when there is no payment.
@@ -246,25 +254,28 @@ def _stands(payment: Payment, *, held_first: bool) -> bool:
     return payment.state in {PaymentState.SUCCEEDED, PaymentState.PROCESSING, PaymentState.CANCELLED}
 
 
-def _outcome_of(payment: Payment, *, held_first: bool) -> Outcome:
+def _outcome_of(row: ChargeRow, payment: Payment) -> Outcome:
     """What a payment nobody can change any more means; unknown while it is still under way.
 
     A hold that was settled by somebody else meanwhile was held first; the keeper of holds sees the rest.
     """
-    if held_first and payment.state in {PaymentState.HELD, PaymentState.SUCCEEDED}:
+    if row.held_first and payment.state in {PaymentState.HELD, PaymentState.SUCCEEDED}:
         return ChargeState.HELD, None
     if payment.state is PaymentState.SUCCEEDED:
         return ChargeState.APPROVED, None
     if payment.state is PaymentState.CANCELLED:
-        return _outcome_when_cancelled(payment)
+        return _outcome_when_cancelled(row, payment)
     return ChargeState.UNKNOWN, None
 
 
-def _outcome_when_cancelled(payment: Payment) -> Outcome:
-    if payment.state is PaymentState.NEEDS_AUTHENTICATION:
-        return ChargeState.DECLINED, ChargeReason.AUTHENTICATION_REQUIRED
+def _outcome_when_cancelled(row: ChargeRow, payment: Payment) -> Outcome:
+    """`payment` as it was before, or as whoever cancelled it left it: one that waited for a person ran out of time."""
     if payment.reason is not None:
         return ChargeState.DECLINED, payment.reason
+    if row.state == ChargeState.NEEDS_ACTION:
+        return ChargeState.DECLINED, ChargeReason.AUTHENTICATION_EXPIRED
+    if payment.state is PaymentState.NEEDS_AUTHENTICATION:
+        return ChargeState.DECLINED, ChargeReason.AUTHENTICATION_REQUIRED
     return ChargeState.FAILED, ChargeReason.NEVER_SENT
 
 

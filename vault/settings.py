@@ -8,6 +8,8 @@ from infra.chassis.keys.settings import KeySettings
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete
 from infra.chassis.walls.settings import WallSettings
+from vault.authentications.asking import Asking
+from vault.authentications.settings import AuthenticationSettings
 from vault.keys.settings import LifecycleSettings
 from vault.outbox.settings import OutboxSettings
 from vault.processors import ProcessorSettings
@@ -53,12 +55,23 @@ class Settings:
     forward_timeout_seconds: int = FORWARD_TIMEOUT_SECONDS
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
     processors: ProcessorSettings = field(default_factory=ProcessorSettings)
+    authentications: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     walls: WallSettings = field(default_factory=WallSettings)
 
     @property
     def page_origin(self) -> str:
         parts = urlsplit(self.page_url)
         return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def asking(self) -> Asking:
+        return Asking(self.page_origin, self.authentications.lasts)
+
+    @property
+    def action_origins(self) -> frozenset[str]:
+        """Where a card's holder may be sent to their bank. A sandbox's processor stands for the bank, too."""
+        own = {self.processor_url.rstrip("/")} if self.sandbox else frozenset()
+        return self.authentications.origins | own
 
     def refuse_plain_http(self) -> None:
         """Card pages and card numbers over plain HTTP are for the sandbox only. Raises SettingsIncomplete."""

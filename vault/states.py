@@ -5,7 +5,9 @@
                          │            │         ├─▶ voided             let go by an order of ours
                          │            │         └─▶ expired            let go by the processor
                          ├────────────┼─▶ declined                     the card's bank said no
-                         └────────────┴─▶ failed                       nothing was and nothing will be taken
+                         ├────────────┼─▶ failed                       nothing was and nothing will be taken
+                         └────────────┴─▶ needs_action ─▶ approved, held, declined or failed
+                                                                       the card's holder is asked by their bank
     hold_ends  intended ─┬─▶ unknown ─┬─▶ done
     (settle,             └────────────┴─▶ failed                       the hold stands, or ended otherwise
     void)
@@ -54,7 +56,8 @@ def _moves(kind: str, was: str, becomes: str, by: frozenset[Mover]) -> tuple[Mov
 
 MOVES: Final = frozenset(
     (
-        *_moves("charges", "intended unknown", "unknown approved declined failed held", _BOTH),
+        *_moves("charges", "intended unknown", "unknown approved declined failed held needs_action", _BOTH),
+        *_moves("charges", "needs_action", "approved declined failed held", _RECONCILER),
         *_moves("charges", "held", "settled voided expired", _BOTH),
         *_moves("hold_ends", "intended unknown", "unknown done failed", _BOTH),
         *_moves("refunds", "intended unknown", "unknown refunded failed", _BOTH),

@@ -184,10 +184,10 @@ class Tx:
         """
         sql = """INSERT INTO charges (tenant_id, charge_id, brand_id, subject_id, purchase_id, token_id, amount_minor,
                 currency, state, created_at, updated_at, worked_until, held_first, single_use, by_phone,
-                processor, card_generation, card_brand, last4)
+                processor, card_generation, card_brand, last4, person_present)
             VALUES (:tenant_id, :charge_id, :brand_id, :subject_id, :purchase_id, :token_id, :amount_minor,
                 :currency, 'intended', :now, :now, :worked_until, :held_first, :single_use, :by_phone,
-                :processor, :generation, :card_brand, :last4)
+                :processor, :generation, :card_brand, :last4, :person_present)
             ON CONFLICT DO NOTHING RETURNING *"""
         row = _fields(order) | {
             "now": now,
@@ -223,27 +223,41 @@ class Tx:
         return (await self._run(sql, named | {"now": now, "worked_until": worked_until})).first() is not None
 
     async def close_charge(
-        self, charge_id: str, state: str, reason: str | None, now: datetime, hold_until: datetime | None
+        self,
+        charge_id: str,
+        state: str,
+        reason: str | None,
+        now: datetime,
+        *,
+        starts: list[str],
+        until: datetime | None,
     ) -> ChargeRow | None:
-        """Write an outcome, `unknown` included. A final outcome is never rewritten: None when there is one."""
+        """Write an outcome, `unknown` and `needs_action` included. None unless the charge is in one of `starts`.
+
+        `until`: when a hold runs out, or the time to confirm.
+        """
         sql = """UPDATE charges SET state = :state, reason = :reason, updated_at = :now, worked_until = NULL,
-                taken_minor = CASE WHEN :state = 'approved' THEN amount_minor ELSE 0 END, hold_until = :hold_until
+                taken_minor = CASE WHEN :state = 'approved' THEN amount_minor ELSE 0 END,
+                hold_until = CASE WHEN :state = 'held' THEN CAST(:until AS timestamptz) END,
+                action_until = CASE WHEN :state = 'needs_action' THEN CAST(:until AS timestamptz)
+                    ELSE action_until END
             WHERE tenant_id = :tenant_id AND charge_id = :charge_id
-                AND state IN ('intended', 'unknown') RETURNING *"""
-        row = {"charge_id": charge_id, "state": state, "reason": reason, "now": now, "hold_until": hold_until}
+                AND state = ANY(CAST(:starts AS text[])) RETURNING *"""
+        row = {"charge_id": charge_id, "state": state, "reason": reason, "now": now, "until": until, "starts": starts}
         return _one(ChargeRow, await self._run(sql, row))
 
     async def claim_charge(self, charge_id: str, now: datetime, worked_until: datetime) -> ChargeRow | None:
         """An unfinished charge nobody is at work on, now ours until `worked_until`."""
         sql = """UPDATE charges SET worked_until = :worked_until, updated_at = :now
-            WHERE tenant_id = :tenant_id AND charge_id = :charge_id AND state IN ('intended', 'unknown')
+            WHERE tenant_id = :tenant_id AND charge_id = :charge_id
+                AND state IN ('intended', 'unknown', 'needs_action')
                 AND (worked_until IS NULL OR worked_until <= :now)
             RETURNING *"""
         row = {"charge_id": charge_id, "now": now, "worked_until": worked_until}
         return _one(ChargeRow, await self._run(sql, row))
 
     async def unattended_charges(self, now: datetime, limit: int) -> list[str]:
-        """Ids, longest untouched first."""
+        """Ids, longest untouched first. Those that wait for a person are not among them (`authentications/rows.py`)."""
         sql = """SELECT charge_id FROM charges WHERE tenant_id = :tenant_id AND state IN ('intended', 'unknown')
                 AND (worked_until IS NULL OR worked_until <= :now) ORDER BY updated_at LIMIT :limit"""
         return list((await self._run(sql, {"now": now, "limit": limit})).scalars())

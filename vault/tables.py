@@ -116,6 +116,11 @@ class ChargeRow:
     last4: str | None = None
     by_phone: bool = False
     """A telephone order, and told to the processor as one."""
+    person_present: bool = False
+    action_until: datetime | None = None
+    """Until when a charge in `needs_action` may be confirmed; stays when it has ended."""
+    browser_hash: bytes | None = field(default=None, repr=False)
+    """SHA-256 of the secret in the one browser that may see it through at the bank."""
 
 
 @dataclass(frozen=True, slots=True)

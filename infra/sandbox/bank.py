@@ -1,6 +1,7 @@
 """What banks do, by hand: the answer to a 3-D Secure challenge (a page, or JSON), the ends of disputes and of holds."""
 
 from typing import Any, Literal
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -72,12 +73,26 @@ def _finish(desk: Desk, intent_id: str, outcome: Outcome) -> PaymentIntent:
 
 
 def _page(intent: PaymentIntent) -> Response[str]:
-    return page(
+    """Once answered, the browser goes back by itself, with what Stripe adds to the address."""
+    waiting = intent.status == "requires_action"
+    back = _back_url(intent)
+    answer = page(
         "challenge.html",
         intent=intent.id,
         amount=shown(intent.amount, intent.currency),
         currency=intent.currency.upper(),
-        waiting=intent.status == "requires_action",
+        waiting=waiting,
         state=intent.status.replace("_", " "),
-        return_url=intent.return_url,
+        return_url=back,
     )
+    if back is not None and not waiting:
+        answer.headers["Refresh"] = f"0; url={back}"
+    return answer
+
+
+def _back_url(intent: PaymentIntent) -> str | None:
+    """docs.stripe.com/payments/3d-secure/authentication-flow: both names are added to the query of `return_url`."""
+    if intent.return_url is None:
+        return None
+    added = urlencode({"payment_intent": intent.id, "payment_intent_client_secret": intent.client_secret})
+    return f"{intent.return_url}{'&' if urlsplit(intent.return_url).query else '?'}{added}"

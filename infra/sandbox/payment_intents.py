@@ -150,8 +150,10 @@ def _read_intent(exchange: Exchange) -> PaymentIntent:
     currency = check_currency(parameters.required_text("currency"))
     amount = check_amount(parameters.required_whole("amount"), currency)
     types = parameters.texts("payment_method_types")
-    if any(kind != "card" for kind in types):
-        raise BadParameter("The sandbox processor only takes card.", param="payment_method_types")
+    allowed = parameters.texts("allowed_payment_method_types")
+    for param, kinds in (("payment_method_types", types), ("allowed_payment_method_types", allowed)):
+        if any(kind != "card" for kind in kinds):
+            raise BadParameter("The sandbox processor only takes card.", param=param)
     automatic = parameters.child("automatic_payment_methods")
     enabled = automatic.flag("enabled")
     moto, three_d_secure = _read_options(exchange) or (False, "automatic")

@@ -14,6 +14,14 @@ from tests.vault.bench import Bench, Person
 from tests.vault.test_card_page_html import KEYS
 from vault.cleartext.intake import CardFormRefused, KeptFields
 from vault.cleartext.issuers import CardBrand
+from vault.cleartext.page.authentication import (
+    AuthenticationView,
+    render_authentication_page,
+    render_bank_away_page,
+    render_confirmed_page,
+    render_over_page,
+    render_unconfirmed_page,
+)
 from vault.cleartext.page.language import ACCEPT_LENGTH_MAX, Reader
 from vault.cleartext.page.money import amount_text
 from vault.cleartext.page.render import (
@@ -49,6 +57,11 @@ def pages(language: PageLanguage) -> dict[str, str]:
         "overtaken": render_overtaken_page(reader),
         "unavailable": render_unavailable_page(reader),
         "moment": render_moment_page(reader),
+        "bank": render_authentication_page(AuthenticationView(7998, "USD", "https://hooks.stripe.com/x"), reader),
+        "confirmed": render_confirmed_page(AuthenticationView(7998, "USD"), reader),
+        "unconfirmed": render_unconfirmed_page(AuthenticationView(7998, "USD"), reader),
+        "over": render_over_page(reader),
+        "away": render_bank_away_page(reader),
     }
 
 

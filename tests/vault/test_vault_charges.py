@@ -30,6 +30,7 @@ async def test_a_card_typed_on_the_page_is_charged_once_and_then_is_on_file(benc
         "taken_minor": 7998,
         "disputed_minor": 0,
         "hold_until": None,
+        "action_until": None,
     }
     assert again.json() == answer.json()
     assert later.json()["state"] == "approved"

@@ -114,7 +114,7 @@ SELECT c.charge_id, c.state, c.amount_minor, c.taken_minor, c.refunded_minor,
 FROM charges c WHERE c.tenant_id = :tenant_id AND c.charge_id > :after ORDER BY c.charge_id LIMIT :limit"""
 _UNFINISHED: Final = """
 SELECT count(*) FROM (
-    SELECT 1 FROM charges WHERE tenant_id = :tenant_id AND state IN ('intended', 'unknown')
+    SELECT 1 FROM charges WHERE tenant_id = :tenant_id AND state IN ('intended', 'unknown', 'needs_action')
     UNION ALL SELECT 1 FROM refunds WHERE tenant_id = :tenant_id AND state IN ('intended', 'unknown')
     UNION ALL SELECT 1 FROM hold_ends WHERE tenant_id = :tenant_id AND state IN ('intended', 'unknown')) open_ones"""
 _UNBALANCED: Final = """

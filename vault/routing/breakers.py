@@ -81,8 +81,11 @@ class Watched:
     async def present_card(self, key: str, card: CardDetails, code: VerificationCode | None) -> str:
         return await self._count(self._processor.present_card(key, card, code))
 
-    async def confirm_payment(self, key: str, ref: str, method_ref: str, *, by_phone: bool = False) -> Payment:
-        return await self._count(self._processor.confirm_payment(key, ref, method_ref, by_phone=by_phone))
+    async def confirm_payment(
+        self, key: str, ref: str, method_ref: str, *, by_phone: bool = False, return_url: str | None = None
+    ) -> Payment:
+        confirmed = self._processor.confirm_payment(key, ref, method_ref, by_phone=by_phone, return_url=return_url)
+        return await self._count(confirmed)
 
     async def look_up_payment(self, ref: str) -> Payment:
         return await self._count(self._processor.look_up_payment(ref))

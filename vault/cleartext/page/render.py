@@ -118,7 +118,7 @@ class DonePageView:
 def render_card_page(view: CardPageView, reader: Reader) -> str:
     language = reader.language(view.language)
     flaws = view.refused.flaws if view.refused else ()
-    return _render(
+    return render(
         "card.html",
         language,
         view=view,
@@ -138,7 +138,7 @@ def render_card_page(view: CardPageView, reader: Reader) -> str:
 
 def render_done_page(view: DonePageView, reader: Reader) -> str:
     language = reader.language(view.language)
-    return _render(
+    return render(
         "done.html",
         language,
         view=view,
@@ -149,21 +149,21 @@ def render_done_page(view: DonePageView, reader: Reader) -> str:
 
 def render_gone_page(reader: Reader) -> str:
     """Expired, used, unknown or somebody else's: one text, so that it tells nobody which."""
-    return _render("gone.html", reader.language(), overtaken=False)
+    return render("gone.html", reader.language(), overtaken=False)
 
 
 def render_overtaken_page(reader: Reader) -> str:
     """For the browser whose card was to replace one that another card, or nobody, stands for by now."""
-    return _render("gone.html", reader.language(), overtaken=True)
+    return render("gone.html", reader.language(), overtaken=True)
 
 
 def render_unavailable_page(reader: Reader) -> str:
-    return _render("unavailable.html", reader.language())
+    return render("unavailable.html", reader.language())
 
 
 def render_moment_page(reader: Reader) -> str:
     """What a browser shows that is told to come again by itself."""
-    return _render("moment.html", reader.language())
+    return render("moment.html", reader.language())
 
 
 def _replaced_text(replaced: tuple[CardBrand, str] | None, language: PageLanguage) -> str:
@@ -173,7 +173,7 @@ def _replaced_text(replaced: tuple[CardBrand, str] | None, language: PageLanguag
     return fill(TEXTS[language].replaces, card=TEXTS[language].card_brands[brand], last4=last4)
 
 
-def _render(template: str, language: PageLanguage, **values: object) -> str:
+def render(template: str, language: PageLanguage, **values: object) -> str:
     return _TEMPLATES.get_template(template).render(
         **values,
         language=language,

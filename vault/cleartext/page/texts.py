@@ -19,7 +19,7 @@ _FOLDER: Final = Path(__file__).parent / "languages"
 
 
 class PageTexts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One language. `{payee}`, `{amount}`, `{card}`, `{last4}` and `{title}` stand where a value goes."""
+    """One language. `{payee}`, `{amount}`, `{card}`, `{last4}`, `{bank}` and `{title}` stand where a value goes."""
 
     own_name: str
     switch: str
@@ -56,6 +56,18 @@ class PageTexts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     unavailable_title: str
     unavailable_why: str
     unavailable_wait: str
+    bank_title: str
+    bank_why: str
+    bank_go: str
+    bank_where: str
+    confirmed_title: str
+    confirmed_what: str
+    unconfirmed_title: str
+    unconfirmed_what: str
+    over_why: str
+    over_back: str
+    away_why: str
+    away_wait: str
     foot: str
     flaws: dict[CardFlaw, str]
     card_brands: dict[CardBrand, str]

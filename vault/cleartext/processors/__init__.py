@@ -50,6 +50,7 @@ class PaymentOrder:
     """`key` is durable: the same key always means the same payment, also after a restart.
 
     `by_phone`: a mail or telephone order, which the card networks want to be told, and which 3-D Secure is not for.
+    `return_url` is where a person comes back to from a page of their bank. None: nobody can be sent to one.
     """
 
     key: str
@@ -59,17 +60,23 @@ class PaymentOrder:
     currency: str
     hold: bool = False
     by_phone: bool = False
+    return_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """`taken_minor` is what was taken in all; `lapsed` says of a cancelled one that its time ran out."""
+    """`taken_minor` is what was taken in all; `lapsed` says of a cancelled one that its time ran out.
+
+    `action_url` is the page on which the card's holder can confirm a payment that needs it: https, at an origin this
+    vault was told to trust. None when there is no such page, whatever the processor named.
+    """
 
     ref: str
     state: PaymentState
     reason: ChargeReason | None = None
     taken_minor: int = 0
     lapsed: bool = False
+    action_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +147,10 @@ class Processor(Protocol):
         """A reference for one use of this card. Nothing is charged by it."""
         ...
 
-    async def confirm_payment(self, key: str, ref: str, method_ref: str, *, by_phone: bool = False) -> Payment:
-        """Charge. The one call after which money may have moved. `by_phone` as the payment was opened."""
+    async def confirm_payment(
+        self, key: str, ref: str, method_ref: str, *, by_phone: bool = False, return_url: str | None = None
+    ) -> Payment:
+        """Charge. The one call after which money may have moved. `by_phone` and `return_url` as it was opened with."""
         ...
 
     async def look_up_payment(self, ref: str) -> Payment: ...

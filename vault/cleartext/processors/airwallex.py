@@ -108,8 +108,19 @@ class AirwallexProcessor:
         """Nothing is sent yet: the card goes with its confirmation."""
         return self._held.hold(card, code)
 
-    async def confirm_payment(self, key: str, ref: str, method_ref: str, *, by_phone: bool = False) -> Payment:  # noqa: ARG002 - said when it was opened
-        """A card that wants 3-D Secure is declined, and its payment cancelled: nobody is on the card page any more."""
+    async def confirm_payment(
+        self,
+        key: str,
+        ref: str,
+        method_ref: str,
+        *,
+        by_phone: bool = False,  # noqa: ARG002 - said when it was opened
+        return_url: str | None = None,  # noqa: ARG002 - see below
+    ) -> Payment:
+        """A card that wants 3-D Secure is declined, and its payment cancelled, also when somebody could be asked.
+
+        Airwallex demands data of the person's device for it, which the vault does not collect.
+        """
         held = self._held.take(method_ref)
         if held is None:
             raise ProcessorRefused(ChargeReason.PROCESSOR_ERROR)

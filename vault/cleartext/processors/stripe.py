@@ -8,6 +8,7 @@ cause, keys are always our own. It makes no attempt of its own to retry.
 import logging
 import re
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ import stripe
 from stripe import _util as stripe_util
 from stripe.params import (
     PaymentIntentConfirmParams,
+    PaymentIntentCreateParams,
     PaymentMethodCreateParams,
     PaymentMethodCreateParamsCard,
     RefundListParams,
@@ -27,7 +29,6 @@ from vault.cleartext.pan import CardDetails, VerificationCode
 from vault.cleartext.processors import (
     CardRefused,
     Dispute,
-    DisputeStanding,
     EventRefused,
     Payment,
     PaymentOrder,
@@ -37,8 +38,9 @@ from vault.cleartext.processors import (
     ProcessorSilent,
     RefundRequest,
     RefundResult,
-    RefundStanding,
 )
+from vault.cleartext.processors.redirects import allowed_url
+from vault.cleartext.processors.stripe_words import DISPUTES, STANDINGS
 from vault.cleartext.processors.transport import Transport
 from vault.contract import ChargeReason, is_identifier
 
@@ -52,6 +54,7 @@ REASONS: Final[Mapping[str, ChargeReason]] = {
     "fraudulent": ChargeReason.FRAUD_SUSPECTED,
     "merchant_blacklist": ChargeReason.FRAUD_SUSPECTED,
     "authentication_required": ChargeReason.AUTHENTICATION_REQUIRED,
+    "payment_intent_authentication_failure": ChargeReason.AUTHENTICATION_FAILED,
     "expired_card": ChargeReason.EXPIRED_CARD,
     "invalid_expiry_month": ChargeReason.EXPIRED_CARD,
     "invalid_expiry_year": ChargeReason.EXPIRED_CARD,
@@ -71,28 +74,8 @@ _STATES: Final[Mapping[str, PaymentState]] = {
     "succeeded": PaymentState.SUCCEEDED,
     "canceled": PaymentState.CANCELLED,
 }
-_DISPUTES: Final[Mapping[str, DisputeStanding]] = {
-    "warning_needs_response": DisputeStanding.INQUIRY,
-    "warning_under_review": DisputeStanding.INQUIRY,
-    "warning_closed": DisputeStanding.CLOSED,
-    "prevented": DisputeStanding.CLOSED,
-    "needs_response": DisputeStanding.OPEN,
-    "under_review": DisputeStanding.OPEN,
-    "lost": DisputeStanding.LOST,
-    "appeal_needs_response": DisputeStanding.LOST,
-    "appeal_under_review": DisputeStanding.LOST,
-    "won": DisputeStanding.WON,
-}
-"""Stripe's statuses (docs.stripe.com/api/disputes/object). During an appeal the money is still away."""
 _LAPSED: Final = frozenset({"automatic", "expired"})
 """Cancellation reasons by which Stripe says that it let go of held money by itself."""
-_STANDINGS: Final[Mapping[str, RefundStanding]] = {
-    "succeeded": RefundStanding.SUCCEEDED,
-    "pending": RefundStanding.PENDING,
-    "requires_action": RefundStanding.PENDING,
-    "failed": RefundStanding.FAILED,
-    "canceled": RefundStanding.FAILED,
-}
 _REFUSALS: Final = frozenset({400, 401, 403, 404})
 """Statuses by which Stripe says that it did nothing; 409 and 429 may be about a request still under way."""
 REFUNDS_A_PAGE: Final = 100
@@ -115,6 +98,17 @@ class _Failure(msgspec.Struct, frozen=True):
     decline_code: str | None = None
 
 
+class _Redirect(msgspec.Struct, frozen=True):
+    url: str | None = None
+
+
+class _NextAction(msgspec.Struct, frozen=True):
+    """docs.stripe.com/payments/3d-secure/authentication-flow: with a `return_url` it is a redirect."""
+
+    type: str
+    redirect_to_url: _Redirect | None = None
+
+
 class _Intent(msgspec.Struct, frozen=True):
     id: str
     status: str
@@ -122,6 +116,7 @@ class _Intent(msgspec.Struct, frozen=True):
     latest_charge: str | None = None
     amount_received: int = 0
     cancellation_reason: str | None = None
+    next_action: _NextAction | None = None
 
 
 class _Intents(msgspec.Struct, frozen=True):
@@ -169,9 +164,19 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 class StripeProcessor:
-    def __init__(self, *, url: str, api_key: Secret[str], webhook_secret: Secret[str], timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        api_key: Secret[str],
+        webhook_secret: Secret[str],
+        timeout_seconds: float,
+        action_origins: frozenset[str] = frozenset(),
+    ) -> None:
+        """`action_origins`: where a card's holder may be sent to confirm (redirects.py); without any, nowhere."""
         _silence_the_sdk()
         self._webhook_secret = webhook_secret
+        self._action_origins = action_origins
         self._transport = Transport(timeout_seconds)
         self._api = stripe.StripeClient(
             api_key.reveal(),
@@ -181,16 +186,19 @@ class StripeProcessor:
         ).v1
 
     async def open_payment(self, order: PaymentOrder) -> str:
-        call = self._api.payment_intents.create_async(
-            {
-                "amount": order.amount_minor,
-                "currency": order.currency.lower(),
-                "capture_method": "manual" if order.hold else "automatic",
-                "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-                "metadata": {"tenant_id": order.tenant_id, "charge_id": order.charge_id},
-            },
-            {"idempotency_key": order.key},
-        )
+        """For cards alone; `allow_redirects: never` would keep their holder from their bank's page."""
+        wanted: PaymentIntentCreateParams = {
+            "amount": order.amount_minor,
+            "currency": order.currency.lower(),
+            "capture_method": "manual" if order.hold else "automatic",
+            "metadata": {"tenant_id": order.tenant_id, "charge_id": order.charge_id},
+        }
+        if order.return_url is None:
+            wanted["automatic_payment_methods"] = {"enabled": True, "allow_redirects": "never"}
+        else:
+            wanted["automatic_payment_methods"] = {"enabled": True}
+            wanted["allowed_payment_method_types"] = ["card"]
+        call = self._api.payment_intents.create_async(wanted, {"idempotency_key": order.key})
         return _reference((await _answer(call, _Named)).id)
 
     async def present_card(self, key: str, card: CardDetails, code: VerificationCode | None) -> str:
@@ -207,20 +215,26 @@ class StripeProcessor:
         call = self._api.payment_methods.create_async(asked, {"idempotency_key": key})
         return _reference((await _answer(call, _Named)).id)
 
-    async def confirm_payment(self, key: str, ref: str, method_ref: str, *, by_phone: bool = False) -> Payment:
-        """A card that wants 3-D Secure is declined: nobody is on the card page any more.
+    async def confirm_payment(
+        self, key: str, ref: str, method_ref: str, *, by_phone: bool = False, return_url: str | None = None
+    ) -> Payment:
+        """A card that wants 3-D Secure is declined where nobody can be sent to their bank.
 
         A telephone order is told here and not when it is opened: Stripe takes `moto` during confirmation only. An
         account it was not enabled for refuses the parameter, and has charged nothing.
         """
-        asked: PaymentIntentConfirmParams = {"payment_method": method_ref, "error_on_requires_action": True}
+        asked: PaymentIntentConfirmParams = {"payment_method": method_ref}
+        if return_url is None:
+            asked["error_on_requires_action"] = True
+        else:
+            asked["return_url"] = return_url
         if by_phone:
             asked["payment_method_options"] = {"card": {"moto": True}}
         call = self._api.payment_intents.confirm_async(ref, asked, {"idempotency_key": key})
-        return _payment(await _answer(call, _Intent))
+        return self._payment(await _answer(call, _Intent))
 
     async def look_up_payment(self, ref: str) -> Payment:
-        return _payment(await _answer(self._api.payment_intents.retrieve_async(ref), _Intent))
+        return self._payment(await _answer(self._api.payment_intents.retrieve_async(ref), _Intent))
 
     async def find_payments(self, tenant_id: str, charge_id: str) -> list[Payment]:
         """Stripe's search lags behind by up to a minute, in bad hours more (docs.stripe.com/search)."""
@@ -228,13 +242,13 @@ class StripeProcessor:
             raise ProcessorRefused(ChargeReason.PROCESSOR_ERROR)
         query = f"metadata['tenant_id']:'{tenant_id}' AND metadata['charge_id']:'{charge_id}'"
         found = await _answer(self._api.payment_intents.search_async({"query": query}), _Intents)
-        return [_payment(intent) for intent in found.data]
+        return [self._payment(intent) for intent in found.data]
 
     async def settle_payment(self, key: str, ref: str, amount_minor: int, currency: str) -> Payment:  # noqa: ARG002 - Stripe counts minor units
         call = self._api.payment_intents.capture_async(
             ref, {"amount_to_capture": amount_minor}, {"idempotency_key": key}
         )
-        return _payment(await _answer(call, _Intent))
+        return self._payment(await _answer(call, _Intent))
 
     async def cancel_payment(self, ref: str, key: str | None = None) -> None:
         """Cancelling twice is harmless, so an attempt may have a key of its own: a key would replay an old failure."""
@@ -296,6 +310,13 @@ class StripeProcessor:
 
     async def close(self) -> None:
         await self._transport.close_async()
+
+    def _payment(self, intent: _Intent) -> Payment:
+        """With the page of the card's bank, where one is named that may be shown."""
+        payment, action = _payment(intent), intent.next_action
+        if payment.state is not PaymentState.NEEDS_AUTHENTICATION or action is None or action.redirect_to_url is None:
+            return payment
+        return replace(payment, action_url=allowed_url(action.redirect_to_url.url, self._action_origins))
 
 
 def _silence_the_sdk() -> None:
@@ -361,14 +382,14 @@ def _payment(intent: _Intent) -> Payment:
 
 
 def _dispute(dispute: _Dispute) -> Dispute:
-    standing = _DISPUTES.get(dispute.status)
+    standing = DISPUTES.get(dispute.status)
     if standing is None or dispute.amount <= 0 or not re.fullmatch("[a-z]{3}", dispute.currency):
         raise ProcessorSilent
     return Dispute(_reference(dispute.id), standing, dispute.amount, dispute.currency.upper())
 
 
 def _refund_result(refund: _Refund) -> RefundResult:
-    standing = _STANDINGS.get(refund.status or "")
+    standing = STANDINGS.get(refund.status or "")
     if standing is None:
         raise ProcessorSilent
     return RefundResult(_reference(refund.id), standing)

@@ -1,0 +1,35 @@
+"""Where a card's holder may be sent to confirm a charge, and for how long they may."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+SECONDS_MIN, SECONDS_MAX = 60, 3600
+"""Who has less cannot find their telephone; no bank waits for longer."""
+_ORIGIN: Final = re.compile(r"https://[a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?(?::[1-9][0-9]{0,4})?")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationSettings:
+    """`authentication_origins`: parted by commas, each `https://host`. Stripe's is that of its documentation."""
+
+    authentication_origins: str = "https://hooks.stripe.com"
+    authentication_seconds: int = 15 * 60
+
+    @property
+    def origins(self) -> frozenset[str]:
+        return frozenset(self.authentication_origins.split(","))
+
+    @property
+    def lasts(self) -> timedelta:
+        return timedelta(seconds=self.authentication_seconds)
+
+    def faults(self) -> list[str]:
+        """What cannot be used, by the name of its variable."""
+        found = []
+        if not all(_ORIGIN.fullmatch(origin) for origin in self.origins):
+            found.append("AUTHENTICATION_ORIGINS must be origins such as https://hooks.stripe.com, parted by commas")
+        if not SECONDS_MIN <= self.authentication_seconds <= SECONDS_MAX:
+            found.append(f"AUTHENTICATION_SECONDS must be from {SECONDS_MIN} to {SECONDS_MAX}")
+        return found
