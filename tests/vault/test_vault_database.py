@@ -69,6 +69,8 @@ APP_COLUMNS = {
         "worked_until",
     },
     ("charges", "UPDATE"): {
+        "action_until",
+        "browser_hash",
         "state",
         "reason",
         "processor",
