@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from vault.reasons import ChargeReason as ChargeReason  # noqa: PLC0414 - everybody imports it from here
+from vault.contract.reasons import ChargeReason as ChargeReason
 
 IDENTIFIER_PATTERN = r"^[a-z]{3}_(?![a-z0-9_]*[0-9](?:_*[0-9]){12})[a-z0-9_]+\Z"
 """Thirteen digits, as many as the shortest card number in use has, stand in no id, whatever parts them."""

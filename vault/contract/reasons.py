@@ -1,4 +1,4 @@
-"""Why money was not taken, in our words. Everybody imports them from `vault/contract.py`."""
+"""Why money was not taken, in our words. Everybody imports them from `vault.contract`."""
 
 from enum import StrEnum
 
