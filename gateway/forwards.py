@@ -33,8 +33,8 @@ from infra.chassis.problems import CardNumberRefused, NotFound, PeerUnreachable,
 from infra.chassis.screen import find_card_number
 
 SERVER_ERROR: Final = 500
-SEALED: Final = "sealed"
-"""A vault whose custodians have not been there looks at nothing."""
+NOTHING_DONE: Final = frozenset({"sealed", "key_service_unreachable"})
+"""A vault whose custodians have not been there looks at nothing; one without its keys writes nothing down."""
 REFUSALS: Final[dict[str, type[Problem]]] = {
     "not_found": NotFound,
     "forward_id_reused": RequestKeyReused,
@@ -104,7 +104,7 @@ class Forwards:
         except AnswerLost:
             answer = _unknown(order.forward_id)
         except PeerRefused as refused:
-            if refused.status < SERVER_ERROR or refused.code == SEALED:
+            if refused.status < SERVER_ERROR or refused.code in NOTHING_DONE:
                 raise _refusal(refused) from None
             log.warning("forward_failed", status=refused.status, code=refused.code, forward_id=order.forward_id)
             answer = _unknown(order.forward_id)

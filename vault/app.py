@@ -197,7 +197,9 @@ def _forwards(
     network = Network(timeout_seconds=timeout, sandbox=sandbox, names=names)
     return Forwards(
         store=store,
-        carrier=Carrier(cards=cards, network=network, credentials=settings.forward_credentials, sandbox=sandbox),
+        carrier=Carrier(
+            cards=cards, network=network, clock=clock, credentials=settings.forward_credentials, sandbox=sandbox
+        ),
         canaries=canaries,
         clock=clock,
         counters=counters,

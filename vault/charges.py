@@ -29,7 +29,6 @@ from infra.chassis.crashpoints import reach
 from infra.chassis.problems import NotFound, Problem
 from vault.authentications.asking import Asking, may_act
 from vault.canaries import Canaries, CanaryUse
-from vault.cleartext.opening import CardReplaced, CardShredded
 from vault.cleartext.processors import (
     CardRefused,
     PaymentOrder,
@@ -37,12 +36,13 @@ from vault.cleartext.processors import (
     ProcessorRefused,
     ProcessorSilent,
 )
-from vault.cleartext.tokenise import Cards, CodeMissing
+from vault.cleartext.tokenise import Cards
 from vault.codes import Codes
 from vault.contract import ChargeOrder, ChargeReason, ChargeState, ChargeView, HoldOrder
 from vault.counters import Counters
 from vault.disputes import disputed_minor
 from vault.errors import ChargeIdReused, PurchaseCharged
+from vault.failures import FAILURES, OURS, before_confirming, why_not_sent
 from vault.outcomes import CHARGE_ENDS, Outcomes
 from vault.processors import Processors
 from vault.reconcile import Reconciler
@@ -53,6 +53,7 @@ from vault.store import Store
 from vault.tables import CardRow, ChargeRow
 from vault.terms import is_order_by_phone
 from vault.token_use import TokenUse, intend_within_terms
+from vault.unreadable import raise_alarm
 from vault.workers import Workers
 
 POLL_SECONDS: Final = 0.05
@@ -72,6 +73,14 @@ class DidNotAct(Exception):
         super().__init__(reason.value)
         self.row = row
         self.reason = reason
+
+
+class _KeyWanted(Exception):
+    """The card's key is with the key service, which is not called while a transaction is open."""
+
+    def __init__(self, card: CardRow) -> None:
+        super().__init__()
+        self.card = card
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,8 @@ class Charges:
     async def charge(self, order: ChargeOrder, agent_id: str) -> ChargeView:
         """Carry out an order once, however often it is given: to charge, or if it is a HoldOrder, to hold.
 
-        `agent_id` is who asked, as the grant says. Raises NotFound, ChargeIdReused and PurchaseCharged.
+        `agent_id` is who asked, as the grant says. Raises NotFound, ChargeIdReused and PurchaseCharged; and
+        KeyServiceUnreachable before anything is written, so that the same order may be given again.
         """
         try:
             row, ours = await self._intend(order, agent_id)
@@ -132,6 +142,16 @@ class Charges:
 
     async def _intend(self, order: ChargeOrder, agent_id: str) -> tuple[ChargeRow, Ours | None]:
         """The charge's row; with its card when the intention is new and therefore ours to carry out."""
+        try:
+            return await self._write_intention(order, agent_id)
+        except _KeyWanted as wanted:
+            await self._cards.fetch_key(wanted.card)
+            return await self._write_intention(order, agent_id, key_fetched=True)
+
+    async def _write_intention(
+        self, order: ChargeOrder, agent_id: str, *, key_fetched: bool = False
+    ) -> tuple[ChargeRow, Ours | None]:
+        """Raises _KeyWanted, with nothing written, when the key service has to be asked first."""
         now = self._clock.now()
         async with self._store.transaction(order.tenant_id) as tx:
             known = await tx.charge(order.charge_id)
@@ -140,6 +160,8 @@ class Charges:
                 canary = self._canaries.is_canary(order.tenant_id, order.token_id)
                 if canary or card is None or not _is_of(card, order):
                     raise NotFound
+                if not key_fetched and not self._cards.key_at_hand(card):
+                    raise _KeyWanted(card)
                 until = self._until(now, CALLS_BEFORE_NAMED)
                 asked = _asked(order, card)
                 first, *others = self._processors.in_line_for(await routes_of(tx), asked)
@@ -174,16 +196,12 @@ class Charges:
 
     async def _carry_out(self, row: ChargeRow, ours: Ours) -> ChargeRow:
         reach("charge_intended")
-        card = ours.card
-        if ours.refusal is not None:
-            return await self._close(row, ChargeState.FAILED, ours.refusal)
-        if card.is_shredded:
-            return await self._close(row, ChargeState.FAILED, ChargeReason.CARD_SHREDDED)
-        if card.on_file_since is None and not self._codes.holds(card.tenant_id, card.token_id, card.generation):
-            return await self._close(row, ChargeState.FAILED, await self._why_no_code(card))
+        refusal = ours.refusal or await why_not_sent(ours.card, self._cards, self._codes)
+        if refusal is not None:
+            return await self._close(row, ChargeState.FAILED, refusal)
         while True:
             try:
-                return await self._attempt(row, card, others_follow=bool(ours.others))
+                return await self._attempt(row, ours.card, others_follow=bool(ours.others))
             except DidNotAct as failure:
                 if not ours.others:
                     return await self._close(row, ChargeState.FAILED, failure.reason)
@@ -192,28 +210,23 @@ class Charges:
                     return await self._as_it_stands(row)
                 row = moved
 
-    async def _why_no_code(self, card: CardRow) -> ChargeReason:
-        """With another card under the token, the code of this one was destroyed."""
-        try:
-            await self._cards.refuse_replaced(card)
-        except CardReplaced:
-            return ChargeReason.CARD_REPLACED
-        return ChargeReason.VERIFICATION_CODE_MISSING
-
     async def _attempt(self, row: ChargeRow, card: CardRow, *, others_follow: bool) -> ChargeRow:
         """With the processor whose turn it is. Raises DidNotAct, after which another one may be tried."""
+        if others_follow and not self._processors.may_be_tried(row.processor):
+            raise DidNotAct(row, ChargeReason.PROCESSOR_UNREACHABLE)
         try:
             ref = await self._processors.of(row.processor).open_payment(_payment_order(row, self._return_url(row)))
         except CardRefused as refused:
             return await self._close(row, ChargeState.DECLINED, refused.reason)
         except (ProcessorRefused, ProcessorSilent) as failure:
-            raise DidNotAct(row, _before_confirming(failure)[1]) from None
+            raise DidNotAct(row, before_confirming(failure)[1]) from None
         reach("charge_opened")
         now = self._clock.now()
         until = self._until(now, CALLS_AFTER_NAMED)
         async with self._store.transaction(row.tenant_id) as tx:
             named = await tx.name_charge(row, ref, now, until)
-        if not named:
+        if not named:  # taken over or ended meanwhile; only we could have confirmed this payment, and shall not
+            await self._cancel_left_open(row, ref)
             return await self._as_it_stands(row)
         reach("charge_named")
         return await self._present_and_confirm(replace(row, worked_until=until), card, ref, others_follow=others_follow)
@@ -225,10 +238,10 @@ class Charges:
             method_ref = await self._cards.present(card, _key(row, "card"), processor, others_follow=others_follow)
             reach("charge_presented")
             await self._cards.refuse_replaced(card)
-        except (CardReplaced, CardShredded, CodeMissing, ProcessorRefused, ProcessorSilent) as failure:
-            if others_follow and not isinstance(failure, (CardReplaced, CardShredded, CodeMissing, CardRefused)):
-                await self._take_back(row, ref, _before_confirming(failure)[1])
-            return await self._give_up(row, ref, *_before_confirming(failure))
+        except FAILURES as failure:
+            if others_follow and not isinstance(failure, (*OURS, CardRefused)):
+                await self._take_back(row, ref, before_confirming(failure)[1])
+            return await self._give_up(row, ref, *before_confirming(failure))
         try:
             confirmed = processor.confirm_payment(
                 _key(row, "confirm"), ref, method_ref, by_phone=row.by_phone, return_url=self._return_url(row)
@@ -277,13 +290,22 @@ class Charges:
     async def _give_up(self, row: ChargeRow, ref: str, state: ChargeState, reason: ChargeReason) -> ChargeRow:
         closed = await self._close(row, state, reason)
         reach("charge_given_up")
+        await self._cancel_left_open(row, ref)
+        return closed
+
+    async def _cancel_left_open(self, row: ChargeRow, ref: str) -> None:
+        """What does not go now is looked for again (leftovers.py)."""
         try:
             await self._processors.of(row.processor).cancel_payment(ref)
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("payment_left_open", charge_id=row.charge_id, error=type(error).__name__)
-        return closed
 
     async def _close(self, row: ChargeRow, state: ChargeState, reason: ChargeReason | None) -> ChargeRow:
+        if reason is ChargeReason.CARD_UNREADABLE:
+            act = "hold" if row.held_first else "charge"
+            raise_alarm(
+                self._counters, act=act, reference=row.charge_id, tenant_id=row.tenant_id, token_id=row.token_id
+            )
         return await self._outcomes.close_charge(row, state, reason, by=Mover.CARRIER)
 
     def _return_url(self, row: ChargeRow) -> str | None:
@@ -316,21 +338,6 @@ def view_of(row: ChargeRow, disputed: int = 0) -> ChargeView:
         hold_until=row.hold_until if row.state == ChargeState.HELD else None,
         action_until=row.action_until if row.state == ChargeState.NEEDS_ACTION else None,
     )
-
-
-def _before_confirming(failure: Exception) -> tuple[ChargeState, ChargeReason]:
-    """What a failure means while nothing can have been charged."""
-    if isinstance(failure, CodeMissing):
-        return ChargeState.FAILED, ChargeReason.VERIFICATION_CODE_MISSING
-    if isinstance(failure, CardShredded):
-        return ChargeState.FAILED, ChargeReason.CARD_SHREDDED
-    if isinstance(failure, CardReplaced):
-        return ChargeState.FAILED, ChargeReason.CARD_REPLACED
-    if isinstance(failure, CardRefused):
-        return ChargeState.DECLINED, failure.reason
-    if isinstance(failure, ProcessorRefused):
-        return ChargeState.FAILED, failure.reason
-    return ChargeState.FAILED, ChargeReason.PROCESSOR_UNREACHABLE
 
 
 def _is_of(card: CardRow, order: ChargeOrder) -> bool:

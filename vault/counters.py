@@ -23,6 +23,11 @@ class Counters:
         self.canaries_used = Counter(
             "vault_canaries_used_total", "Uses of tokens nobody was ever given: each is an alarm.", registry=registry
         )
+        self.cards_unreadable = Counter(
+            "vault_cards_unreadable_total",
+            "Cards that did not open though the key service answered: each is an alarm.",
+            registry=registry,
+        )
         self.codes_locked = Gauge(
             "vault_codes_memory_locked",
             "1: the memory with verification codes is kept out of swap; 0: the machine gave no room for that.",

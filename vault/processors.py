@@ -84,6 +84,11 @@ class Processors:
     def _allows(self, name: str, asked: Asked) -> bool:
         return not asked.by_phone or name in self._by_phone
 
+    def may_be_tried(self, name: str) -> bool:
+        """Asked right before a call where others could be called instead; an open breaker counts it as the trial."""
+        found = self._by_name.get(name)
+        return found is None or found.breaker.lets_through()
+
     def of(self, name: str) -> Processor:
         """Raises ProcessorSilent when it is not connected any more: whatever it did, nobody here can ask it."""
         found = self._by_name.get(name)

@@ -61,9 +61,14 @@ def is_order_by_phone(card: CardRow) -> bool:
     """Whether a charge of this card that begins now is the order its holder gave by telephone.
 
     That is the first one, for which the card was keyed in. A later one is of a card on file, as any other's, and a card
-    that took the keyed one's place was typed on the page.
+    that took the keyed one's place was typed on the page. Terms that cannot be right say nothing; such a card is not
+    charged at all.
     """
-    sealed, is_first = _sealed_beside(card), card.generation == 1 and card.on_file_since is None
+    try:
+        sealed = _sealed_beside(card)
+    except SealBroken:
+        return False
+    is_first = card.generation == 1 and card.on_file_since is None
     return is_first and sealed is not None and sealed.channel is CaptureChannel.PHONE
 
 

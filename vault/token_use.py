@@ -5,6 +5,7 @@ from datetime import datetime
 
 from infra.chassis import logs
 from vault.contract import ChargeOrder, ChargeReason, HoldOrder, TokenUses
+from vault.envelope import SealBroken
 from vault.store import Tx
 from vault.tables import CardRow, ChargeRow
 from vault.terms import refusals, terms_of
@@ -30,10 +31,14 @@ class TokenUse:
 async def intend_within_terms(tx: Tx, card: CardRow, use: TokenUse) -> tuple[ChargeRow | None, ChargeReason | None]:
     """The intention, and why it is not to be carried out, if so. None: the charge's id or its purchase is taken.
 
-    Of charges at the same moment with a token for one charge, the database's unique index lets one through. Raises
-    SealBroken when the terms cannot be those the card was sealed with.
+    Of charges at the same moment with a token for one charge, the database's unique index lets one through. Terms that
+    cannot be those the card was sealed with allow nothing.
     """
-    terms, order = terms_of(card), use.order
+    order = use.order
+    try:
+        terms = terms_of(card)
+    except SealBroken:
+        return await _insert(tx, card, use, single_use=False), ChargeReason.CARD_UNREADABLE
     single_use = terms.uses is TokenUses.SINGLE
     refused = [
         *refusals(

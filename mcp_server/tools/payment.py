@@ -29,6 +29,8 @@ STATES = {
 }
 APPROVAL_PREFIX = "apr_"
 """Ids say what they are of: which page a paused call waited for."""
+SAME_CARD_AGAIN = frozenset({"processor_error", "processor_unreachable", "never_sent"})
+"""Of a failed purchase's reasons, those that say nothing against the card (gateway/ledger.py, CARD_REFUSED)."""
 ENDED_UNPAID = frozenset({PurchaseState.DENIED, PurchaseState.DECLINED, PurchaseState.FAILED})
 
 
@@ -238,7 +240,8 @@ def _message(purchase: PurchaseView) -> str:
     if purchase.state is PurchaseState.DECLINED:
         return f"The card was declined ({_plain(purchase)}); nothing was charged. Calling pay again asks for a card."
     if purchase.state is PurchaseState.FAILED:
-        return f"The payment failed ({_plain(purchase)}); nothing was charged. Calling pay again tries once more."
+        then = "tries once more" if purchase.reason in SAME_CARD_AGAIN else "asks for a card"
+        return f"The payment failed ({_plain(purchase)}); nothing was charged. Calling pay again {then}."
     if purchase.state is PurchaseState.PAID:
         return "It is paid; the order is being made. get_order will show it."
     return "The payment is still being made. Ask get_order in a few seconds; do not make another checkout for it."

@@ -238,3 +238,20 @@ async def test_a_card_page_that_ran_out_is_replaced_and_its_door_closes(ground: 
         assert (third["state"], third["purchase_id"]) == ("paid", first["purchase_id"])
         assert old_door is not None
         assert old_door.state == "expired"
+
+
+@pytest.mark.control("UC-C.1")
+async def test_a_card_that_was_edited_in_the_vault_fails_the_purchase_frees_the_money_and_asks_for_another(
+    new_shop: Shop,
+):
+    talk, checkout = await person_with_card(new_shop), await new_shop.checkout(2_000)
+    edit = f"UPDATE cards SET terms = replace(terms, brand_id, 'brd_x') WHERE subject_id = '{talk.subject_id}'"  # noqa: S608 - a test's
+    await asyncio.to_thread(new_shop.house.clusters["vault"].sql, edit, database="vault")
+
+    failed = await talk.buy(checkout)
+    held = await new_shop.taken(talk)
+    again = await talk.buy(checkout)
+
+    assert (failed["state"], failed["reason"], held) == ("failed", "card_unreadable", 1_000)
+    assert await new_shop.charged(failed["purchase_id"]) == []
+    assert again["state"] == "needs_card"

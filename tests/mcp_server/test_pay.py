@@ -168,6 +168,28 @@ async def test_after_a_declined_card_another_one_may_be_typed(assistant: Connect
     assert paid["state"] == "paid"
 
 
+@pytest.mark.control("UC-C.1")
+async def test_a_card_on_file_that_was_edited_in_the_vault_is_said_to_be_unreadable_and_another_one_pays(
+    assistant: Connect, person: Person, house: House
+):
+    newest = "(SELECT token_id FROM cards ORDER BY created_at DESC LIMIT 1)"
+    edit = f"UPDATE cards SET terms = replace(terms, brand_id, 'brd_x') WHERE token_id = {newest}"  # noqa: S608 - a test's
+    async with assistant(person.bearer, "2026-07-28", person.type_card) as client:
+        await answer(client, "pay", checkout_id=await checkout(client))
+        await asyncio.to_thread(house.clusters["vault"].sql, edit, database="vault")
+        checkout_id = await checkout(client)
+
+        failed = await answer(client, "pay", checkout_id=checkout_id)
+        nothing = await answer(client, "get_order", checkout_id=checkout_id)
+        paid = await answer(client, "pay", checkout_id=checkout_id)
+
+    assert failed["state"] == "failed"
+    assert "(card unreadable)" in failed["message"]
+    assert failed["message"].endswith("Calling pay again asks for a card.")
+    assert "order" not in nothing
+    assert (paid["state"], len(person.links)) == ("paid", 2)
+
+
 async def type_card_that_declines(hands: FormSender, url: str) -> None:
     await hands._get(url)  # noqa: SLF001 - the same person, with another card
     for fields in ({}, {}, {**CARD_FIELDS, "number": "4000000000000002"}):

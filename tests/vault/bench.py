@@ -2,8 +2,8 @@
 
 import re
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,6 +165,12 @@ class Bench(Doors):
         answer = self.processor.plain.get(f"{self.processor.url}/_sandbox/charges").json()["charges"]
         return [charge for charge in answer if charge["metadata"].get("charge_id") == charge_id]
 
+    def payments(self, charge_id: str) -> list[str]:
+        """The states of all payments that the processor's own list has for a charge of ours; newest first."""
+        url = f"{self.processor.url}/v1/payment_intents?limit=100"
+        found = self.processor.plain.get(url, auth=(API_KEY, "")).raise_for_status().json()["data"]
+        return [one["status"] for one in found if one["metadata"].get("charge_id") == charge_id]
+
     def payment_ref(self, charge_id: str) -> str:
         (charge,) = self.processor_charges(charge_id)
         ref: str = charge["payment_intent"]
@@ -230,6 +236,18 @@ async def open_bench(
 
 def _client(app: Any, base_url: str) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=base_url)
+
+
+@contextmanager
+def root_away(bench: Bench) -> Iterator[None]:
+    """The key service does not answer meanwhile."""
+    root = bench.settings.keys.root_key_file
+    assert root is not None
+    elsewhere = root.rename(root.with_suffix(".away"))
+    try:
+        yield
+    finally:
+        elsewhere.rename(root)
 
 
 @asynccontextmanager

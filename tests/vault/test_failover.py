@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,15 +14,18 @@ from sqlalchemy.exc import DBAPIError
 from infra.chassis.ids import new_id
 from tests.sandbox.running import Sandbox
 from tests.support.database import DatabaseMaker
-from tests.vault.bench import Bench, Person, open_bench, rows
+from tests.vault.bench import Bench, Person, open_bench, root_away, rows
 from tests.vault.money import DECLINES, Till
 from tests.vault.processor_rigs import Rig, open_rig
 from tests.vault.test_airwallex_charges import airwallex_settings
-from vault.contract import ChargeOrder
+from vault.cleartext.tokenise import Cards
+from vault.contract import ChargeOrder, TokenTerms
+from vault.keys.ring import HELD_FOR
 from vault.ledger.check import check
 from vault.routing.rows import add_route, attempts_of, move_on
 from vault.routing.rules import Route
 from vault.store import Store
+from vault.tables import CardRow
 
 
 @dataclass(slots=True)
@@ -52,6 +56,13 @@ class Both:
         async with Store(self.bench.vault.engine).transaction(self.ada.tenant_id) as tx:
             found = await attempts_of(tx, order.charge_id)
         return [(one.processor, one.state, one.reason) for one in found]
+
+    async def breaker_opens(self, first: ChargeOrder) -> ChargeOrder:
+        """Stripe is silent five times in a row; the last charge that went to the other one for it."""
+        self.stripe.fault("error_503", "payment_intents.create", times=5)
+        for order in (first, *(self.ada.charge(first.token_id) for _ in range(4))):
+            assert await self.charge(order) == ("approved", None)
+        return order
 
     def taken(self, order: ChargeOrder) -> tuple[int, int]:
         return self.stripe.taken_minor(order.charge_id), self.airwallex.taken_minor(order.charge_id)
@@ -242,6 +253,50 @@ async def test_after_five_silences_the_others_come_first_until_it_answers(both: 
     assert await both.attempts(tried) == [("stripe", "live", None)]
     assert 'vault_processor_open{processor="stripe"} 0.0' in closed
     assert 'vault_processor_calls_total{answer="silent",processor="stripe"} 5.0' in closed
+
+
+@pytest.mark.parametrize("how", ["terms", "another's", "shredded", "no code", "key service away", "taken purchase"])
+async def test_a_charge_that_never_gets_to_a_processor_leaves_its_trial_to_the_next_one(both: Both, how: str):
+    bench, ada, paid = both.bench, both.ada, await both.order()
+    others = {
+        "terms": await bench.new_token(ada, terms=TokenTerms(currency="EUR")),
+        "shredded": await bench.new_token(ada),
+        "no code": await bench.new_token(ada),
+    }
+    taken = await both.breaker_opens(paid)
+    await bench.vault.keeping.shredding.shred_card(ada.tenant_id, others["shredded"], "operator ada")
+    bench.vault.codes.forget(ada.tenant_id, others["no code"])
+    bench.clock.advance(HELD_FOR if how == "key service away" else timedelta(seconds=30))
+    changes = {"purchase_id": taken.purchase_id} if how == "taken purchase" else {}
+    whose = Person(ada.tenant_id, "brd_other") if how == "another's" else ada
+    refused, tried = whose.charge(others.get(how, paid.token_id), **changes), ada.charge(paid.token_id)
+
+    with root_away(bench) if how == "key service away" else nullcontext():
+        answer = await bench.charge(refused)
+    await both.charge(tried)
+
+    assert answer.json().get("state", "failed") == "failed"
+    assert bench.payments(refused.charge_id) == []
+    assert await both.attempts(tried) == [("stripe", "live", None)]
+
+
+async def test_while_one_charge_makes_the_trial_the_others_go_elsewhere(both: Both, monkeypatch: pytest.MonkeyPatch):
+    """All of them see that it is time for one; only who comes to the call first makes it."""
+    paid = await both.order()
+    await both.breaker_opens(paid)
+    both.bench.clock.advance(timedelta(seconds=30))
+    orders, together = [both.ada.charge(paid.token_id) for _ in range(3)], asyncio.Barrier(3)
+    check = Cards.check
+
+    async def check_together(cards: Cards, card: CardRow) -> None:
+        await check(cards, card)
+        await together.wait()
+
+    monkeypatch.setattr(Cards, "check", check_together)
+    answers = await asyncio.gather(*(both.charge(order) for order in orders))
+
+    assert answers == [("approved", None)] * 3
+    assert sorted(both.taken(order) for order in orders) == [(0, 7998), (0, 7998), (7998, 0)]
 
 
 @pytest.mark.control("UC-C.3")

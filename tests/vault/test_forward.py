@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from infra.chassis.ids import new_id
+from infra.chassis.keys import SoftwareKeyService
+from infra.chassis.secret import Secret
 from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import APPROVES, Sandbox
 from tests.support.waiting import wait_until
@@ -27,6 +29,10 @@ from tests.vault.destination import (
     company,
     forwarding,
 )
+from vault.cleartext.forwarding.network import Network
+from vault.forwarding.destinations import Target
+from vault.forwarding.forwards import SEND_WITHIN
+from vault.keys.ring import HELD_FOR
 
 BACKWARDS = APPROVES[::-1]
 
@@ -257,7 +263,7 @@ async def test_a_card_that_does_not_open_goes_nowhere_and_keeps_its_code(ready: 
     await put(card)
     mended = await ready.sent(WITH_CODE)
 
-    assert (broken["state"], broken["reason"]) == ("failed", "card_unavailable")
+    assert (broken["state"], broken["reason"]) == ("failed", "card_unreadable")
     assert (mended["state"], len(ready.company.received)) == ("forwarded", 1)
 
 
@@ -326,3 +332,65 @@ async def test_ids_of_forwards_are_their_tenants(ready: Forwarding, bench: Bench
     states = [(await one.sent(forward_id=forward_id))["state"] for one in (ready, evening)]
 
     assert states == ["forwarded", "forwarded"]
+
+
+@pytest.mark.control("UC-F.1")
+async def test_a_slow_key_service_does_not_make_a_forward_look_lost_while_it_is_sent(
+    ready: Forwarding, bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """It is asked before the order is written down, so its time is not the carrier's."""
+    unwrap = SoftwareKeyService.unwrap
+
+    async def slowly(keys: SoftwareKeyService, wrapped: bytes, context: bytes) -> Secret[bytes]:
+        bench.clock.advance(timedelta(seconds=50))
+        return await unwrap(keys, wrapped, context)
+
+    bench.clock.advance(HELD_FOR)
+    monkeypatch.setattr(SoftwareKeyService, "unwrap", slowly)
+
+    assert (await ready.sent())["state"] == "forwarded"
+
+
+@pytest.mark.control("UC-F.1")
+async def test_who_is_told_that_a_carrier_is_lost_is_not_proved_wrong_by_it(
+    ready: Forwarding, bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """The key went from memory while the name was looked up, and comes when the carrier's time is over."""
+    order, fetching, told = ready.order(), asyncio.Event(), asyncio.Event()
+    unwrap = SoftwareKeyService.unwrap
+
+    async def found_late(_network: Network, _target: Target) -> list[str]:
+        bench.clock.advance(HELD_FOR)
+        return ["127.0.0.1"]
+
+    async def late(keys: SoftwareKeyService, wrapped: bytes, context: bytes) -> Secret[bytes]:
+        fetching.set()
+        await told.wait()
+        return await unwrap(keys, wrapped, context)
+
+    monkeypatch.setattr(Network, "addresses", found_late)
+    monkeypatch.setattr(SoftwareKeyService, "unwrap", late)
+    first = asyncio.ensure_future(ready.send(order))
+    await fetching.wait()
+    second = (await ready.send(order))[1]
+    told.set()
+    late_one = (await first)[1]
+
+    assert (second["state"], second["reason"]) == ("unknown", "carrier_lost")
+    assert (late_one["state"], late_one["reason"]) == ("unknown", "carrier_lost")
+    assert ready.company.connections == 0
+
+
+async def test_a_key_that_comes_too_late_sends_nothing_and_says_so(
+    ready: Forwarding, bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    addresses = Network.addresses
+
+    async def slowly(network: Network, target: Target) -> list[str]:
+        bench.clock.advance(SEND_WITHIN)
+        return await addresses(network, target)
+
+    monkeypatch.setattr(Network, "addresses", slowly)
+    view = await ready.sent()
+
+    assert (view["state"], view["reason"], ready.company.connections) == ("failed", "card_unavailable", 0)

@@ -52,4 +52,5 @@ async def test_a_carrier_whose_charge_was_taken_over_before_it_had_a_name_takes_
 
     assert (row.state, row.reason) == ("failed", "never_sent")
     assert bench.taken_minor(order.charge_id) == 0
+    assert bench.payments(order.charge_id) == ["canceled"]
     assert (await bench.charge(order)).json()["state"] == "failed"

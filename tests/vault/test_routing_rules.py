@@ -105,12 +105,15 @@ def test_a_silent_processor_goes_to_the_end_and_is_tried_now_and_then(clock: Fix
 
     opened = [in_line(NAMES, breakers) for _ in range(2)]
     clock.advance(timedelta(seconds=30))
-    tried = [in_line(NAMES, breakers) for _ in range(2)]
+    looked_at = [in_line(NAMES, breakers) for _ in range(2)]
+    tried = [breakers["stripe"].lets_through() for _ in range(2)]
+    after = in_line(NAMES, breakers)
     breakers["stripe"].answered()
 
     assert still == in_line(NAMES, breakers) == NAMES
     assert opened == [("airwallex", "third", "stripe")] * 2
-    assert tried == [NAMES, ("airwallex", "third", "stripe")]
+    assert (looked_at, tried) == ([NAMES] * 2, [True, False])
+    assert after == ("airwallex", "third", "stripe")
 
 
 def test_one_answer_in_between_keeps_a_breaker_closed_and_a_lonely_processor_is_never_kept_back(clock: FixedClock):
@@ -136,7 +139,8 @@ def test_a_charge_that_goes_to_another_first_uses_up_no_trial(clock: FixedClock)
 
     others = [in_line(("airwallex", "stripe"), breakers) for _ in range(3)]
     tried = in_line(("stripe", "airwallex"), breakers)
+    called = breakers["stripe"].lets_through()
 
     assert others == [("airwallex", "stripe")] * 3
-    assert tried == ("stripe", "airwallex")
+    assert (tried, called) == (("stripe", "airwallex"), True)
     assert in_line(("stripe", "airwallex"), breakers) == ("airwallex", "stripe")

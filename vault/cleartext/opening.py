@@ -1,5 +1,6 @@
 """Opening a stored card as far as its record key, and what is sealed beside the number; the number itself is not."""
 
+import contextlib
 from calendar import monthrange
 from datetime import date
 from typing import Final
@@ -7,9 +8,10 @@ from typing import Final
 import msgspec
 
 from infra.chassis import logs
+from infra.chassis.keys import KeyUnusable
 from infra.chassis.secret import Secret
 from vault.at_once import stored_card
-from vault.envelope import open_sealed, version_of
+from vault.envelope import SealBroken, open_sealed, version_of
 from vault.keys.ring import KeyRing
 from vault.keys.states import KeyDestroyed
 from vault.places import place, place_under_terms
@@ -18,6 +20,9 @@ from vault.tables import CardRow
 
 READS_MAX: Final = 3
 """How often a card is read again because its key was rotated in between; twice within one charge is no accident."""
+
+UNREADABLE: Final = (SealBroken, KeyUnusable)
+"""What opening a card raises when its row, or its tenant's key, is not what was written: waiting mends neither."""
 
 log = logs.get_logger()
 
@@ -43,10 +48,26 @@ class Opener:
         self._store = store
         self._ring = ring
 
+    def key_at_hand(self, card: CardRow) -> bool:
+        """Whether asking the key service would not help: its key is here, or the card never opens."""
+        try:
+            return card.is_shredded or self._ring.holds(card.tenant_id, version_of(card.wrapped_key))
+        except SealBroken:
+            return True
+
+    async def fetch_key(self, card: CardRow) -> None:
+        """Before an order is written down: without its key it need not be. Raises KeyServiceUnreachable.
+
+        That a card does not open at all is said when it is opened.
+        """
+        with contextlib.suppress(KeyDestroyed, *UNREADABLE):
+            await self._ring.opening_key(card.tenant_id, version_of(card.wrapped_key))
+
     async def record_key(self, card: CardRow) -> tuple[CardRow, Secret[bytes]]:
         """With the card as it then is: it may have been moved to another key since it was read.
 
-        Raises CardShredded, CardReplaced, and SealBroken when the row is not what was sealed there.
+        Raises CardShredded, CardReplaced, those of UNREADABLE when the row is not what was sealed there, and
+        KeyServiceUnreachable.
         """
         at = place(card.tenant_id, card.token_id, "record_key")
         for _ in range(READS_MAX):

@@ -142,11 +142,25 @@ class Cards:
         details_of(former, record_key)
         return Place(former.token_id, former.generation + 1, former.terms)
 
+    def key_at_hand(self, card: CardRow) -> bool:
+        """Whether the card can be opened, or refused, without asking the key service."""
+        return self._opener.key_at_hand(card)
+
+    async def fetch_key(self, card: CardRow) -> None:
+        """Raises KeyServiceUnreachable."""
+        await self._opener.fetch_key(card)
+
+    async def check(self, card: CardRow) -> None:
+        """That it opens and is under its terms; the number stays sealed. Raises as `present`, but for the code."""
+        card, record_key = await self._opener.record_key(card)
+        details_of(card, record_key)
+
     async def present(self, card: CardRow, key: str, processor: Processor, *, others_follow: bool = False) -> str:
         """Hand a stored card to a processor for one charge; its reference for the card comes back.
 
         The code is used up by it, unless the processor did nothing with it and `others_follow`, who will need it.
-        Raises CodeMissing, CardShredded, CardReplaced, and what the processor raises.
+        Raises CodeMissing, CardShredded, CardReplaced, those of UNREADABLE, KeyServiceUnreachable, and what the
+        processor raises.
         """
         revealed = await self._reveal(card)  # first, so that a key service that is away does not cost the code
         try:
@@ -179,7 +193,7 @@ class Cards:
     ) -> AsyncIterator[tuple[CardDetails, VerificationCode | None]]:
         """A stored card for one forward, overwritten afterwards. A code is taken, and so gone, whatever then happens.
 
-        Raises CodeMissing, CardShredded and CardReplaced.
+        Raises CodeMissing, CardShredded, CardReplaced, those of UNREADABLE and KeyServiceUnreachable.
         """
         revealed = await self._reveal(card)
         try:
@@ -247,7 +261,7 @@ class Cards:
         return card, hidden_under_each(tenant_keys, [*older, fingerprint])
 
     async def _reveal(self, card: CardRow) -> Revealed:
-        """Raises CardShredded, and SealBroken when the row is not what was sealed there."""
+        """Raises as `Opener.record_key`."""
         card, record_key = await self._opener.record_key(card)
         at = place_under_terms(card.tenant_id, card.token_id, "number", card.terms)
         digits = open_sealed(record_key, card.sealed_number, at)

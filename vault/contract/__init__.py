@@ -15,7 +15,6 @@ import msgspec
 from vault.contract.reasons import ChargeReason as ChargeReason
 
 IDENTIFIER_PATTERN = r"^[a-z]{3}_(?![a-z0-9_]*[0-9](?:_*[0-9]){12})[a-z0-9_]+\Z"
-"""Thirteen digits, as many as the shortest card number in use has, stand in no id, whatever parts them."""
 Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=IDENTIFIER_PATTERN)]
 AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]
 """Minor units. The ceiling is the processor's: eight digits."""
@@ -26,7 +25,6 @@ AgentName = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _IDENTIFIER = re.compile(rf"(?=.{{5,64}}\Z){IDENTIFIER_PATTERN}")
 _CARD_LIKE = re.compile(r"(?:\d[ ._-]*){12}\d")
-"""As many digits as in a card number, as they are written."""
 
 
 def is_identifier(text: str) -> bool:
@@ -323,15 +321,15 @@ class ForwardReason(StrEnum):
 
     CARD_SHREDDED = "card_shredded"
     TOKEN_LIMITED = "token_limited"  # noqa: S105 - a reason, no secret
-    """Its terms limit what it may be charged, or until when or by whom; a destination would not know, nor be held to
-    it."""
+    """Its terms limit what it may be charged, until when or by whom; a destination would not be held to them."""
     VERIFICATION_CODE_MISSING = "verification_code_missing"
     DESTINATION_UNREACHABLE = "destination_unreachable"
     """No address, no connection, or a certificate that is not the destination's."""
     DESTINATION_ADDRESS_REFUSED = "destination_address_refused"
     """Its name leads into a private network."""
     CARD_UNAVAILABLE = "card_unavailable"
-    """It does not open, for instance because the key service is away; the code, if one was wanted, is still there."""
+    """Its key was not there in time; the code, if one was wanted, is still there, and another order may go through."""
+    CARD_UNREADABLE = "card_unreadable"
     CREDENTIAL_MISSING = "credential_missing"
     """What proves us to the destination is not where the operator was to put it."""
     ANSWER_LOST = "answer_lost"

@@ -29,6 +29,8 @@ class ChargeReason(StrEnum):
     """Another card was typed under the token while this charge was under way; the next charge is with that one."""
     PHONE_ORDERS_NOT_TAKEN = "phone_orders_not_taken"
     """The card was keyed in on the telephone, and no processor in line for the charge is allowed such orders."""
+    CARD_UNREADABLE = "card_unreadable"
+    """What is stored of the card is not what was sealed; it was not sent, and the operator is told."""
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a reason, no secret
     """Past the time its terms give the token. This and what follows: the terms under which the card was typed."""
     TOKEN_SPENT = "token_spent"  # noqa: S105 - a reason, no secret

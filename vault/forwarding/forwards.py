@@ -17,8 +17,7 @@ from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
 from infra.chassis.problems import NotFound
 from vault.canaries import Canaries, CanaryUse
-from vault.cleartext.forwarding.carrying import Carried, Carrier
-from vault.cleartext.forwarding.network import RESOLVE_SECONDS
+from vault.cleartext.forwarding.carrying import Carried, Carrier, Errand
 from vault.cleartext.forwarding.template import Template, read_template
 from vault.contract import ForwardOrder, ForwardReason, ForwardState, ForwardView, TokenTerms, Withheld
 from vault.counters import Counters
@@ -29,9 +28,13 @@ from vault.forwarding.rows import Destination, Ending, ForwardRow
 from vault.store import RowMissing, Store
 from vault.tables import CardRow
 from vault.terms import terms_of
+from vault.unreadable import raise_alarm
 from vault.workers import Workers
 
 INTENDED: Final = "intended"
+SEND_WITHIN: Final = timedelta(seconds=8)
+"""Of the intention: looking the name up (2 s) and opening the card. Later nothing is sent any more, so that nobody is
+told a carrier was lost who then sends; its key is fetched before, and in memory as a rule."""
 MARGIN_SECONDS: Final = 2
 """Between the last moment a carrier waits for the destination and the moment it is taken for lost."""
 
@@ -56,13 +59,13 @@ class Forwards:
         self._clock = clock
         self._counters = counters
         self._workers = workers
-        self._carried_within = timedelta(seconds=RESOLVE_SECONDS + timeout_seconds + MARGIN_SECONDS)
+        self._carried_within = SEND_WITHIN + timedelta(seconds=timeout_seconds + MARGIN_SECONDS)
 
     async def forward(self, order: ForwardOrder, actor: str) -> ForwardView:
         """Carry an order out once, however often it is given. `actor` is the client that its grant names.
 
         Raises NotFound for what is missing, withdrawn, another's or not for this agent alike; ForwardIdReused,
-        TemplateRefused and CardNumberRefused.
+        TemplateRefused and CardNumberRefused; KeyServiceUnreachable before anything is written down.
         """
         sha256 = hashlib.sha256(order.template.encode()).digest()
         async with self._store.transaction(order.tenant_id) as tx:
@@ -79,6 +82,7 @@ class Forwards:
         if card is None or (card.brand_id, card.subject_id) != (order.brand_id, order.subject_id):
             raise NotFound
         template = read_template(order.template, destination.body, destination.fields)
+        await self._carrier.fetch_key(card)
         now = self._clock.now()
         async with self._store.transaction(order.tenant_id) as tx:
             row = await rows.insert_forward(
@@ -108,10 +112,12 @@ class Forwards:
         try:
             limited = terms_of(card) != TokenTerms()
         except SealBroken:
-            return await self._close(row, Carried(ForwardState.FAILED, ForwardReason.CARD_UNAVAILABLE))
+            return await self._close(row, Carried(ForwardState.FAILED, ForwardReason.CARD_UNREADABLE))
         if limited:
             return await self._close(row, Carried(ForwardState.FAILED, ForwardReason.TOKEN_LIMITED))
-        carried = await self._carrier.carry(card, destination, template, row.forward_id)
+        carried = await self._carrier.carry(
+            card, destination, template, Errand(row.forward_id, row.created_at + SEND_WITHIN)
+        )
         reach("forward_carried")
         return await self._close(row, carried)
 
@@ -123,6 +129,14 @@ class Forwards:
             withheld=None if carried.withheld is None else carried.withheld.value,
             redactions=0 if carried.shown is None else carried.shown.redactions,
         )
+        if carried.reason is ForwardReason.CARD_UNREADABLE:
+            raise_alarm(
+                self._counters,
+                act="forward",
+                reference=row.forward_id,
+                tenant_id=row.tenant_id,
+                token_id=row.token_id,
+            )
         async with self._store.transaction(row.tenant_id) as tx:
             closed = await rows.close_forward(tx, row.forward_id, ending, self._clock.now())
             stands = closed or await rows.forward(tx, row.forward_id)

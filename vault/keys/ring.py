@@ -98,6 +98,11 @@ class KeyRing:
         """The version was retired by somebody else: what was reserved of it stays counted and is not used."""
         self._reserved.pop(tenant_id, None)
 
+    def holds(self, tenant_id: str, version: int) -> bool:
+        """Whether this version can be used now without the key service."""
+        known = self._unwrapped.get((tenant_id, version))
+        return known is not None and self._clock.now() < known[1]
+
     async def opening_key(self, tenant_id: str, version: int) -> Secret[bytes]:
         """The key something was sealed under. Raises KeyDestroyed, and what the key service raises."""
         now = self._clock.now()

@@ -42,14 +42,16 @@ class Breaker:
     def is_open(self) -> bool:
         return self._trial_at is not None
 
-    def lets_through(self) -> bool:
+    def would_let_through(self) -> bool:
         """Whether it may be tried before the others; while it is open one charge may, every `TRIED_EVERY`."""
-        if self._trial_at is None:
-            return True
-        now = self._clock.now()
-        if now < self._trial_at:
+        return self._trial_at is None or self._clock.now() >= self._trial_at
+
+    def lets_through(self) -> bool:
+        """The same, of whoever is about to call it: while it is open, that is the one trial."""
+        if not self.would_let_through():
             return False
-        self._trial_at = now + TRIED_EVERY
+        if self._trial_at is not None:
+            self._trial_at = self._clock.now() + TRIED_EVERY
         return True
 
     def answered(self) -> None:
@@ -134,7 +136,8 @@ class Watched:
 def in_line(order: Sequence[str], breakers: dict[str, Breaker]) -> tuple[str, ...]:
     """The same processors, those that do not answer behind the others. One alone is not asked whether it may.
 
-    Only who would then be first is asked: a trial that is granted and not made would be missing where it could be.
+    Looked at and not used up: between here and the call an order may still be refused, and a trial that is granted and
+    not made would be missing where it could be. Who comes to the call asks again.
     """
     if len(order) == 1:
         return tuple(order)
@@ -142,6 +145,6 @@ def in_line(order: Sequence[str], breakers: dict[str, Breaker]) -> tuple[str, ..
     last: list[str] = []
     for name in order:
         breaker = breakers.get(name)
-        waits = breaker is not None and breaker.is_open and (bool(front) or not breaker.lets_through())
+        waits = breaker is not None and breaker.is_open and (bool(front) or not breaker.would_let_through())
         (last if waits else front).append(name)
     return (*front, *last)

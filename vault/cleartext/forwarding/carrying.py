@@ -7,20 +7,21 @@ and searched for in what comes back. What this hands on holds nothing of it.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from infra.chassis import logs
+from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
 from infra.chassis.keys import KeyServiceUnreachable
 from vault.cleartext.forwarding.network import AddressRefused, Answer, AnswerMissing, Network, NotReached
 from vault.cleartext.forwarding.redaction import Sent, Shown, Unshown, redact, redact_headers
 from vault.cleartext.forwarding.template import Template, fill
-from vault.cleartext.opening import CardReplaced, CardShredded
+from vault.cleartext.opening import UNREADABLE, CardReplaced, CardShredded
 from vault.cleartext.pan import CardDetails, VerificationCode
 from vault.cleartext.tokenise import Cards, CodeMissing
 from vault.contract import ForwardReason, ForwardState, Withheld
-from vault.envelope import SealBroken
 from vault.forwarding.destinations import DestinationInvalid, Part, Target, target_of
 from vault.forwarding.rows import Destination
 from vault.keys.ring import KeyUnavailable
@@ -42,6 +43,18 @@ class Carried:
     shown: Shown | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Which forward this is, and until when the request may leave."""
+
+    forward_id: str
+    send_by: datetime
+
+
+class TooLate(Exception):
+    """Whoever asks how the forward stands may by now have been told that its carrier is lost; nothing is sent."""
+
+
 class CredentialMissing(Exception):
     """There is no file with it, or not one line of ASCII in it."""
 
@@ -56,37 +69,48 @@ FAILURES: Final[dict[type[Exception], ForwardReason]] = {
     CardReplaced: ForwardReason.CARD_UNAVAILABLE,
     KeyServiceUnreachable: ForwardReason.CARD_UNAVAILABLE,
     KeyUnavailable: ForwardReason.CARD_UNAVAILABLE,
-    SealBroken: ForwardReason.CARD_UNAVAILABLE,
+    TooLate: ForwardReason.CARD_UNAVAILABLE,
+    **dict.fromkeys(UNREADABLE, ForwardReason.CARD_UNREADABLE),
 }
 """What goes wrong before anything is sent."""
 
 
 class Carrier:
-    def __init__(self, *, cards: Cards, network: Network, credentials: Path | None, sandbox: bool) -> None:
+    def __init__(
+        self, *, cards: Cards, network: Network, clock: Clock, credentials: Path | None, sandbox: bool
+    ) -> None:
+        self._clock = clock
         self._cards = cards
         self._network = network
         self._credentials = credentials
         self._sandbox = sandbox
 
-    async def carry(self, card: CardRow, destination: Destination, template: Template, forward_id: str) -> Carried:
+    async def fetch_key(self, card: CardRow) -> None:
+        """So that the forward itself need not wait for the key service. Raises KeyServiceUnreachable."""
+        if not self._cards.key_at_hand(card):
+            await self._cards.fetch_key(card)
+
+    async def carry(self, card: CardRow, destination: Destination, template: Template, errand: Errand) -> Carried:
         """Send the card once. Failed means that nothing was sent; unknown, that it may have been."""
         try:
-            return await self._carried(card, destination, template, forward_id)
+            return await self._carried(card, destination, template, errand)
         except AnswerMissing:
             return Carried(ForwardState.UNKNOWN, ForwardReason.ANSWER_LOST)
         except tuple(FAILURES) as failure:
             reason = next(reason for kind, reason in FAILURES.items() if isinstance(failure, kind))
             return Carried(ForwardState.FAILED, reason)
 
-    async def _carried(self, card: CardRow, destination: Destination, template: Template, forward_id: str) -> Carried:
+    async def _carried(self, card: CardRow, destination: Destination, template: Template, errand: Errand) -> Carried:
         """Raises AnswerMissing, and those of FAILURES."""
         target = target_of(destination.url, sandbox=self._sandbox)
         credential = self._credential(destination)
         addresses = await self._network.addresses(target)
         async with self._cards.lend(card, with_code=Part.CODE in template.parts) as (details, code):
-            headers = _headers(destination, template, credential, forward_id)
+            headers = _headers(destination, template, credential, errand.forward_id)
             body = fill(template, _parts(details, code))
             sent = _sent(details, code, template, credential)
+            if self._clock.now() >= errand.send_by:
+                raise TooLate
             return await self._exchange(target, addresses, destination, headers, body, sent)
 
     async def _exchange(
