@@ -127,6 +127,7 @@ def _operate(arguments: Sequence[str], clock: Clock) -> int:
     logs.configure("vault", settings.log_level)
     if not scrubbing.is_overwritten():
         logs.get_logger().warning("freed_memory_is_kept")
+    scrubbing.receive_in_small_pieces()
     try:
         asyncio.run(_serve(settings, clock))
     except (starting.NotStarted, WallsMissing) as reason:

@@ -46,7 +46,7 @@ class Context:
     def associated_data(self, key_version: int) -> bytes:
         bound = () if self.terms is None else (self.terms,)
         parts = (self.tenant_id, self.token_id, self.field, self.schema, str(key_version), *bound)
-        return joined(*(part.encode() for part in parts))
+        return joined(*[part.encode() for part in parts])
 
 
 def seal(key: Secret[bytes], key_version: int, plaintext: bytes | memoryview, context: Context) -> bytes:

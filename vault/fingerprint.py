@@ -58,6 +58,6 @@ def hidden(tenant_key: Secret[bytes], fingerprint: bytes) -> bytes:
 
 
 def hidden_under_each(tenant_keys: Iterable[Secret[bytes]], fingerprints: Iterable[bytes]) -> list[bytes]:
-    """As `hidden`, under every key a card may be found under while cards move from one to the next."""
+    """As `hidden`, under every key a card may be found under while cards move from one to the next; key by key."""
     plain = list(fingerprints)
     return [hidden(tenant_key, fingerprint) for tenant_key in tenant_keys for fingerprint in plain]

@@ -22,6 +22,7 @@ from infra.chassis.keys import starting
 from infra.chassis.keys.settings import open_key_service
 from infra.chassis.problems import NotFound
 from infra.chassis.settings import Bind, load
+from vault import scrubbing
 from vault.admission import Admission
 from vault.app import AUDIENCE
 from vault.at_once import stored_card
@@ -108,4 +109,5 @@ async def run(port: int, settings: Settings) -> None:
 
 if __name__ == "__main__":
     logs.configure("vault", "INFO")
+    scrubbing.receive_in_small_pieces()
     asyncio.run(run(int(sys.argv[1]), load(Settings, PREFIX, os.environ)))

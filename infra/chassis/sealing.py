@@ -57,7 +57,7 @@ def open_under(key: Secret[bytes], label: bytes, sealed: bytes, associated: byte
 
 def joined(*parts: bytes) -> bytes:
     """Each part preceded by its length in four bytes, so that no two lists of parts give the same bytes."""
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 def _derive(key: Secret[bytes], label: bytes, random: bytes) -> tuple[bytes, bytes]:

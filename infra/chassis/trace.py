@@ -36,18 +36,19 @@ def begin(traceparent: str | None) -> Trace:
     """Continue the caller's trace, or start one. A malformed or card-like id is replaced, never echoed."""
     match = TRACEPARENT.match(traceparent) if traceparent else None
     given = match.group(1) if match and not _DIGIT_RUN.search(f"00-{match.group(1)}") else None
-    trace_id = given or _drawn_trace_id()
-    span_id = _drawn_span_id(trace_id)
+    trace_id, span_id = (given, _drawn_span_id(given)) if given else _drawn()
     trace = Trace(request_id=new_id("req"), trace_id=trace_id, span_id=span_id, drawn=given is None)
     current.set(trace)
     return trace
 
 
-def _drawn_trace_id() -> str:
+def _drawn() -> tuple[str, str]:
+    """Trace and span with which the whole that travels has no run of digits, nor is either of them nothing."""
     while True:
-        text = secrets.token_hex(16)
-        if not _DIGIT_RUN.search(f"00-{text}") and set(text) != {"0"}:
-            return text
+        text = secrets.token_hex(24)
+        trace_id, span_id = text[:32], text[32:]
+        if not _DIGIT_RUN.search(_traceparent(trace_id, span_id)) and trace_id.strip("0") and span_id.strip("0"):
+            return trace_id, span_id
 
 
 def _drawn_span_id(trace_id: str) -> str:

@@ -26,7 +26,7 @@ from vault.cleartext.processors import CardRefused, Processor, ProcessorRefused,
 from vault.codes import Codes
 from vault.counters import Counters
 from vault.envelope import open_sealed, seal
-from vault.fingerprint import Fingerprints, hidden, hidden_under_each
+from vault.fingerprint import Fingerprints, hidden_under_each
 from vault.keys import rows
 from vault.keys.ring import KeyRing
 from vault.keys.states import KeyRetired
@@ -237,12 +237,13 @@ class Cards:
         digits = details.number.reveal()
         *older, fingerprint = self._fingerprints.by_every_version(tenant_id, digits)
         tenant_keys = [tenant_key, *await self._ring.retired_keys(tenant_id)]
+        known_as = hidden_under_each(tenant_keys, [*older, fingerprint])
         card = CardRow(
             tenant_id=tenant_id,
             token_id=token_id,
             brand_id=capture.brand_id,
             subject_id=capture.subject_id,
-            fingerprint=hidden(tenant_key, fingerprint),
+            fingerprint=known_as[len(older)],
             fingerprint_version=self._fingerprints.newest,
             wrapped_key=seal(tenant_key, version, record_key.reveal(), place(tenant_id, token_id, "record_key")),
             sealed_number=seal(record_key, RECORD_KEY_VERSION, digits, at_number),
@@ -258,7 +259,7 @@ class Cards:
             terms=terms,
             generation=to_be.generation,
         )
-        return card, hidden_under_each(tenant_keys, [*older, fingerprint])
+        return card, known_as
 
     async def _reveal(self, card: CardRow) -> Revealed:
         """Raises as `Opener.record_key`."""
