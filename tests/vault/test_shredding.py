@@ -20,7 +20,6 @@ from tests.support.database import DatabaseMaker
 from tests.vault.bench import Bench, Person, open_bench, rows
 from tests.vault.keys import acts, cards, change, key_service, states
 from tests.vault.killing import KILLED, KeysCommand, keys_command
-from tests.vault.updates import replaced
 from vault.envelope import SealBroken, open_sealed
 from vault.fingerprint import Fingerprints, hidden
 from vault.keys import rows as move_rows
@@ -168,26 +167,6 @@ async def test_a_shredded_card_does_not_open_from_a_dump_taken_before_and_its_ne
     thief = await thief_of(own, dumps, fresh)
     assert await thief.numbers(fresh) == {neighbour: NUMBERS[1], theirs: NUMBERS[2]}
     assert (await own.charge(ada.charge(neighbour))).json()["state"] == "approved"
-
-
-@pytest.mark.control("UC-3.7.5", "UC-T.3")
-async def test_a_replaced_card_does_not_open_from_a_dump_taken_before_once_a_round_is_through(
-    own: Bench, ada: Person, command: KeysCommand, dumps: Dumps
-):
-    token = await own.new_token(ada)
-    before = dumps.take(own.databases)
-
-    await replaced(own, ada, token, NUMBERS[1])
-    not_final = await (await thief_of(own, dumps, before)).numbers(before)
-    done = command.run("round")
-    after = await (await thief_of(own, dumps, before)).numbers(before)
-
-    fresh = dumps.take(own.databases)
-    found = await rows(own.databases.app_dsn, "SELECT cause, final_at FROM shreddings", ada.tenant_id)
-    assert (done.code, not_final, after) == (0, {token: APPROVES}, {})
-    assert await (await thief_of(own, dumps, fresh)).numbers(fresh) == {token: NUMBERS[1]}
-    assert [(row["cause"], row["final_at"] is None) for row in found] == [("replaced", False)]
-    assert (await own.charge(ada.charge(token))).json()["state"] == "approved"
 
 
 @pytest.mark.control("UC-3.7.5")

@@ -1,11 +1,14 @@
 """Another card under a token: ordered, typed, and what then lies in the row."""
 
+import json
 from typing import Any
 
-from tests.vault.bench import Bench, Doors, Person
+import pytest
+
+from tests.vault.bench import Bench, Doors, Person, rows
 from tests.vault.keys import cards
 from vault.cleartext.opening import Opener, details_of
-from vault.contract import CaptureOrder
+from vault.contract import CaptureOrder, ChargeOrder
 from vault.envelope import open_sealed
 from vault.places import place_under_terms
 from vault.store import Store
@@ -44,3 +47,32 @@ async def opened(bench: Bench, person: Person, token: str) -> tuple[str, int, in
     at = place_under_terms(person.tenant_id, token, "number", card.terms)
     beside = details_of(card, record_key)
     return open_sealed(record_key, card.sealed_number, at).decode(), beside.exp_month, beside.exp_year
+
+
+async def told(bench: Bench, order: ChargeOrder) -> tuple[str, str | None]:
+    answer = (await bench.charge(order)).json()
+    return answer["state"], answer["reason"]
+
+
+async def last4_told(bench: Bench, order: ChargeOrder) -> str:
+    sql = "SELECT payload FROM outbox_events WHERE about = :charge_id"
+    (event,) = await rows(bench.databases.app_dsn, sql, order.tenant_id, charge_id=order.charge_id)
+    last4: str = json.loads(event["payload"])["data"]["last4"]
+    return last4
+
+
+def around(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, *, before: Any = None, after: Any = None) -> None:
+    """Once, something happens right before or right after a step of the code."""
+    step, done = getattr(where, name), list[str]()
+
+    async def stepped(*arguments: Any, **named: Any) -> Any:
+        first = not done
+        done.append(name)
+        if first and before is not None:
+            await before()
+        result = await step(*arguments, **named)
+        if first and after is not None:
+            await after()
+        return result
+
+    monkeypatch.setattr(where, name, stepped)
