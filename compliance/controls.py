@@ -12,7 +12,8 @@ from compliance.claims.data import DATA
 from compliance.claims.decisions import DECISIONS
 from compliance.claims.machine import MACHINE
 from compliance.claims.people import PEOPLE
+from compliance.claims.phone import PHONE
 from compliance.claims.rooms import ROOMS
 from compliance.claims.tokens import TOKENS
 
-CONTROLS = {control.id: control for control in (*ROOMS, *CARDS, *DECISIONS, *PEOPLE, *DATA, *MACHINE, *TOKENS)}
+CONTROLS = {control.id: control for control in (*ROOMS, *CARDS, *DECISIONS, *PEOPLE, *DATA, *MACHINE, *TOKENS, *PHONE)}

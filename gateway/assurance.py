@@ -131,6 +131,21 @@ def recognised(evidence: Iterable[Evidence], now: datetime) -> str | None:
     return shown.pop() if len(shown) == 1 else None
 
 
+def on_the_phone(evidence: Iterable[Evidence], subject_id: str | None, now: datetime) -> str | None:
+    """The living caller id that shows this very subject to be calling; None when none does."""
+    return next(
+        (
+            item.evidence_id
+            for item in evidence
+            if item.kind == EvidenceKind.CALLER_ID
+            and subject_id is not None
+            and _counts(item, subject_id, now)
+            and any(_levels(item, now))
+        ),
+        None,
+    )
+
+
 def confirmation_for(
     evidence: Iterable[Evidence], subject_id: str | None, now: datetime, request_sha256: str
 ) -> Evidence | None:

@@ -38,15 +38,18 @@ class Captures:
         return f"{self._public_url}/captures/{capture_id}"
 
     async def door(self, capture_id: str) -> DoorView | None:
-        """None for an unknown capture. The id is unguessable and names no tenant, so the tenant is looked up first."""
+        """None for an unknown capture, and for one by phone, which has no page and so no door.
+
+        The id is unguessable and names no tenant, so the tenant is looked up first.
+        """
         async with directory_transaction(self._engine) as tx:
             tenant_id = (await tx.execute(_TENANT_OF_CAPTURE, {"capture_id": capture_id})).scalar_one_or_none()
         if tenant_id is None:
             return None
         async with tenant_transaction(self._engine, tenant_id) as tx:
             key = {"tenant_id": tenant_id, "capture_id": capture_id}
-            row = (await tx.execute(_CAPTURE_FOR_DOOR, key)).mappings().one()
-        return DoorView(**row)
+            row = (await tx.execute(_CAPTURE_FOR_DOOR, key)).mappings().one_or_none()
+        return None if row is None else DoorView(**row)
 
     def entry_grant(self, door: DoorView, client_id: str) -> str:
         """A grant with which the person's browser enters the vault's card page, once."""
@@ -67,5 +70,5 @@ _CAPTURE_FOR_DOOR = text(
     "SELECT c.capture_id, c.tenant_id, c.brand_id, c.subject_id, p.decision_id, b.name AS brand_name, c.amount_minor,"
     " c.currency, c.state FROM captures c JOIN purchases p USING (tenant_id, purchase_id)"
     " JOIN brands b ON b.tenant_id = c.tenant_id AND b.brand_id = c.brand_id"
-    " WHERE c.tenant_id = :tenant_id AND c.capture_id = :capture_id"
+    " WHERE c.tenant_id = :tenant_id AND c.capture_id = :capture_id AND c.channel = 'page'"
 )

@@ -35,6 +35,8 @@ class ConversationFacts:
     claimed_sealed: bytes | None
     closed: bool
     evidence: Sequence[Evidence]
+    takes_phone_orders: bool = False
+    """The brand does, as its operator says."""
 
     def assurance(self, now: datetime, request_sha256: str | None = None) -> Assurance:
         """`request_sha256`: see assurance.level_of."""

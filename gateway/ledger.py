@@ -17,7 +17,7 @@ from gateway.errors import PurchaseUnderWay
 from gateway.store import Card, Purchase, PurchaseLookup, purchase_for_update
 from gateway.windows import day_of
 from infra.chassis.ids import new_id
-from vault.contract import ChargeReason
+from vault.contract import CaptureChannel, ChargeReason
 
 RESERVATION_TTL: Final = timedelta(minutes=15)
 """Time to find a card and type it. While a charge is on its way a reservation does not end."""
@@ -53,6 +53,8 @@ class Attempt:
     client_id: str
     decision_id: str
     now: datetime
+    call: str | None = None
+    """The evidence of the call in which a card may be keyed in, if there is one (gateway/phone_orders.py)."""
 
 
 async def reserve(tx: AsyncConnection, attempt: Attempt, earlier: Purchase | None) -> Purchase:
@@ -91,19 +93,27 @@ async def reserve(tx: AsyncConnection, attempt: Attempt, earlier: Purchase | Non
     card = attempt.lookup.card
     if card is not None and not purchase.card_refused:
         return await begin_charge(tx, purchase, card, attempt.now)
-    return await _with_capture(tx, purchase, attempt.now)
+    return await _with_capture(tx, purchase, attempt)
 
 
-async def _with_capture(tx: AsyncConnection, purchase: Purchase, now: datetime) -> Purchase:
+async def _with_capture(tx: AsyncConnection, purchase: Purchase, attempt: Attempt) -> Purchase:
+    """A capture that is open stays, but one by phone only as long as the person is on the phone."""
     key = {"tenant_id": purchase.tenant_id, "capture_id": purchase.capture_id}
     shown = (await tx.execute(_CAPTURE, key)).mappings().one_or_none()
-    if shown is not None and (shown["amount_minor"], shown["currency"]) == (purchase.amount_minor, purchase.currency):
+    shows = None if shown is None else (shown["amount_minor"], shown["currency"])
+    stays = shown is not None and (shown["channel"] == CaptureChannel.PAGE or attempt.call is not None)
+    if stays and shows == (purchase.amount_minor, purchase.currency):
         return purchase
-    return await new_capture(tx, purchase, now)
+    by_phone = attempt.call is not None and not purchase.card_refused
+    return await new_capture(
+        tx, purchase, attempt.now, channel=CaptureChannel.PHONE if by_phone else CaptureChannel.PAGE
+    )
 
 
-async def new_capture(tx: AsyncConnection, purchase: Purchase, now: datetime) -> Purchase:
-    """Another card page for this purchase; the door of an earlier one no longer opens."""
+async def new_capture(
+    tx: AsyncConnection, purchase: Purchase, now: datetime, *, channel: CaptureChannel = CaptureChannel.PAGE
+) -> Purchase:
+    """Another card page for this purchase, or keypad; the door of an earlier one no longer opens."""
     row = {
         "tenant_id": purchase.tenant_id,
         "purchase_id": purchase.purchase_id,
@@ -112,6 +122,7 @@ async def new_capture(tx: AsyncConnection, purchase: Purchase, now: datetime) ->
         "subject_id": purchase.subject_id,
         "amount_minor": purchase.amount_minor,
         "currency": purchase.currency,
+        "channel": channel.value,
         "now": now,
     }
     for statement in (_END_CAPTURES, _NEW_CAPTURE, _LIST_CAPTURE, _USE_CAPTURE):
@@ -246,7 +257,7 @@ _VOID_STALE = text(
     " RETURNING stale.purchase_id"
 )
 _CAPTURE = text(
-    "SELECT amount_minor, currency FROM captures WHERE tenant_id = :tenant_id AND capture_id = :capture_id"
+    "SELECT amount_minor, currency, channel FROM captures WHERE tenant_id = :tenant_id AND capture_id = :capture_id"
     " AND state <> 'expired'"
 )
 _END_CAPTURES = text(
@@ -255,8 +266,8 @@ _END_CAPTURES = text(
 )
 _NEW_CAPTURE = text(
     "INSERT INTO captures (tenant_id, capture_id, purchase_id, brand_id, subject_id, amount_minor, currency, state,"
-    " created_at) VALUES (:tenant_id, :capture_id, :purchase_id, :brand_id, :subject_id, :amount_minor, :currency,"
-    " 'open', :now)"
+    " channel, created_at) VALUES (:tenant_id, :capture_id, :purchase_id, :brand_id, :subject_id, :amount_minor,"
+    " :currency, 'open', :channel, :now)"
 )
 _LIST_CAPTURE = text("INSERT INTO capture_directory (capture_id, tenant_id) VALUES (:capture_id, :tenant_id)")
 _USE_CAPTURE = text(

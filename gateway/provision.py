@@ -46,6 +46,8 @@ class BrandEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     openid: OpenIdEntry | None = None
     phone_numbers: list[PhoneNumber] = []
     """What it is called at; none: what carriers say is not held against it."""
+    phone_orders: bool = False
+    """Who calls may key a card in: there is a media guard on its lines, and its processor takes telephone orders."""
 
 
 class AgentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -227,11 +229,11 @@ _DIRECTORY = text(
     " WHERE known.tenant_id = excluded.tenant_id"
 )
 _BRAND = text(
-    "INSERT INTO brands (tenant_id, brand_id, name, slug, resource_url, currency, phone_numbers)"
-    " VALUES (:tenant_id, :brand_id, :name, :slug, :resource_url, :currency, :phone_numbers)"
+    "INSERT INTO brands (tenant_id, brand_id, name, slug, resource_url, currency, phone_numbers, phone_orders)"
+    " VALUES (:tenant_id, :brand_id, :name, :slug, :resource_url, :currency, :phone_numbers, :phone_orders)"
     " ON CONFLICT (tenant_id, brand_id) DO UPDATE SET name = excluded.name, slug = excluded.slug,"
     " resource_url = excluded.resource_url,"
-    " currency = excluded.currency, phone_numbers = excluded.phone_numbers"
+    " currency = excluded.currency, phone_numbers = excluded.phone_numbers, phone_orders = excluded.phone_orders"
 )
 _CLIENT = text(
     "INSERT INTO client_directory AS known"

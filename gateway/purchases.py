@@ -34,6 +34,7 @@ from gateway.errors import PurchaseUnderWay
 from gateway.factors.confirming import Confirming
 from gateway.facts import PurchaseFacts, delegate_names
 from gateway.peers import Behalf, Vault
+from gateway.phone_orders import call_of, is_keyed_in, note_call
 from gateway.record.entries import Record
 from gateway.store import (
     Card,
@@ -51,7 +52,7 @@ from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
 from infra.chassis.engine import directory_transaction, tenant_transaction
 from infra.chassis.problems import FieldsInvalid, NotFound, PeerUnreachable
-from vault.contract import CaptureOrder, CaptureState, CaptureView, ChargeReason
+from vault.contract import CaptureChannel, CaptureOrder, CaptureState, CaptureView, ChargeReason
 
 PAGE: Final = 100
 CURSOR_DIGITS_MAX: Final = 18
@@ -191,8 +192,10 @@ class Purchases:
             client_id=caller.client_id,
             decision_id=decided.decision_id,
             now=now,
+            call=call_of(facts.conversation, now),
         )
         purchase = await ledger.reserve(tx, attempt, earlier)
+        await note_call(self._record, tx, purchase, earlier, attempt.call, now)
         if facts.quote.amount_minor > mandate.approval_above_minor:
             await self._use_approval(tx, facts, purchase, now)
         return Step(purchase.amount_minor, purchase.currency, purchase, view, denied=False)
@@ -281,6 +284,7 @@ class Purchases:
             brand_name=purchase.brand_name,
             amount_minor=purchase.amount_minor,
             currency=purchase.currency,
+            channel=CaptureChannel.PHONE if is_keyed_in(purchase) else CaptureChannel.PAGE,
         )
         try:
             return await self._vault.capture(order, Behalf(purchase.client_id, purchase.decision_id))
@@ -324,7 +328,10 @@ class Purchases:
             brand_id=purchase.brand_id,
             subject_id=purchase.subject_id,
             decision=decision,
-            card_url=self._captures.door_url(purchase.capture_id or "") if waits else None,
+            card_url=self._captures.door_url(purchase.capture_id or "")
+            if waits and not is_keyed_in(purchase)
+            else None,
+            by_keypad=waits and is_keyed_in(purchase),
             capture_id=purchase.capture_id if waits else None,
             card=card,
             reason=purchase.reason,

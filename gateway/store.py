@@ -47,6 +47,7 @@ class Purchase:
     reservation_id: str
     reservation_held: bool
     capture_id: str | None
+    capture_channel: str | None
     token_id: str | None
     charge_id: str | None
     charge_calls: int
@@ -192,6 +193,7 @@ def _conversation(row: Mapping[Any, Any]) -> ConversationFacts:
         claimed_kind=row["claimed_contact_kind"],
         claimed_sealed=row["claimed_contact_sealed"],
         closed=row["closed"],
+        takes_phone_orders=row["phone_orders"],
         evidence=tuple(
             Evidence(**{**item, **{name: _moment(item[name]) for name in ("obtained_at", "expires_at", "used_at")}})
             for item in row["evidence"]
@@ -249,16 +251,17 @@ _EVIDENCE = (
     " FROM evidence e WHERE e.tenant_id = c.tenant_id AND e.conversation_id = c.conversation_id) AS evidence"
 )
 _CONVERSATION_COLUMNS = (
-    "c.tenant_id, c.conversation_id, c.brand_id AS conversation_brand_id, b.name AS brand_name, c.channel,"
-    " c.client_id AS conversation_client_id, c.subject_id, c.claimed_contact_kind, c.claimed_contact_sealed,"
+    "c.tenant_id, c.conversation_id, c.brand_id AS conversation_brand_id, b.name AS brand_name, b.phone_orders,"
+    " c.channel, c.client_id AS conversation_client_id, c.subject_id, c.claimed_contact_kind, c.claimed_contact_sealed,"
     f" c.closed_at IS NOT NULL AS closed, {_EVIDENCE}"
 )
 _PURCHASE_COLUMNS = (
     "p.tenant_id, p.purchase_id, p.checkout_id, p.brand_id, b.name AS brand_name, p.subject_id, p.conversation_id,"
     " p.client_id, p.cart_sha256, p.amount_minor, p.currency, p.state, p.decision_id, p.reservation_id,"
     " EXISTS (SELECT FROM reservations r WHERE r.tenant_id = p.tenant_id AND r.reservation_id = p.reservation_id"
-    " AND r.state = 'held') AS reservation_held, p.capture_id, p.token_id, p.charge_id, p.charge_calls, p.called_at,"
-    " p.card_brand, p.card_last4, p.card_refused, p.reason,"
+    " AND r.state = 'held') AS reservation_held, p.capture_id, (SELECT k.channel FROM captures k"
+    " WHERE k.tenant_id = p.tenant_id AND k.capture_id = p.capture_id) AS capture_channel, p.token_id, p.charge_id,"
+    " p.charge_calls, p.called_at, p.card_brand, p.card_last4, p.card_refused, p.reason,"
     " (SELECT coalesce(sum(f.amount_minor), 0)::bigint FROM refunds f WHERE f.tenant_id = p.tenant_id"
     " AND f.purchase_id = p.purchase_id"
     " AND f.state = 'refunded') AS refunded_minor, p.paid_at, p.paid_position"

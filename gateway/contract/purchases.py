@@ -72,6 +72,8 @@ class PurchaseView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     decision: DecisionView | None = None
     card_url: str | None = None
     capture_id: str | None = None
+    by_keypad: bool = False
+    """The card is keyed in by the caller, in this call; there is no page for it."""
     card: CardOnFile | None = None
     reason: str | None = None
     """For declined and failed: a member of vault.contract.ChargeReason."""

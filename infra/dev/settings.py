@@ -117,6 +117,7 @@ class Environment:
             "PROCESSOR_URL": self.addresses["processor"].url,
             "PROCESSOR_KEY_FILE": self._secret("vault/processor.key"),
             "WEBHOOK_SECRET_FILE": self._secret("vault/webhook.secret"),
+            "PHONE_PROCESSORS": "stripe",
             "OUTBOX_COURIER": "false" if self.close_ports else "true",
             "WALLS_CONNECTS": self._other_companies() if self.close_ports else ANY,
             "WALLS_FILE": str(self.walls_folder / "vault" / "walls.json"),
@@ -161,6 +162,7 @@ class Environment:
             "TEXTING_ACCOUNT_FILE": self._secret("sandbox/texting.account"),
             "OPENID_CLIENTS_FILE": self._secret("sandbox/openid-clients.json"),
             "CARRIER_KEY_FILE": self._secret("sandbox/carrier.pem"),
+            "MOTO": "true",
         }
 
     def _other_companies(self) -> str:

@@ -296,6 +296,7 @@ def manifest(keys: dict[str, Ed25519PrivateKey], limits: list[dict[str, Any]] | 
             "resource_url": url,
             "currency": currency,
             "phone_numbers": phone_numbers,
+            "phone_orders": brand_id == LARKSPUR,
         }
 
     def client(client_id: str, *brand_ids: str, **more: Any) -> dict[str, Any]:

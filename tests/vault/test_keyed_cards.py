@@ -69,6 +69,7 @@ async def test_a_keyed_card_becomes_a_token(
     assert 'vault_keyed_cards_total{answer="taken"} 1.0' in (await bench.api.get("/metrics")).text
 
 
+@pytest.mark.control("UC-P.2")
 async def test_what_is_wrong_is_said_by_its_field_and_never_by_its_value(bench: Bench, ada: Person, guard: Guard):
     for keyed, flaws in WRONG:
         order = await guard.ordered(ada)
@@ -87,6 +88,7 @@ def test_whatever_can_be_wrong_with_a_keyed_card_has_a_word():
     }
 
 
+@pytest.mark.control("UC-P.2")
 async def test_after_three_tries_a_right_card_is_too_late(bench: Bench, ada: Person, guard: Guard):
     order = await guard.ordered(ada)
     right = await guard.sealed(order)
@@ -148,7 +150,7 @@ async def test_a_capture_whose_time_is_over_takes_no_card(bench: Bench, ada: Per
     assert await cards_of(bench, ada) == []
 
 
-@pytest.mark.control("UC-4.2")
+@pytest.mark.control("UC-P.2", "UC-4.2")
 async def test_an_envelope_recorded_on_its_way_is_good_for_nothing_later(bench: Bench, ada: Person, guard: Guard):
     """Handed in again to its own capture, and to another of the same person; with grants of their own."""
     order, other = await guard.ordered(ada), await guard.ordered(ada)
@@ -164,7 +166,7 @@ async def test_an_envelope_recorded_on_its_way_is_good_for_nothing_later(bench: 
     assert await cards_of(bench, ada) == []
 
 
-@pytest.mark.control("UC-4.2")
+@pytest.mark.control("UC-P.2", "UC-4.2")
 async def test_a_form_of_the_page_is_no_keyed_card_and_a_keyed_card_no_form(bench: Bench, ada: Person, guard: Guard):
     """Both are sealed under the same keys; what they are is part of what they are bound to."""
     by_phone, on_page = await guard.ordered(ada), ada.capture()
@@ -190,6 +192,7 @@ async def test_a_form_of_the_page_is_no_keyed_card_and_a_keyed_card_no_form(benc
     assert await cards_of(bench, ada) == []
 
 
+@pytest.mark.control("UC-P.2")
 async def test_an_envelope_that_was_touched_does_not_open(bench: Bench, ada: Person, guard: Guard):
     order = await guard.ordered(ada)
     card, other = await guard.sealed(order), await guard.sealed(order, suite=SealSuite.X25519)
@@ -204,7 +207,7 @@ async def test_an_envelope_that_was_touched_does_not_open(bench: Bench, ada: Per
     assert await cards_of(bench, ada) == []
 
 
-@pytest.mark.control("UC-8.4")
+@pytest.mark.control("UC-P.2", "UC-8.4")
 async def test_a_grant_takes_one_envelope_for_one_capture_once(bench: Bench, ada: Person, guard: Guard):
     order, other = await guard.ordered(ada), await guard.ordered(ada)
     card, second = await guard.sealed(order), await guard.sealed(order)

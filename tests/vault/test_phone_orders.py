@@ -99,6 +99,7 @@ async def test_the_first_charge_is_a_telephone_order_and_later_ones_are_of_a_car
     assert phone.told(later) == [("stripe", False, 0)]
 
 
+@pytest.mark.control("UC-P.1")
 async def test_a_card_that_took_the_place_of_a_keyed_one_is_no_telephone_order(phone: Phone):
     """It is typed on the page, though its token's first card was keyed in; and a card is replaced nowhere else."""
     token = await phone.guard.new_token(phone.ada)
@@ -113,6 +114,7 @@ async def test_a_card_that_took_the_place_of_a_keyed_one_is_no_telephone_order(p
     assert phone.told(order) == [("stripe", False, 0)]
 
 
+@pytest.mark.control("UC-P.1")
 async def test_a_card_typed_on_the_page_is_no_telephone_order(phone: Phone):
     order = phone.ada.charge(await phone.bench.new_token(phone.ada, WANTS_3DS))
 
@@ -138,6 +140,7 @@ async def test_a_refused_card_is_the_banks_answer_and_its_code_is_gone(phone: Ph
     assert phone.told(order) == [("stripe", True, 0)]
 
 
+@pytest.mark.control("UC-P.1")
 async def test_nothing_an_agent_can_send_makes_a_telephone_order(phone: Phone):
     """The order has no such member, an id that says so is an id, and what the page's card is nobody can unsay."""
     bench, token = phone.bench, await phone.bench.new_token(phone.ada)
@@ -236,6 +239,7 @@ async def test_a_telephone_order_whose_answer_is_lost_is_found_again_and_charged
     assert phone.told(order) == [("stripe", True, 7998)]
 
 
+@pytest.mark.control("UC-P.1")
 async def test_no_row_is_turned_into_a_telephone_order(phone: Phone):
     """Not a charge's, by the service's own role; a card's says how it came in, and is sealed with that."""
     paid = await phone.bench.paid_charge(phone.ada)
