@@ -157,6 +157,11 @@ class Gathered:
             raise CeremonyUnfit(f"{custodian} has given share {share.number} already; another custodian has to come")
         self.shares[share.number] = share
 
+    def take_back(self, share: Share) -> None:
+        """It does not count, and its custodian may come again. It is wiped."""
+        del self.shares[share.number]
+        share.wipe()
+
     def combined(self) -> Secret[bytes]:
         """The custody key. The shares are wiped. Raises CeremonyUnfit."""
         try:

@@ -173,11 +173,16 @@ class Door:
         custodian = _proved(wish.entry, ceremony, once)
         typed = bytearray(wish.share.encode())
         try:
-            self._gathered.take(custodian, read(typed))
+            share = read(typed)
+            self._gathered.take(custodian, share)
         finally:
             wipe(typed)
+        try:
+            self._record.add(wish.entry)
+        except BaseException:  # what is not in the record was not given
+            self._gathered.take_back(share)
+            raise
         self._last = self._clock.now()
-        self._record.add(wish.entry)
         log.info("custody_share_given", custodian=custodian, ceremony=ceremony.ceremony, missing=self._missing())
         if not self._gathered.missing:
             await self._open(self._gathered, self._gathered.ceremony)
@@ -188,18 +193,19 @@ class Door:
             key = gathered.combined()
         finally:
             self._forget_shares()
-        self._custody.give(key)
+        self._custody.try_out(key)
         try:
             await self._prove_open(key, ceremony, numbers)
         except BaseException:  # also a visit that takes too long, and a record that cannot be written
             self._custody.forget()
             raise
+        self._custody.give(key)
         log.info("custody_opened", ceremony=ceremony.ceremony, shares=numbers, check_value=ceremony.check_value)
         self.opened.set()
 
     async def _prove_open(self, key: Secret[bytes], ceremony: Ceremony, numbers: list[int]) -> None:
         """It opens the file, the key service works, and that stands in the record. Raises CeremonyUnfit, OSError."""
-        if self._custody.closed:
+        if self._custody.sealed:
             raise CeremonyUnfit("the key of this ceremony does not open the file: the file was changed")
         try:
             await self._keys.prove()

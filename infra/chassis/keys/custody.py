@@ -67,14 +67,20 @@ class Custody:
         self.path = path
         self._keys: tuple[Secret[bytes], ...] = ()
         self._seen: tuple[Stamp, bool] | None = None
+        self._on_trial = False
+
+    def try_out(self, key: Secret[bytes]) -> None:
+        """This key alone opens files from now on. We stay closed until `give`: the key service is yet to be proved."""
+        self.give(key)
+        self._on_trial = True
 
     def give(self, key: Secret[bytes], *, beside: Secret[bytes] | None = None) -> None:
         """From now on this key is tried first. `beside`: the present one, while the file is not yet under the next."""
         self._keys = (key,) if beside is None else (key, beside)
-        self._seen = None
+        self._seen, self._on_trial = None, False
 
     def forget(self) -> None:
-        self._keys, self._seen = (), None
+        self._keys, self._seen, self._on_trial = (), None, False
 
     @property
     def keys(self) -> tuple[Secret[bytes], ...]:
@@ -83,6 +89,11 @@ class Custody:
 
     @property
     def closed(self) -> bool:
+        """Whether nothing is to be served: the file is sealed for us, or what opens it is only being tried out."""
+        return self._on_trial or self.sealed
+
+    @property
+    def sealed(self) -> bool:
         """Whether the file is sealed for us, now: 2 µs while nobody touches it. One that is missing is not sealed."""
         now = None if self.path is None else stamp(self.path)
         if now is None or self.path is None:
