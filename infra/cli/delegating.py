@@ -10,6 +10,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from infra.dev.keyring import Keyring
+from infra.dev.users import CLUSTER_GROUPS
 
 SETTINGS = {
     "UNDERCROFT_GATEWAY_DATABASE_URL_FILE": "gateway/app.url",
@@ -21,7 +22,9 @@ SETTINGS = {
 }
 """Where the house keeps what the services' commands need."""
 WRITING = frozenset({"keys", "tokens", "custody"})
-"""Commands that may write beside the service's keys: what root made there the service itself could not read."""
+"""Commands of the vault that may write beside its keys: what root made there the vault itself could not read."""
+DATABASE_GROUPS = [CLUSTER_GROUPS["vault"]]
+"""Who they are then may come to the vault's database."""
 SANDBOX = "UNDERCROFT_VAULT_SANDBOX"
 """Of one machine's house: webhooks may go to this machine."""
 
@@ -48,7 +51,7 @@ def custody(options: argparse.Namespace) -> int:
     """In place of this process: nobody else is to read the terminal, or to be told of its signals."""
     program, environment = _program("vault", "custody", options)
     if whose := _owner(options, "vault"):
-        os.setgroups([])
+        os.setgroups(DATABASE_GROUPS)
         os.setgid(whose)
         os.setuid(whose)
     os.execve(sys.executable, program, environment)  # noqa: S606 - our own program, arguments as a list
@@ -97,8 +100,9 @@ def _service(
     program, environment = _program(service, command, options)
     environment = {**more, **environment}
     whose = (_owner(options, service) if command in WRITING else 0) or None
+    groups = None if whose is None else DATABASE_GROUPS
     return subprocess.run(  # noqa: S603 - our own program, arguments as a list
-        program, env=environment, check=False, user=whose, group=whose, extra_groups=None if whose is None else []
+        program, env=environment, check=False, user=whose, group=whose, extra_groups=groups
     ).returncode
 
 

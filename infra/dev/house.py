@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from infra.chassis.keys import custody
 from infra.chassis.migrate import upgrade
 from infra.chassis.secret import Secret
-from infra.dev import enclosure, provisioning, readiness, users, walls
+from infra.dev import enclosure, peers, provisioning, readiness, users, walls
 from infra.dev.keyring import Keyring
 from infra.dev.ports import Ports, free_ports, require_free
 from infra.dev.postgres import Cluster, ServiceDatabase, create_service_database
@@ -68,6 +68,12 @@ class Options:
     close_ports: bool = False
     enclose: bool = False
     own_users: bool = False
+
+
+def users_of(cluster: str) -> dict[str, str]:
+    """User → the service whose database it uses, of this cluster."""
+    served = {name: name for name, found in DATABASE_CLUSTER.items() if found == cluster}
+    return {**served, **({COURIER: "vault"} if "vault" in served else {})}
 
 
 def quiet(_what: str, _seconds: float) -> None:
@@ -139,7 +145,6 @@ class House:
             self._require_room()
             with self._reported("PostgreSQL: two clusters"):
                 self._start_clusters()
-            self._find_users()
             with self._reported("keys and databases"):
                 self._prepare_databases()
             self._migrate()
@@ -213,6 +218,9 @@ class House:
         self.folder.chmod(0o711)  # PostgreSQL's own user must pass; secrets and logs are closed one level down
         for folder in (self.logs, self.captures, self.folder / "sandbox", self._walls, self._walls / "vault"):
             folder.mkdir(mode=0o700, exist_ok=True)
+        for cluster in self.clusters.values():
+            cluster.prepare()  # other users can pass from here on
+        self._find_users()
         with ThreadPoolExecutor(max_workers=len(CLUSTERS)) as together:
             list(together.map(Cluster.start, self.clusters.values()))
 
@@ -222,6 +230,10 @@ class House:
             with self._reported("a user of its own for each service"):
                 self.users = users.of_this_machine()
         walls.say(self._walls, walls.OWN_USER, self.users.why)
+        no_peers = peers.missing(self.users)
+        walls.say(self._walls, walls.DATABASE_PEER, no_peers)
+        for name, cluster in self.clusters.items():
+            cluster.peers = None if no_peers else peers.of_cluster(name, users_of(name))
 
     def _hand_over(self) -> None:
         """To each service what is its own; to the runner what was a user's before and no longer is."""
@@ -313,7 +325,8 @@ class House:
         What a service serves as is its own user; an owner's command is the runner's.
         """
         network = self._network if service == "vault" and not command else None
-        user = None if command and service != COURIER else self.users.word(service)
+        cluster = DATABASE_CLUSTER.get("vault" if service == COURIER else service)
+        user = None if command and service != COURIER else self.users.word(service, cluster=cluster)
         program = [sys.executable, "-m", MODULES.get(service, service), *command]
         log = self.logs / f"{service}.log"
         return spawn(program, environment=environment, log=log, folder=ROOT, user=user, network=network)
@@ -324,6 +337,7 @@ class House:
 
     def _environment(self) -> Environment:
         where = {name: database.app_dsn.partition("@")[2] for name, database in self.databases.items()}
+        known = frozenset(name for name in self.databases if self.clusters[DATABASE_CLUSTER[name]].peers)
         return Environment(
             self.folder,
             self.keyring,
@@ -332,6 +346,7 @@ class House:
             self.options.log_level,
             self.options.gateway_workers,
             self.options.close_ports,
+            known,
         )
 
     def _await_ready(self, name: str) -> None:

@@ -1,6 +1,7 @@
-"""Run a program that dies with its parent: `python -I -S leash.py SIGNAL PARENT USER[:NETWORK] program args…`.
+"""Run a program that dies with its parent: `python -I -S leash.py SIGNAL PARENT USER[:NETWORK[:ACCOUNTS]] program …`.
 
-It moves into the network namespace at the path NETWORK, if one is named; becomes the operating-system user (an
+It moves into the network namespace at the path NETWORK, if one is named; sees the file ACCOUNTS, if one is named, where
+others see /etc/passwd; becomes the operating-system user (an
 account's name, or a number and numbers of further groups, parted by commas; "-" keeps the present one); asks the kernel
 for SIGNAL when its parent dies; and turns into the program. The order matters: a change of user clears the request
 (Linux, prctl(2), PR_SET_PDEATHSIG). Where the kernel has no such request the runner finds what is left over by its
@@ -15,7 +16,9 @@ import resource
 import sys
 
 PR_SET_PDEATHSIG = 1
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
+MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
+PASSWD = b"/etc/passwd"
 
 
 def become(user: str) -> None:
@@ -44,6 +47,18 @@ def enter(network: str) -> None:
         sys.exit(f"cannot enter the network namespace {network}: {os.strerror(ctypes.get_errno())}")
 
 
+def see(accounts: str) -> None:
+    """In a mount namespace of this process; what is mounted elsewhere is seen here, and nothing of this elsewhere."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+    if (
+        library.unshare(CLONE_NEWNS) != 0
+        or library.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None) != 0
+        or library.mount(accounts.encode(), PASSWD, None, MS_BIND, None) != 0
+    ):
+        sys.exit(f"no accounts of its own in {PASSWD.decode()}: {os.strerror(ctypes.get_errno())}")
+
+
 def die_with(parent: int, signal_number: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
@@ -53,9 +68,11 @@ def die_with(parent: int, signal_number: int) -> None:
 
 def main() -> None:
     signal_number, parent, place, *program = sys.argv[1:]
-    user, _, network = place.partition(":")
+    user, network, accounts, *_ = [*place.split(":", 2), "", ""]
     if network:
         enter(network)
+    if accounts:
+        see(accounts)
     if user != "-":
         become(user)
     die_with(int(parent), int(signal_number))

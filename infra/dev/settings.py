@@ -55,6 +55,9 @@ class Environment:
     close_ports: bool = False
     """Whether the vault may connect only where its settings say; see `walls_folder` for what it reports."""
 
+    known_by_peer: frozenset[str] = frozenset()
+    """Services whose database asks the kernel who comes: they are given no password."""
+
     @property
     def walls_folder(self) -> Path:
         return self.folder / "walls"
@@ -79,8 +82,9 @@ class Environment:
 
     def _database(self, setting: str, service: str, role: str, reader: str = "") -> dict[str, str]:
         """`reader`: in whose folder it lies, if that is not the service's."""
-        password_file = quote(str(self.keyring.password_file(service, role, reader)))
-        url = f"postgresql+asyncpg://{service}_{role}@{self.databases[service]}&passfile={password_file}"
+        url = f"postgresql+asyncpg://{service}_{role}@{self.databases[service]}"
+        if service not in self.known_by_peer:
+            url += f"&passfile={quote(str(self.keyring.password_file(service, role, reader)))}"
         return {f"{setting}_FILE": str(self.keyring.database_url(service, role, url, reader))}
 
     def _gateway(self) -> dict[str, str]:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Final
 
 from infra.dev import crossing
-from infra.dev.postgres import READ, SEARCH
 from infra.dev.settings import ROOT
 
 NUMBERS: Final = {
@@ -33,6 +32,8 @@ CLUSTER_GROUPS: Final = {"vault": 65530, "house": 65531}
 """Whoever is in one may come to the socket of that PostgreSQL cluster."""
 PACKAGES: Final = ("infra", "vault", "gateway", "memory", "mcp_server")
 NOT_ASKED: Final = "not asked for"
+READ: Final = stat.S_IRGRP | stat.S_IROTH
+SEARCH: Final = stat.S_IXGRP | stat.S_IXOTH
 BUILT_ELSEWHERE: Final = re.compile("node_modules")
 
 

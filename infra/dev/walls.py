@@ -14,17 +14,19 @@ from typing import Any
 from infra.chassis.walls import MEANING, Wall, build
 from infra.chassis.walls.plan import Plan, python_reads
 from infra.chassis.walls.settings import WallSettings
-from infra.dev import users
+from infra.dev import peers, users
 from infra.dev.ports import free_ports
 from infra.dev.settings import ROOT
 
 MEANINGS = {str(name): text for name, text in MEANING.items()}
 OWN_USER = "own_user"
 MEANINGS[OWN_USER] = "each service an operating-system user of its own: none reads another's keys, files or memory"
+DATABASE_PEER = "database_peer"
+MEANINGS[DATABASE_PEER] = "PostgreSQL asks the kernel which user comes, and takes no password"
 MEANINGS["network"] = "a network of its own: the listed ports of this machine, and no way out"
 
 
-AROUND = (OWN_USER, "network")
+AROUND = (OWN_USER, DATABASE_PEER, "network")
 """What the runner builds, and the vault cannot."""
 
 
@@ -32,8 +34,9 @@ def possible() -> list[Wall]:
     """Of this machine and this user, in a process of their own. Raises CalledProcessError if that one fails."""
     program = [sys.executable, "-m", "infra.dev.walls"]
     answer = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own program and arguments, no shell
-    own_user = users.of_this_machine().why
-    return [*_read(json.loads(answer.splitlines()[-1])), Wall(OWN_USER, stands=not own_user, why=own_user)]
+    found = users.of_this_machine()
+    around = {OWN_USER: found.why, DATABASE_PEER: peers.missing(found)}
+    return [*_read(json.loads(answer.splitlines()[-1])), *(Wall(name, not why, why) for name, why in around.items())]
 
 
 def standing(folder: Path) -> list[Wall]:

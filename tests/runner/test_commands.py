@@ -72,8 +72,8 @@ def start(folder: Path) -> Up:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    up = start(tmp_path_factory.mktemp("up") / "house")
+def running(throwaway_folder: Path) -> Iterator[Up]:
+    up = start(throwaway_folder / "up")  # not in pytest's folder, which services that are other users cannot pass
     yield up
     if up.process.poll() is None:  # the last test stops it, when it is among those that run
         up.process.send_signal(signal.SIGINT)

@@ -1,5 +1,6 @@
 """A house whose services are users of their own, where this machine allows it; and what is said where it does not."""
 
+import itertools
 import os
 import pwd
 import stat
@@ -13,14 +14,23 @@ import psutil
 import pytest
 
 from infra.chassis.walls import Wall
-from infra.dev import crossing, users, walls
+from infra.dev import crossing, peers, users, walls
 from infra.dev.house import House, Options
 from infra.dev.keyring import Keyring
 from infra.dev.ports import Ports
+from infra.dev.postgres import programs
 from infra.dev.settings import ROOT
 from tests.runner.test_commands import undercroft
 
 SERVICES = ("sandbox", "vault", "memory")
+POWERLESS = """
+from infra.chassis.walls import process
+from infra.dev import peers, users
+process.forbid_new_privileges()
+process.drop_capabilities([], keep_low_ports=False)
+print(peers.missing(users.Users()))
+"""
+"""Root without root's powers, as in many a container."""
 ROOT_ONLY = "only root may start a process as somebody else"
 
 
@@ -37,9 +47,25 @@ def as_user(number: int, *command: str | Path) -> subprocess.CompletedProcess[by
     )
 
 
-def said(house: House) -> Wall:
-    (wall,) = [wall for wall in walls.standing(house.folder) if wall.name == walls.OWN_USER]
+def said(house: House, name: str = walls.OWN_USER) -> Wall:
+    (wall,) = [wall for wall in walls.standing(house.folder) if wall.name == name]
     return wall
+
+
+def asks_database(house: House, user: str, role: str, *, group: str = "vault", password: str = "") -> str:
+    """What PostgreSQL answers `user`, who says he is `role`, at the vault's cluster."""
+    socket, program, number = house.clusters["vault"].socket_folder, programs() / "psql", users.NUMBERS[user]
+    answer = subprocess.run(
+        [program, "-X", "-A", "-t", "-w", "-h", socket, "-U", role, "-d", "vault", "-c", "SELECT current_user"],
+        user=number,
+        group=number,
+        extra_groups=[users.CLUSTER_GROUPS[group]],
+        env={"PGPASSWORD": password, "HOME": "/"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() or answer.stderr
 
 
 @pytest.mark.control("UC-2.3")
@@ -61,10 +87,11 @@ def test_status_and_harden_say_the_same_as_the_runner(parted: House):
     told = undercroft("status", f"--folder={parted.folder}").stdout
     report = undercroft("harden", "--report", f"--folder={parted.folder}").stdout
 
-    assert walls.OWN_USER in told
-    assert parted.users.why in told
-    assert f"{walls.OWN_USER} " in report
-    assert parted.users.why in report
+    for name in (walls.OWN_USER, walls.DATABASE_PEER):
+        assert name in told
+        assert said(parted, name).why in told
+        assert f"{name} " in report
+        assert said(parted, name).why in report
 
 
 @pytest.mark.control("UC-2.3")
@@ -82,6 +109,39 @@ def test_no_service_reads_or_reaches_what_is_anothers(parted: House):
         assert b"not permitted" in killed.stderr
     assert as_user(users.NUMBERS["vault"], "/bin/cat", key).stdout == key.read_bytes()
     assert as_user(users.NUMBERS["memory"], "/usr/bin/touch", ROOT / "vault" / "app.py").returncode != 0
+
+
+@pytest.mark.control("UC-2.3")
+def test_the_vaults_database_lets_in_the_vaults_user_and_nobody_else_whatever_he_knows(parted: House):
+    if not said(parted, walls.DATABASE_PEER).stands:
+        assert said(parted, walls.DATABASE_PEER).why == peers.missing(parted.users) != ""
+        return
+    password, refused = parted.keyring.password("vault", "app"), "Peer authentication failed"
+
+    assert asks_database(parted, "vault", "vault_app") == "vault_app"
+    assert asks_database(parted, "courier", "vault_app") == "vault_app"
+    for role in ("vault_owner", "postgres"):
+        assert refused in asks_database(parted, "vault", role)
+    for name, given in itertools.product(("memory", "gateway", "sandbox"), ("", password)):
+        assert refused in asks_database(parted, name, "vault_app", password=given)
+        assert "Permission denied" in asks_database(parted, name, "vault_app", group="house", password=given)
+    assert "passfile" not in parted.keyring.read("vault/app.url").decode()
+
+
+def test_the_machines_own_accounts_are_not_touched_by_what_the_database_sees(parted: House):
+    views = [Path(f"/proc/{parted.pids[f'postgres-{name}']}/root/etc/passwd") for name in parted.clusters]
+    ours = [f"{peers.account(name)}:" for name in users.NUMBERS]
+
+    assert not any(account in peers.ACCOUNTS.read_text() for account in ours)
+    assert str(parted.folder) not in Path("/proc/self/mountinfo").read_text()
+    if said(parted, walls.DATABASE_PEER).stands:
+        assert all(account in view.read_text() for account in ours for view in views)
+
+
+def test_a_machine_on_which_nothing_can_be_mounted_keeps_its_passwords_and_says_so():
+    tried = subprocess.run([sys.executable, "-c", POWERLESS], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert tried.stdout.strip() == "no accounts of its own in /etc/passwd: Operation not permitted"
 
 
 def test_every_file_of_a_service_is_its_own_and_of_nobody_else(parted: House):
@@ -113,14 +173,19 @@ def test_the_vaults_commands_leave_nothing_that_the_vault_cannot_read(parted: Ho
 
 def test_a_kept_house_changes_hands_and_goes_on(throwaway_folder: Path):
     ports, folder = Ports.free(), throwaway_folder / "kept"
-    owners = []
+    owners, rules = [], []
     for own in (True, False):
         with House(folder, ports, Options(services=("sandbox",), durable=False, own_users=own)) as house:
             owners.append({path.stat().st_uid for path in (folder / "sandbox").iterdir()})
             expected = house.users.number("sandbox")
             assert owners[-1] == {expected}
+            rules.append((house.clusters["house"].data / "pg_hba.conf").read_text().splitlines()[-1])
+            asked = house.clusters["house"].peers
+            assert rules[-1] == f"local all all {'peer map=services' if asked else 'scram-sha-256'}"
+            assert house.clusters["house"].sql("SELECT 1").strip() == "1"
 
     assert owners[-1] == {os.geteuid()}
+    assert rules[-1] == "local all all scram-sha-256"
 
 
 def test_a_number_that_is_an_accounts_is_not_used(monkeypatch: pytest.MonkeyPatch):
