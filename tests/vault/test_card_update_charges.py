@@ -10,6 +10,7 @@ import pytest
 from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import APPROVES, Sandbox
 from tests.support.database import DatabaseMaker
+from tests.vault.authenticating import ALWAYS, Holder
 from tests.vault.bench import Bench, Person, open_bench
 from tests.vault.destination import Forwarding
 from tests.vault.processor_rigs import open_rig
@@ -166,3 +167,22 @@ async def test_an_order_to_charge_that_is_given_again_after_the_update_is_answer
 
     assert (again, refunded) == (("approved", None), "refunded")
     assert len(patient.processor_charges(charge.charge_id)) == 1
+
+
+@pytest.mark.control("UC-T.3")
+async def test_a_charge_that_waits_for_its_bank_while_the_card_is_replaced_stays_the_old_cards(
+    patient: Bench, ada: Person
+):
+    """Its holder confirms that charge, of that card, at the bank; the new card is not on file by it."""
+    holder = Holder(patient, patient.processor, ada)
+    waiting = await holder.asked()
+    await replaced(patient, ada, waiting.token_id)
+
+    await holder.see_through(waiting)
+    ended = await holder.repeat(waiting)
+
+    row = await row_of(patient, ada, waiting.token_id)
+    assert (ended["state"], ended["taken_minor"]) == ("approved", waiting.amount_minor)
+    assert await last4_told(patient, waiting) == ALWAYS[-4:]
+    assert (row["generation"], row["last4"], row["on_file_since"]) == (2, "4444", None)
+    assert await told(patient, ada.charge(waiting.token_id)) == ("approved", None), "with the new card's code"
