@@ -43,6 +43,7 @@ from vault.counters import Counters
 from vault.disputes import disputed_minor
 from vault.errors import ChargeIdReused, PurchaseCharged
 from vault.failures import FAILURES, OURS, before_confirming, why_not_sent
+from vault.leftovers import look_for_payment
 from vault.outcomes import CHARGE_ENDS, Outcomes
 from vault.processors import Processors
 from vault.reconcile import Reconciler
@@ -299,6 +300,8 @@ class Charges:
             await self._processors.of(row.processor).cancel_payment(ref)
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("payment_left_open", charge_id=row.charge_id, error=type(error).__name__)
+            async with self._store.transaction(row.tenant_id) as tx:
+                await look_for_payment(tx, row.charge_id, row.processor, self._clock.now())
 
     async def _close(self, row: ChargeRow, state: ChargeState, reason: ChargeReason | None) -> ChargeRow:
         if reason is ChargeReason.CARD_UNREADABLE:

@@ -28,6 +28,11 @@ class Counters:
             "Cards that did not open though the key service answered: each is an alarm.",
             registry=registry,
         )
+        self.payments_astray = Counter(
+            "vault_payments_astray_total",
+            "Looks that found a payment which took money for a charge that had failed: each is an alarm.",
+            registry=registry,
+        )
         self.codes_locked = Gauge(
             "vault_codes_memory_locked",
             "1: the memory with verification codes is kept out of swap; 0: the machine gave no room for that.",

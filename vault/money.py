@@ -14,6 +14,7 @@ from vault.disputes import Disputes
 from vault.holds.ending import HoldEnds
 from vault.holds.keeping import HoldKeeper
 from vault.inbox import Events, Inbox
+from vault.leftovers import Leftovers
 from vault.outcomes import Outcomes
 from vault.processors import Processors
 from vault.reconcile import Reconciler
@@ -61,7 +62,8 @@ def build_money(
     disputes = Disputes(store=store, processors=processors, clock=clock)
     authentications = Authentications(store=store, processors=processors, reconciler=reconciler, clock=clock)
     events = Events(store=store, reconciler=reconciler, keeper=keeper, disputes=disputes, clock=clock)
-    reconciler.also(keeper, authentications, events)
+    leftovers = Leftovers(store=store, processors=processors, clock=clock, counters=counters)
+    reconciler.also(keeper, authentications, events, leftovers)
     return Money(
         charges=Charges(
             store=store,

@@ -18,6 +18,7 @@ from vault.counters import Counters
 from vault.holds.rows import HoldEndRow, close_hold, close_hold_end, hold_end
 from vault.ledger.accounts import Event, Happened
 from vault.ledger.posting import write_down
+from vault.leftovers import LOOKED_FOR, look_for_payment
 from vault.outbox.telling import tell_charge, tell_refund
 from vault.states import Mover, starts_of
 from vault.store import RowMissing, Store, Tx
@@ -67,6 +68,8 @@ class Outcomes:
             if written is not None and state in CHARGE_ENDS:
                 await write_down(tx, _of_charge(written, Event(state.value)))
                 await tell_charge(tx, written)
+            if written is not None and state is ChargeState.FAILED and reason in LOOKED_FOR:
+                await look_for_payment(tx, row.charge_id, written.processor, now)
             if written is not None and state in {ChargeState.APPROVED, ChargeState.HELD}:
                 await tx.put_on_file(row.token_id, row.card_generation, now)
             reach("charge_posted")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from vault.leftovers import look_for_payment
 from vault.routing.rules import Route
 from vault.store import Tx
 from vault.tables import ChargeRow
@@ -58,6 +59,7 @@ async def move_on(
         return None
     given = {"charge_id": row.charge_id, "processor": processor, "now": now}
     await tx.run(_GIVE_UP, {**given, "reason": reason})
+    await look_for_payment(tx, row.charge_id, row.processor, now)
     await tx.run(_INSERT_ATTEMPT, given)
     moved = (await tx.run(_MOVE, {**given, "worked_until": worked_until})).mappings().one()
     return ChargeRow(**moved)
