@@ -16,6 +16,7 @@ from infra.dev.demo.conversation import BRAND
 from infra.dev.demo.person import CARD_NUMBER
 from memory.contract import Provenance, RememberOrder, Source
 from tests.attacks.leak_paths_outward import OUTWARD
+from tests.attacks.leak_paths_phone import PHONE
 from tests.attacks.leak_world import LeakPath, World
 from tests.journeys.conftest import Shopper
 from tests.support.encodings import spaced, spoken
@@ -291,6 +292,7 @@ PATHS: Final = (
     LeakPath("said to the brand's agent", "2223000048400011", said_to_the_brands_agent, frozenset({"gateway"})),
     LeakPath("said to the memory", "6221261111117766", said_to_the_memory, frozenset({"memory"})),
     *OUTWARD,
+    *PHONE,
 )
 HANDED: Final = {path.number: path.handed for path in PATHS}
 NAMES: Final = {path.number: path.name for path in PATHS}
