@@ -1,4 +1,7 @@
-"""Captures as the gateway knows them: which person may open which card page, and for what amount."""
+"""The vault's pages as the gateway knows them: which person may open which, and for what amount.
+
+A capture is the page on which a card is typed; an authentication is the way to the bank that asks about a charge.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +21,21 @@ class DoorView:
     """What the capture's door page shows and checks. `state` is open, completed or expired."""
 
     capture_id: str
+    tenant_id: str
+    brand_id: str
+    subject_id: str
+    decision_id: str
+    brand_name: str
+    amount_minor: int
+    currency: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationDoor:
+    """What the door to a bank's question shows and checks. `state` is the purchase's."""
+
+    charge_id: str
     tenant_id: str
     brand_id: str
     subject_id: str
@@ -64,7 +82,40 @@ class Captures:
             parameters={"capture_id": door.capture_id, "subject_id": door.subject_id},
         )
 
+    def authentication_url(self, charge_id: str) -> str:
+        return f"{self._public_url}/authentications/{charge_id}"
 
+    async def authentication_door(self, charge_id: str) -> AuthenticationDoor | None:
+        """None for a charge nobody was ever asked about, and for one its purchase has left behind."""
+        async with directory_transaction(self._engine) as tx:
+            tenant_id = (await tx.execute(_TENANT_OF_CHARGE, {"charge_id": charge_id})).scalar_one_or_none()
+        if tenant_id is None:
+            return None
+        async with tenant_transaction(self._engine, tenant_id) as tx:
+            key = {"tenant_id": tenant_id, "charge_id": charge_id}
+            row = (await tx.execute(_CHARGE_FOR_DOOR, key)).mappings().one_or_none()
+        return None if row is None else AuthenticationDoor(**row)
+
+    def authentication_grant(self, door: AuthenticationDoor, client_id: str) -> str:
+        """A grant with which the person's browser enters the vault's page for this charge, once."""
+        return self._mint.mint(
+            audience=VAULT,
+            action=Action.OPEN_AUTHENTICATION,
+            actor=client_id,
+            tenant_id=door.tenant_id,
+            brand_id=door.brand_id,
+            subject_id=door.subject_id,
+            decision_id=door.decision_id,
+            parameters={"charge_id": door.charge_id, "subject_id": door.subject_id},
+        )
+
+
+_TENANT_OF_CHARGE = text("SELECT tenant_id FROM charge_directory WHERE charge_id = :charge_id")
+_CHARGE_FOR_DOOR = text(
+    "SELECT p.charge_id, p.tenant_id, p.brand_id, p.subject_id, p.decision_id, b.name AS brand_name, p.amount_minor,"
+    " p.currency, p.state FROM purchases p JOIN brands b ON b.tenant_id = p.tenant_id AND b.brand_id = p.brand_id"
+    " WHERE p.tenant_id = :tenant_id AND p.charge_id = :charge_id"
+)
 _TENANT_OF_CAPTURE = text("SELECT tenant_id FROM capture_directory WHERE capture_id = :capture_id")
 _CAPTURE_FOR_DOOR = text(
     "SELECT c.capture_id, c.tenant_id, c.brand_id, c.subject_id, p.decision_id, b.name AS brand_name, c.amount_minor,"

@@ -90,6 +90,8 @@ class Charging:
                 await ledger.leave_unknown(tx, present)
             elif charge.state is ChargeState.APPROVED:
                 await self._post(tx, present)
+            elif charge.state is ChargeState.NEEDS_ACTION:
+                await ledger.ask_person(tx, present)
             else:
                 await self._void(
                     tx, present, PurchaseState(charge.state.value), charge.reason or ChargeReason.PROCESSOR_ERROR
@@ -131,6 +133,7 @@ def _same_charge(present: Purchase, purchase: Purchase) -> bool:
 
 
 def _order_of(purchase: Purchase) -> ChargeOrder:
+    """Whoever asked for it speaks with the person, and can give them the link should their bank want to ask."""
     if purchase.charge_id is None or purchase.token_id is None:
         msg = "a charge is called only after its intention was written"
         raise RuntimeError(msg)
@@ -143,4 +146,5 @@ def _order_of(purchase: Purchase) -> ChargeOrder:
         token_id=purchase.token_id,
         amount_minor=purchase.amount_minor,
         currency=purchase.currency,
+        person_present=True,
     )

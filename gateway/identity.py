@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.approvals import Approvals
 from gateway.bearers import Bearers
 from gateway.browser.approving import approval_routes
+from gateway.browser.authenticating import authentication_routes
 from gateway.browser.consent import Consenting
 from gateway.browser.cookies import Jar
 from gateway.browser.door import Doors
@@ -68,4 +69,5 @@ def build_identity(
         "jar": Jar(public_url),
     }
     routes = [*oauth_routes(public_url), *key_routes(bearers, grant_key, clock), browser_routes(), approval_routes()]
+    routes.append(authentication_routes())
     return Identity(routes=routes, dependencies=dependencies)

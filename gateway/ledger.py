@@ -1,7 +1,7 @@
 """Writing money down: reserve, post, void, and the purchase's states around them. Every function runs inside `tx`.
 
 needs_card ──▶ charging ──▶ paid
-    ▲             ├──▶ unknown ──▶ paid, declined, failed
+    ▲             ├──▶ unknown, needs_authentication ──▶ paid, declined, failed
     └─────────────┴──▶ declined, failed      (may be tried again: new decision, reservation and charge)
 """
 
@@ -21,12 +21,13 @@ from vault.contract import CaptureChannel, ChargeReason
 
 RESERVATION_TTL: Final = timedelta(minutes=15)
 """Time to find a card and type it. While a charge is on its way a reservation does not end."""
-UNDER_WAY: Final = frozenset({PurchaseState.CHARGING, PurchaseState.UNKNOWN})
+UNDER_WAY: Final = frozenset({PurchaseState.CHARGING, PurchaseState.UNKNOWN, PurchaseState.NEEDS_AUTHENTICATION})
 CARD_REFUSED: Final = frozenset(ChargeReason) - {
     ChargeReason.PROCESSOR_ERROR,
     ChargeReason.PROCESSOR_UNREACHABLE,
     ChargeReason.NEVER_SENT,
     ChargeReason.CARD_REPLACED,
+    ChargeReason.AUTHENTICATION_EXPIRED,
 }
 """After these another card is asked for; after the others the same one may be tried again."""
 CARD_GONE: Final = frozenset(
@@ -196,6 +197,13 @@ async def release(tx: AsyncConnection, purchase: Purchase, now: datetime) -> Non
     await tx.execute(_CLOSE_RESERVATION, _key(purchase) | {"state": "voided", "now": now})
 
 
+async def ask_person(tx: AsyncConnection, purchase: Purchase) -> None:
+    """The card's bank wants to ask its holder; the charge gets a door, and the money stays reserved."""
+    row = _key(purchase) | {"charge_id": purchase.charge_id}
+    await tx.execute(_NEEDS_AUTHENTICATION, row)
+    await tx.execute(_LIST_CHARGE, row)
+
+
 async def leave_unknown(tx: AsyncConnection, purchase: Purchase) -> None:
     await tx.execute(_UNKNOWN, _key(purchase))
 
@@ -236,8 +244,8 @@ _PURCHASE_AGAIN = text(
     "UPDATE purchases SET conversation_id = :conversation_id, client_id = :client_id, cart_sha256 = :cart_sha256,"
     " amount_minor = :amount_minor, currency = :currency, state = 'needs_card', decision_id = :decision_id,"
     " reservation_id = :reservation_id, reason = NULL"
-    " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id AND state NOT IN ('charging', 'unknown', 'paid')"
-    " RETURNING purchase_id"
+    " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id AND state NOT IN ('charging', 'unknown',"
+    " 'needs_authentication', 'paid') RETURNING purchase_id"
 )
 _NEW_RESERVATION = text(
     "INSERT INTO reservations (tenant_id, reservation_id, mandate_id, subject_id, brand_id, currency, purchase_id, day,"
@@ -251,7 +259,8 @@ _CLOSE_RESERVATION = text(
 _VOID_STALE = text(
     "WITH stale AS (SELECT p.purchase_id, p.reservation_id FROM purchases p JOIN reservations r USING (tenant_id,"
     " reservation_id) WHERE p.tenant_id = :tenant_id AND r.state = 'held' AND r.expires_at <= :now"
-    " AND p.state NOT IN ('charging', 'unknown', 'paid') LIMIT 100 FOR UPDATE OF p SKIP LOCKED)"
+    " AND p.state NOT IN ('charging', 'unknown', 'needs_authentication', 'paid') LIMIT 100"
+    " FOR UPDATE OF p SKIP LOCKED)"
     " UPDATE reservations r SET state = 'voided', closed_at = :now FROM stale WHERE r.tenant_id = :tenant_id"
     " AND r.reservation_id = stale.reservation_id AND r.state = 'held'"
     " RETURNING stale.purchase_id"
@@ -311,8 +320,16 @@ _UNKNOWN = text(
     "UPDATE purchases SET state = 'unknown'"
     " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id AND state = 'charging'"
 )
+_NEEDS_AUTHENTICATION = text(
+    "UPDATE purchases SET state = 'needs_authentication'"
+    " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id AND state IN ('charging', 'unknown')"
+)
+_LIST_CHARGE = text(
+    "INSERT INTO charge_directory (charge_id, tenant_id) VALUES (:charge_id, :tenant_id) ON CONFLICT DO NOTHING"
+)
 _UNFINISHED = text(
-    "SELECT purchase_id FROM purchases WHERE tenant_id = :tenant_id AND ((state = 'charging'"
-    " AND called_at < :charging_before) OR (state = 'unknown' AND called_at < :unknown_before))"
+    "SELECT purchase_id FROM purchases WHERE tenant_id = :tenant_id AND ("
+    "(state IN ('charging', 'needs_authentication') AND called_at < :charging_before)"
+    " OR (state = 'unknown' AND called_at < :unknown_before))"
     " ORDER BY called_at LIMIT 50"
 )

@@ -315,6 +315,7 @@ class Purchases:
 
     def _view(self, purchase: Purchase, decision: DecisionView | None) -> PurchaseView:
         waits = purchase.state is PurchaseState.NEEDS_CARD and purchase.capture_id is not None
+        asked = purchase.charge_id if purchase.state is PurchaseState.NEEDS_AUTHENTICATION else None
         card = None
         if purchase.card_brand is not None and purchase.card_last4 is not None and not waits:
             card = CardOnFile(card_brand=purchase.card_brand, last4=purchase.card_last4)
@@ -333,6 +334,8 @@ class Purchases:
             else None,
             by_keypad=waits and is_keyed_in(purchase),
             capture_id=purchase.capture_id if waits else None,
+            authentication_url=self._captures.authentication_url(asked) if asked else None,
+            charge_id=asked,
             card=card,
             reason=purchase.reason,
             refunded_minor=purchase.refunded_minor,

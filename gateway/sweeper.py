@@ -21,7 +21,8 @@ from infra.chassis.problems import Problem
 
 INTERVAL_SECONDS: Final = 2
 CALL_TIME: Final = timedelta(seconds=15)
-"""A call of the vault ends within 10 s; whatever is `charging` for longer has lost its process."""
+"""A call of the vault ends within 10 s; whatever is `charging` for longer has lost its process. And between two
+questions about a charge whose person is asked by their bank."""
 UNKNOWN_TIME: Final = timedelta(seconds=5)
 """Between two questions about the same unknown charge or refund."""
 OTHERS_AT_ONCE: Final = 50

@@ -222,6 +222,8 @@ class PaymentState(StrEnum):
     NEEDS_CARD = "needs_card"
     NEEDS_APPROVAL = "needs_approval"
     """The person wanted to be asked about payments of this size, and is."""
+    NEEDS_AUTHENTICATION = "needs_authentication"
+    """The card's bank asks the person to confirm on a page of its own."""
     DENIED = "denied"
     DECLINED = "declined"
     FAILED = "failed"
@@ -249,6 +251,7 @@ class PaymentView(View, frozen=True, kw_only=True):
     currency: str
     card_url: str = ""
     approval_url: str = ""
+    authentication_url: str = ""
     reasons: list[Reason] = []
     remedies: list[RemedyView] = []
     order: OrderView | None = None

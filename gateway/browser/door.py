@@ -6,7 +6,7 @@ See compliance/decisions/0005-capture-door.md.
 from dataclasses import dataclass
 
 from gateway.browser.login import Logins
-from gateway.captures import Captures, DoorView
+from gateway.captures import AuthenticationDoor, Captures, DoorView
 from gateway.routes import IDENTIFIER
 
 ACTOR = "door"
@@ -20,7 +20,7 @@ class NoSuchDoor(Exception):
 class LoginNeeded(Exception):
     """Nobody is logged in here for the capture's tenant."""
 
-    def __init__(self, door: DoorView) -> None:
+    def __init__(self, door: DoorView | AuthenticationDoor) -> None:
         self.door = door
         super().__init__("nobody is logged in")
 
@@ -48,13 +48,24 @@ class Doors:
             raise NoSuchDoor
         return door
 
-    async def check(self, door: DoorView, login: str | None) -> None:
+    async def check(self, door: DoorView | AuthenticationDoor, login: str | None) -> None:
         """Raises LoginNeeded, NoSuchDoor."""
         subject_id = await self._logins.subject_here(door.tenant_id, login)
         if subject_id is None:
             raise LoginNeeded(door)
         if subject_id != door.subject_id:
             raise NoSuchDoor
+
+    async def find_authentication(self, charge_id: str) -> AuthenticationDoor:
+        """Raises NoSuchDoor."""
+        door = await self._captures.authentication_door(charge_id) if IDENTIFIER.fullmatch(charge_id) else None
+        if door is None:
+            raise NoSuchDoor
+        return door
+
+    def enter_authentication(self, door: AuthenticationDoor) -> Entry:
+        grant = self._captures.authentication_grant(door, ACTOR)
+        return Entry(f"{self.vault_page_url}/authentications/{door.charge_id}/open", grant)
 
     def enter(self, door: DoorView) -> Entry:
         grant = self._captures.entry_grant(door, ACTOR)

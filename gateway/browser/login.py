@@ -9,7 +9,7 @@ from gateway.approvals import ApprovalView
 from gateway.browser import visits
 from gateway.browser.cookies import new_value
 from gateway.browser.visits import Purpose, Visit
-from gateway.captures import DoorView
+from gateway.captures import AuthenticationDoor, DoorView
 from gateway.challenges import CheckedCode, Codes
 from gateway.contacts import Contacts
 from gateway.contract import ContactKind
@@ -98,6 +98,17 @@ class Logins:
         )
         return await self._begin(visit, browser)
 
+    async def begin_authentication(self, door: AuthenticationDoor, browser: str) -> Visit:
+        visit = Visit(
+            tenant_id=door.tenant_id,
+            visit_id=handles.new_handle(door.tenant_id),
+            purpose=Purpose.AUTHENTICATION,
+            brand_name=door.brand_name,
+            brand_id=door.brand_id,
+            charge_id=door.charge_id,
+        )
+        return await self._begin(visit, browser)
+
     async def find(self, visit_id: str, browser: str | None) -> Visit:
         """Raises VisitOver."""
         tenant_id = handles.tenant_of(visit_id)
@@ -118,7 +129,7 @@ class Logins:
             contact_value=address,
             conversation_id=None,
             brand_name=visit.brand_name,
-            client_id=visit.client_id or visit.capture_id or visit.approval_id or visit.brand_id,
+            client_id=visit.client_id or visit.capture_id or visit.approval_id or visit.charge_id or visit.brand_id,
         )
         async with tenant_transaction(self._engine, visit.tenant_id) as tx:
             await visits.code_sent(tx, visit, sent.challenge_id, sent.sent_to or "")

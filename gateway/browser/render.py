@@ -16,7 +16,8 @@ from gateway.browser.consent import ConsentView
 from gateway.browser.door import Entry
 from gateway.browser.spending_limits import MORE_FIELDS
 from gateway.browser.visits import Visit
-from gateway.captures import DoorView
+from gateway.captures import AuthenticationDoor, DoorView
+from gateway.contract import PurchaseState
 from gateway.facts import ApprovalState
 from gateway.oauth import redirects
 from gateway.oauth.scopes import SCOPES, in_order
@@ -72,11 +73,29 @@ def door_page(door: DoorView, csrf: str, vault_page_url: str) -> Response[str]:
 
 
 def entry_page(door: DoorView, entry: Entry) -> Response[str]:
-    """Posts to the vault and to nowhere else, and tells it where the form came from (its door check)."""
-    parts = urlsplit(entry.url)
-    csp = pages.policy(script=_ENTER_SCRIPT_SOURCE, form_action=f"{parts.scheme}://{parts.netloc}")
-    html = _TEMPLATES.get_template("entry.html").render(door=door, entry=entry, script=ENTER_SCRIPT)
-    return pages.page(html, csp=csp, headers={"Referrer-Policy": "strict-origin"})
+    return _entry("entry.html", door, entry)
+
+
+def authentication_door_page(door: AuthenticationDoor, csrf: str, vault_page_url: str) -> Response[str]:
+    amount = show_amount(door.amount_minor, door.currency)
+    vault_host = urlsplit(vault_page_url).netloc
+    return _page("authentication.html", door=door, csrf=csrf, amount=amount, vault_host=vault_host)
+
+
+def authentication_entry_page(door: AuthenticationDoor, entry: Entry) -> Response[str]:
+    return _entry("authentication_entry.html", door, entry)
+
+
+def authentication_closed_page(door: AuthenticationDoor) -> Response[str]:
+    amount = show_amount(door.amount_minor, door.currency)
+    if door.state == PurchaseState.PAID:
+        sentences = (f"The payment of {amount} to {door.brand_name} is made.", "Go back to your assistant.")
+        return notice_page("Confirmed and paid", sentences, status=200)
+    over = (
+        f"The payment of {amount} to {door.brand_name} does not wait for you any more.",
+        "Go back to your assistant and ask how it stands.",
+    )
+    return notice_page("This link no longer works", over, status=410)
 
 
 def notice_page(title: str, sentences: Sequence[str], *, status: int, sign_out: bool = False) -> Response[str]:
@@ -158,6 +177,14 @@ def approval_page(asked: ApprovalView, csrf: str) -> Response[str]:
 
 def signed_out_page() -> Response[str]:
     return notice_page("You are signed out", ("This browser has forgotten who you are.",), status=200)
+
+
+def _entry(template: str, door: DoorView | AuthenticationDoor, entry: Entry) -> Response[str]:
+    """Posts to the vault and to nowhere else, and tells it where the form came from (its door check)."""
+    parts = urlsplit(entry.url)
+    csp = pages.policy(script=_ENTER_SCRIPT_SOURCE, form_action=f"{parts.scheme}://{parts.netloc}")
+    html = _TEMPLATES.get_template(template).render(door=door, entry=entry, script=ENTER_SCRIPT)
+    return pages.page(html, csp=csp, headers={"Referrer-Policy": "strict-origin"})
 
 
 def _page(template: str, *, status: int = 200, csp: str | None = None, **shown: object) -> Response[str]:

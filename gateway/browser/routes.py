@@ -268,6 +268,8 @@ def _after_login(visit: Visit) -> str:
         return f"/passkeys/{visit.brand_id}"
     if visit.purpose is Purpose.CONSENT:
         return f"/consent/{visit.visit_id}"
+    if visit.purpose is Purpose.AUTHENTICATION:
+        return f"/authentications/{visit.charge_id}"
     return f"/captures/{visit.capture_id}" if visit.purpose is Purpose.DOOR else f"/approvals/{visit.approval_id}"
 
 

@@ -23,6 +23,7 @@ class Purpose(StrEnum):
     DOOR = "door"
     PASSKEYS = "passkeys"
     APPROVAL = "approval"
+    AUTHENTICATION = "authentication"
 
 
 class TooManyVisits(Exception):
@@ -38,6 +39,7 @@ class Visit:
     brand_id: str | None = None
     capture_id: str | None = None
     approval_id: str | None = None
+    charge_id: str | None = None
     client_id: str | None = None
     request: Mapping[str, str] | None = None
     challenge_id: str | None = None
@@ -66,6 +68,7 @@ async def begin(tx: AsyncConnection, visit: Visit, *, browser: str, now: datetim
             "brand_id": visit.brand_id,
             "capture_id": visit.capture_id,
             "approval_id": visit.approval_id,
+            "charge_id": visit.charge_id,
             "client_id": visit.client_id,
             "request": dict(visit.request) if visit.request is not None else None,
             "expires_at": now + VISIT_TTL,
@@ -103,8 +106,13 @@ async def opened(tx: AsyncConnection, visit: Visit, conversation_id: str) -> Non
 
 
 async def subject_expected(tx: AsyncConnection, visit: Visit) -> str | None:
-    """Whose card the door of this visit waits for, or whose answer."""
-    row = {"tenant_id": visit.tenant_id, "capture_id": visit.capture_id, "approval_id": visit.approval_id}
+    """Whose card the door of this visit waits for, or whose answer, to us or to their bank."""
+    row = {
+        "tenant_id": visit.tenant_id,
+        "capture_id": visit.capture_id,
+        "approval_id": visit.approval_id,
+        "charge_id": visit.charge_id,
+    }
     subject: str | None = (await tx.execute(_SUBJECT_EXPECTED, row)).scalar_one_or_none()
     return subject
 
@@ -138,7 +146,8 @@ async def log_out(tx: AsyncConnection, tenant_id: str, login: str) -> None:
 
 def _visit_of(row: Mapping[str, Any]) -> Visit:
     names = (
-        "tenant_id", "visit_id", "brand_name", "brand_id", "capture_id", "approval_id", "client_id", "request",
+        "tenant_id", "visit_id", "brand_name", "brand_id", "capture_id", "approval_id", "charge_id", "client_id",
+        "request",
         "challenge_id", "sent_to", "subject_id", "proven_at", "conversation_id",
     )  # fmt: skip
     return Visit(purpose=Purpose(row["purpose"]), **{name: row[name] for name in names})
@@ -148,8 +157,8 @@ _FORGET_PAST = text("DELETE FROM visits WHERE tenant_id = :tenant_id AND expires
 _COUNT = text("SELECT count(*) FROM visits WHERE tenant_id = :tenant_id AND client_id = :client_id")
 _BEGIN = text(
     "INSERT INTO visits (tenant_id, visit_id, purpose, browser_sha256, brand_name, brand_id, capture_id,"
-    " approval_id, client_id, request, expires_at) VALUES (:tenant_id, :visit_id, :purpose, :browser, :brand_name,"
-    " :brand_id, :capture_id, :approval_id, :client_id, :request, :expires_at)"
+    " approval_id, charge_id, client_id, request, expires_at) VALUES (:tenant_id, :visit_id, :purpose, :browser,"
+    " :brand_name, :brand_id, :capture_id, :approval_id, :charge_id, :client_id, :request, :expires_at)"
 ).bindparams(bindparam("request", type_=JSONB(none_as_null=True)))
 _FIND = text(
     "SELECT * FROM visits WHERE tenant_id = :tenant_id AND visit_id = :visit_id AND browser_sha256 = :browser"
@@ -168,7 +177,8 @@ _OPENED = text(
 )
 _SUBJECT_EXPECTED = text(
     "SELECT subject_id FROM captures WHERE tenant_id = :tenant_id AND capture_id = :capture_id UNION ALL"
-    " SELECT subject_id FROM approvals WHERE tenant_id = :tenant_id AND approval_id = :approval_id"
+    " SELECT subject_id FROM approvals WHERE tenant_id = :tenant_id AND approval_id = :approval_id UNION ALL"
+    " SELECT subject_id FROM purchases WHERE tenant_id = :tenant_id AND charge_id = :charge_id"
 )
 _END = text("DELETE FROM visits WHERE tenant_id = :tenant_id AND visit_id = :visit_id")
 _FORGET_LOGINS = text("DELETE FROM browser_logins WHERE tenant_id = :tenant_id AND expires_at < :now")

@@ -47,6 +47,8 @@ class PurchaseState(StrEnum):
     DENIED = "denied"
     NEEDS_CARD = "needs_card"
     CHARGING = "charging"
+    NEEDS_AUTHENTICATION = "needs_authentication"
+    """The card's bank asks its holder; the money stays reserved meanwhile, and asking again gives the outcome."""
     PAID = "paid"
     DECLINED = "declined"
     FAILED = "failed"
@@ -74,6 +76,10 @@ class PurchaseView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     capture_id: str | None = None
     by_keypad: bool = False
     """The card is keyed in by the caller, in this call; there is no page for it."""
+    authentication_url: str | None = None
+    """For needs_authentication: where the person confirms with their bank."""
+    charge_id: str | None = None
+    """With the link only; it names the page."""
     card: CardOnFile | None = None
     reason: str | None = None
     """For declined and failed: a member of vault.contract.ChargeReason."""

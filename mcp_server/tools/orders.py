@@ -51,6 +51,8 @@ class Orders:
 
 
 def _without_order(purchase_state: str | None) -> str:
+    if purchase_state == PurchaseState.NEEDS_AUTHENTICATION:
+        return "Nothing was charged yet: the person has to confirm with their bank; then call pay again."
     if purchase_state in UNDER_WAY:
         return "The payment is still being made; ask again in a few seconds, or call pay again to learn its outcome."
     if purchase_state == PurchaseState.NEEDS_CARD:

@@ -21,16 +21,17 @@ from mcp_server.tools.views import UNDER_WAY, order_view, reasons_in_words, reme
 STATES = {
     PurchaseState.PAID: PaymentState.PAID,
     PurchaseState.NEEDS_CARD: PaymentState.NEEDS_CARD,
+    PurchaseState.NEEDS_AUTHENTICATION: PaymentState.NEEDS_AUTHENTICATION,
     PurchaseState.DENIED: PaymentState.DENIED,
     PurchaseState.DECLINED: PaymentState.DECLINED,
     PurchaseState.FAILED: PaymentState.FAILED,
     PurchaseState.CHARGING: PaymentState.IN_PROGRESS,
     PurchaseState.UNKNOWN: PaymentState.IN_PROGRESS,
 }
-APPROVAL_PREFIX = "apr_"
-"""Ids say what they are of: which page a paused call waited for."""
-SAME_CARD_AGAIN = frozenset({"processor_error", "processor_unreachable", "never_sent"})
-"""Of a failed purchase's reasons, those that say nothing against the card (gateway/ledger.py, CARD_REFUSED)."""
+WAITED_FOR = {"apr": PaymentState.NEEDS_APPROVAL, "chg": PaymentState.NEEDS_AUTHENTICATION}
+"""Ids say what they are of: which page a paused call waited for. Any other is a card's."""
+SAME_CARD_AGAIN = frozenset({"processor_error", "processor_unreachable", "never_sent", "authentication_expired"})
+"""Of an unpaid purchase's reasons, those that say nothing against the card (gateway/ledger.py, CARD_REFUSED)."""
 ENDED_UNPAID = frozenset({PurchaseState.DENIED, PurchaseState.DECLINED, PurchaseState.FAILED})
 
 
@@ -48,6 +49,8 @@ class Page:
     def view(self, checkout: Checkout, message: str) -> PaymentView:
         if self.state is PaymentState.NEEDS_CARD:
             return _payment(checkout, self.state, message, card_url=self.url)
+        if self.state is PaymentState.NEEDS_AUTHENTICATION:
+            return _payment(checkout, self.state, message, authentication_url=self.url)
         return _payment(checkout, self.state, message, approval_url=self.url)
 
 
@@ -65,9 +68,9 @@ class Payments:
                 title="Pay for a checkout",
                 description=(
                     "Pay for a checkout as it was last shown, after the person agreed to its total. If a card is "
-                    "needed, or the person wanted to be asked first, they get a link to a page for it; card details "
-                    "are typed only there. Call pay again when they are done. A checkout is paid at most once, "
-                    "however often it is asked."
+                    "needed, the person wanted to be asked first, or their bank asks them to confirm, they get a "
+                    "link to a page for it; card details are typed only there. Call pay again when they are done: "
+                    "asking again gives the outcome. A checkout is paid at most once, however often it is asked."
                 ),
                 scopes=("catalog", "purchase"),
                 arguments=Pay,
@@ -87,16 +90,13 @@ class Payments:
         if not checkout.cart.payable:
             raise AddressMissing
         if call.turned_away:
-            approving = (waited_for or "").startswith(APPROVAL_PREFIX)
-            state = PaymentState.NEEDS_APPROVAL if approving else PaymentState.NEEDS_CARD
+            state = WAITED_FOR.get((waited_for or "").partition("_")[0], PaymentState.NEEDS_CARD)
             return _payment(checkout, state, "The person turned the page away; nothing was charged.")
         if checkout.purchase_state not in UNDER_WAY:
             await self._prepare(call, checkout)
         purchase = await self._buy(call, checkout)
         order = await self._note(call, checkout, purchase)
-        if purchase.state is PurchaseState.NEEDS_CARD:
-            return await self._ask_on_page(call, checkout, _card_page(call, checkout, purchase), waited_for)
-        if (page := _approval_page(call, checkout, purchase)) is not None:
+        if (page := _page_needed(call, checkout, purchase)) is not None:
             return await self._ask_on_page(call, checkout, page, waited_for)
         if order is not None:
             return _paid(order)
@@ -162,6 +162,15 @@ class Payments:
         return Pause(url=page.url, message=page.why, elicitation_id=page.page_id, paused_call_id=paused_call_id)
 
 
+def _page_needed(call: Call, checkout: Checkout, purchase: PurchaseView) -> Page | None:
+    """None when the person has nothing to do. Raises Unavailable for an answer that names no page."""
+    if purchase.state is PurchaseState.NEEDS_CARD:
+        return _card_page(call, checkout, purchase)
+    if purchase.state is PurchaseState.NEEDS_AUTHENTICATION:
+        return _bank_page(call, checkout, purchase)
+    return _approval_page(call, checkout, purchase)
+
+
 def _card_page(call: Call, checkout: Checkout, purchase: PurchaseView) -> Page:
     if purchase.card_url is None or purchase.capture_id is None:
         raise Unavailable
@@ -173,6 +182,20 @@ def _card_page(call: Call, checkout: Checkout, purchase: PurchaseView) -> Page:
         why=f"{call.pack.brand.name} needs a card to take {total}. Card details are entered on this page only.",
         as_text=f"Give the person this link to enter a card for {total}, and call pay again afterwards:",
         unfinished="The card page was shown but is not finished. When the person has entered the card: pay again.",
+    )
+
+
+def _bank_page(call: Call, checkout: Checkout, purchase: PurchaseView) -> Page:
+    if purchase.authentication_url is None or purchase.charge_id is None:
+        raise Unavailable
+    total = written(checkout.cart.total_minor, checkout.cart.currency)
+    return Page(
+        page_id=purchase.charge_id,
+        url=purchase.authentication_url,
+        state=PaymentState.NEEDS_AUTHENTICATION,
+        why=f"Your bank wants you to confirm the payment of {total} to {call.pack.brand.name}. Nothing is paid before.",
+        as_text=f"Give the person this link to confirm {total} with their bank, and call pay again afterwards:",
+        unfinished="The person has not confirmed with their bank yet. When they have, or did not want to: pay again.",
     )
 
 
@@ -206,7 +229,13 @@ def _paid(order: Order) -> PaymentView:
 
 
 def _payment(
-    checkout: Checkout, state: PaymentState, message: str, *, card_url: str = "", approval_url: str = ""
+    checkout: Checkout,
+    state: PaymentState,
+    message: str,
+    *,
+    card_url: str = "",
+    approval_url: str = "",
+    authentication_url: str = "",
 ) -> PaymentView:
     return PaymentView(
         checkout_id=checkout.checkout_id,
@@ -216,6 +245,7 @@ def _payment(
         currency=checkout.cart.currency,
         card_url=card_url,
         approval_url=approval_url,
+        authentication_url=authentication_url,
     )
 
 
@@ -237,10 +267,10 @@ def _message(purchase: PurchaseView) -> str:
     if purchase.state is PurchaseState.DENIED and purchase.decision is not None:
         remedies = " ".join(remedy.sentence for remedy in remedies_of(purchase.decision))
         return f"Not allowed, and nothing was charged. {reasons_in_words(purchase.decision.reasons)} {remedies}".strip()
+    then = "tries once more" if purchase.reason in SAME_CARD_AGAIN else "asks for a card"
     if purchase.state is PurchaseState.DECLINED:
-        return f"The card was declined ({_plain(purchase)}); nothing was charged. Calling pay again asks for a card."
+        return f"The card was declined ({_plain(purchase)}); nothing was charged. Calling pay again {then}."
     if purchase.state is PurchaseState.FAILED:
-        then = "tries once more" if purchase.reason in SAME_CARD_AGAIN else "asks for a card"
         return f"The payment failed ({_plain(purchase)}); nothing was charged. Calling pay again {then}."
     if purchase.state is PurchaseState.PAID:
         return "It is paid; the order is being made. get_order will show it."

@@ -8,7 +8,7 @@ from mcp_server.checkout.cart import Cart, shipping_choices, shipping_view, writ
 from mcp_server.contract import CheckoutState, CheckoutView, OrderView, RemedyView
 from mcp_server.store import Checkout, Order
 
-UNDER_WAY = frozenset({PurchaseState.CHARGING, PurchaseState.UNKNOWN})
+UNDER_WAY = frozenset({PurchaseState.CHARGING, PurchaseState.UNKNOWN, PurchaseState.NEEDS_AUTHENTICATION})
 
 SENTENCES: dict[Reason, str] = {
     Reason.WITHIN_MANDATE: "It is within what the person agreed to.",

@@ -25,6 +25,7 @@ WITHOUT_WALL = {
     ("memory", "tenants"): "as above, each with its wrapped key, which opens nothing without the root",
     ("gateway", "brand_directory"): "which tenant a public brand id belongs to, before any tenant is known",
     ("gateway", "capture_directory"): "which tenant an unguessable capture id belongs to",
+    ("gateway", "charge_directory"): "which tenant an unguessable charge id belongs to, of which a person was asked",
     ("gateway", "approval_directory"): "which tenant an unguessable approval id belongs to",
     ("gateway", "client_directory"): "callers authenticate before a tenant is known; read only for the app role",
 }

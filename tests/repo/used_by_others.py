@@ -8,6 +8,7 @@ USED_BY_OTHERS = {
     "seal_form": "the browser's half of sealing, in Python, by which tests post sealed forms",
     "screenshot": "of the browser driver, whose other callers are tests",
     "plug_in_authenticator": "of the browser driver, likewise",
+    "confirm_with_bank": "of the demo's person, whose card has a bank that asks in tests only",
     "verify_person": "of the browser driver, likewise",
     "get_redirect_uri": "Authlib calls it",
     "get_scope": "Authlib calls it",

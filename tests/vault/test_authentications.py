@@ -1,5 +1,6 @@
 """3-D Secure, through the front doors: asked, confirmed or refused at the bank, believed only from the processor."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,9 @@ from tests.vault.bench import Bench, Person, rows
 from tests.vault.events import event_about, post
 from tests.vault.killed import checked
 from tests.vault.money import Till, ledger_of
-from vault.authentications.answering import LOOK_EVERY
+from vault.authentications.answering import LOOK_EVERY, POLL_SECONDS
+from vault.cleartext.processors import Payment
+from vault.cleartext.processors.stripe import StripeProcessor
 from vault.contract import TokenTerms, TokenUses
 
 
@@ -264,3 +267,39 @@ async def test_the_tenant_is_told_of_the_end_and_not_of_the_question(holder: Hol
     after = await rows(bench.databases.app_dsn, sql, ada.tenant_id, about=order.charge_id)
 
     assert (before, after) == ([], [{"kind": "charge.approved"}])
+
+
+async def test_who_comes_back_while_an_event_is_being_looked_into_sees_what_came_of_it(
+    sole: Holder, alone: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """The round has the charge, and its look-up is held up until the person's page has begun to wait for it."""
+    order = await sole.asked()
+    sole.answer(await sole.link(order))
+    looking, waiting = asyncio.Event(), asyncio.Event()
+    look_up, sleep = StripeProcessor.look_up_payment, asyncio.sleep
+    calls = 0
+
+    async def second_is_slow(processor: StripeProcessor, ref: str) -> Payment:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the first look is before the claim
+            looking.set()
+            await waiting.wait()
+        return await look_up(processor, ref)
+
+    async def noticed(seconds: float) -> None:
+        if seconds == POLL_SECONDS:
+            waiting.set()
+        await sleep(seconds)
+
+    monkeypatch.setattr(StripeProcessor, "look_up_payment", second_is_slow)
+    monkeypatch.setattr(asyncio, "sleep", noticed)
+    alone.clock.advance(LOOK_EVERY)
+    found = asyncio.create_task(alone.vault.reconciler.run_once())
+    await looking.wait()
+
+    page = await sole.page(order)
+
+    assert "Your bank confirmed it" in page.text
+    assert await found == 1
+    assert len(alone.processor_charges(order.charge_id)) == 1

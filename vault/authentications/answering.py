@@ -5,6 +5,7 @@ cookie, of which only the hash is here. What a browser brings back from the bank
 processor is asked. An abandoned charge is ended by a round of the reconciler, which also sees what no event told.
 """
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -30,6 +31,9 @@ from vault.tables import ChargeRow
 SECRET_BYTES: Final = 32
 LOOK_EVERY: Final = timedelta(seconds=20)
 """Between two looks nobody asked for: an event, or the person who came back, is sooner."""
+POLL_SECONDS: Final = 0.05
+POLLS_MAX: Final = 100
+"""Five seconds: an event of the processor often comes just before the person does."""
 ROWS_AT_ONCE: Final = 50
 SILENCES_MAX: Final = 3
 
@@ -78,7 +82,8 @@ class Authentications:
     async def look(self, row: ChargeRow) -> Standing:
         """Ask the processor about a charge that waits, and write its end down, if it has one.
 
-        Raises ProcessorRefused and ProcessorSilent.
+        Where somebody else is writing it at this moment, that is waited for, but not for long. Raises ProcessorRefused
+        and ProcessorSilent.
         """
         if row.state != ChargeState.NEEDS_ACTION or row.processor_ref is None:
             return Standing(row)
@@ -86,7 +91,14 @@ class Authentications:
         reach("authentication_looked_up")
         if may_act(row, payment, self._clock.now()):
             return Standing(row, payment.action_url)
-        return Standing(await self._reconciler.end_charge(row.tenant_id, row.charge_id))
+        row = await self._reconciler.end_charge(row.tenant_id, row.charge_id)
+        for _ in range(POLLS_MAX):
+            if row.state != ChargeState.NEEDS_ACTION or row.worked_until is None:
+                break
+            await asyncio.sleep(POLL_SECONDS)
+            async with self._store.transaction(row.tenant_id) as tx:
+                row = await tx.charge(row.charge_id) or row
+        return Standing(row)
 
     async def run_tenant(self, tenant_id: str) -> int:
         """A round of the reconciler: how many came to an end. Gives up after some silences, until the next round."""

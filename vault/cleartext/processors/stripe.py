@@ -40,31 +40,12 @@ from vault.cleartext.processors import (
     RefundResult,
 )
 from vault.cleartext.processors.redirects import allowed_url
-from vault.cleartext.processors.stripe_words import DISPUTES, STANDINGS
+from vault.cleartext.processors.stripe_words import DISPUTES, REASONS, STANDINGS
 from vault.cleartext.processors.transport import Transport
 from vault.contract import ChargeReason, is_identifier
 
 SIGNATURE_AGE_SECONDS_MAX: Final = 300
 """Stripe's own default: older events are replays."""
-REASONS: Final[Mapping[str, ChargeReason]] = {
-    "insufficient_funds": ChargeReason.INSUFFICIENT_FUNDS,
-    "lost_card": ChargeReason.LOST_OR_STOLEN,
-    "stolen_card": ChargeReason.LOST_OR_STOLEN,
-    "pickup_card": ChargeReason.LOST_OR_STOLEN,
-    "fraudulent": ChargeReason.FRAUD_SUSPECTED,
-    "merchant_blacklist": ChargeReason.FRAUD_SUSPECTED,
-    "authentication_required": ChargeReason.AUTHENTICATION_REQUIRED,
-    "payment_intent_authentication_failure": ChargeReason.AUTHENTICATION_FAILED,
-    "expired_card": ChargeReason.EXPIRED_CARD,
-    "invalid_expiry_month": ChargeReason.EXPIRED_CARD,
-    "invalid_expiry_year": ChargeReason.EXPIRED_CARD,
-    "incorrect_number": ChargeReason.INCORRECT_NUMBER,
-    "invalid_number": ChargeReason.INCORRECT_NUMBER,
-    "incorrect_cvc": ChargeReason.INCORRECT_VERIFICATION_CODE,
-    "invalid_cvc": ChargeReason.INCORRECT_VERIFICATION_CODE,
-    "processing_error": ChargeReason.PROCESSOR_ERROR,
-}
-"""Stripe's `decline_code` or else `code` (docs.stripe.com/declines/codes); any other is `card_declined`."""
 _STATES: Final[Mapping[str, PaymentState]] = {
     "requires_confirmation": PaymentState.UNCONFIRMED,
     "requires_payment_method": PaymentState.UNCONFIRMED,
