@@ -9,10 +9,10 @@ MACHINE = (
         sources=("PCI DSS 1.3.2", "PCI DSS 1.4.4", "PCI DSS 11.4.5"),
         claim="The runner gives the vault a network of its own where it may (Linux, as root): its listeners and the "
         "processor's port are carried in and out, and there is no other way, to peers, a cloud's metadata, name "
-        "servers, IPv6 or the internet. From inside a real vault every way out is tried; one that is open where a "
-        "wall is said to stand fails the tests.",
+        "servers, IPv6 or the internet. Where there is nftables a packet filter drops whatever else. From inside "
+        "a real vault every way out is tried; one that is open where a wall is said to stand fails the tests.",
         not_claimed="A firewall in production: there the units bound ports and address families, and hosts only where "
-        "the operator names them. A unix socket leads through: PostgreSQL's password is the wall behind it.",
+        "the operator names them. A unix socket leads through: PostgreSQL (peer or password) is behind it.",
     ),
     Control(
         id="UC-2.3",

@@ -6,6 +6,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from infra.chassis.walls import MEANING, Wall, build
 from infra.chassis.walls.plan import Plan, python_reads
 from infra.chassis.walls.settings import WallSettings
-from infra.dev import peers, users
+from infra.dev import enclosure, peers, users
 from infra.dev.ports import free_ports
 from infra.dev.settings import ROOT
 
@@ -23,10 +24,11 @@ OWN_USER = "own_user"
 MEANINGS[OWN_USER] = "each service an operating-system user of its own: none reads another's keys, files or memory"
 DATABASE_PEER = "database_peer"
 MEANINGS[DATABASE_PEER] = "PostgreSQL asks the kernel which user comes, and takes no password"
-MEANINGS["network"] = "a network of its own: the listed ports of this machine, and no way out"
+MEANINGS[enclosure.FILTER] = "packets in that network: to its listeners and the processor, and no others (nftables)"
+MEANINGS[enclosure.NETWORK] = "a network of its own: the listed ports of this machine, and no way out"
 
 
-AROUND = (OWN_USER, DATABASE_PEER, "network")
+AROUND = (OWN_USER, DATABASE_PEER, enclosure.NETWORK, enclosure.FILTER)
 """What the runner builds, and the vault cannot."""
 
 
@@ -36,7 +38,21 @@ def possible() -> list[Wall]:
     answer = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own program and arguments, no shell
     found = users.of_this_machine()
     around = {OWN_USER: found.why, DATABASE_PEER: peers.missing(found)}
-    return [*_read(json.loads(answer.splitlines()[-1])), *(Wall(name, not why, why) for name, why in around.items())]
+    own = _read(json.loads(answer.splitlines()[-1]))
+    return [*own, *(Wall(name, not why, why) for name, why in around.items()), *_enclosures()]
+
+
+def _enclosures() -> list[Wall]:
+    """A network of its own and the filter in it, made and left again."""
+    with tempfile.TemporaryDirectory(prefix="undercroft-enclosure-") as name:
+        folder = Path(name)
+        try:
+            child = enclosure.Enclosure(folder, folder / "log").start([], [])
+        except enclosure.EnclosureFailed as reason:
+            return [Wall(name, stands=False, why=str(reason)) for name in (enclosure.NETWORK, enclosure.FILTER)]
+        if child is not None:
+            child.stop()
+        return _read([_document(folder / f"{name}.json") for name in (enclosure.NETWORK, enclosure.FILTER)])
 
 
 def standing(folder: Path) -> list[Wall]:

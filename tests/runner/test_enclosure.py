@@ -34,9 +34,12 @@ def network_of(pid: int) -> str | None:
 
 def test_the_vault_has_its_own_network_or_the_report_says_why_not(enclosed: House) -> None:
     (network,) = [wall for wall in walls.standing(enclosed.folder) if wall.name == "network"]
+    (packets,) = [wall for wall in walls.standing(enclosed.folder) if wall.name == "packet_filter"]
 
     assert network.stands == (enclosure.NAME in enclosed.pids)
     assert network.stands or "no network namespace" in network.why
+    assert packets.stands or packets.why
+    assert network.stands or not packets.stands
     if network.stands:
         assert network_of(enclosed.pids["vault"]) != network_of(os.getpid())
         assert network_of(enclosed.pids[COURIER]) in {None, network_of(os.getpid())}

@@ -5,11 +5,12 @@ this machine has to be reached, or the report of the walls would be too modest. 
 tried behind a wall that stops it.
 """
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,14 @@ OFF = {"UNDERCROFT_VAULT_WALLS": "off"}
 BINDS = ("BIND", "PAGE_BIND", "WEBHOOK_BIND")
 NOBODY = 65534
 NEVER = "never tried"
+LEASH = (sys.executable, "-I", "-S", str(processes.LEASH), "15", str(os.getpid()))
+FILTERED = frozenset({"packet_filter", "ports"})
+LISTENS = """
+import socket, sys
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    print(listening.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
 DOCUMENTATION_IP4, DOCUMENTATION_IP6 = "192.0.2.1", "2001:db8::1"  # RFC 5737, RFC 3849: nobody's
 METADATA = "169.254.169.254"
 
@@ -59,8 +68,10 @@ class Enclosing:
 
     folder: Path
     processor: Sandbox
+    filtered: bool = True
     infiltrator: Infiltrator | None = None
     child: processes.Child | None = None
+    network: str | None = None
 
     def around(self, infiltrator: Infiltrator) -> "Enclosing":
         self.infiltrator = infiltrator
@@ -70,11 +81,17 @@ class Enclosing:
         assert self.infiltrator is not None
         inward = [int(environment[f"UNDERCROFT_VAULT_{name}"].rpartition(":")[2]) for name in BINDS]
         made = Enclosure(self.folder, self.folder / "enclosure.log")
-        self.child = made.start(inward, [self.processor.port])
+        self.child = made.start(inward, [self.processor.port], filtered=self.filtered)
         if self.child is not None:
-            leash = [sys.executable, "-I", "-S", str(processes.LEASH), "15", str(os.getpid()), f"-:{made.network}"]
-            self.infiltrator.prefix = leash
+            self.network = made.network
+            self.infiltrator.prefix = [*LEASH, f"-:{self.network}"]
         return self.infiltrator.spawn(environment, log)
+
+    def walls(self) -> set[str]:
+        """Those of the runner that stand."""
+        reports = [json.loads(path.read_text()) for path in self.folder.glob("*_filter.json")]
+        filters = {report["name"] for report in reports if report["stands"]}
+        return {"network", *filters} if self.child is not None else filters
 
     def stop(self) -> None:
         if self.child is not None:
@@ -98,24 +115,38 @@ async def placed(
     settings: Mapping[str, str],
     *,
     enclosed: bool,
+    filtered: bool = True,
 ) -> AsyncIterator[Place]:
-    """A vault beside a peer service. `walls`: those that stand, `network` among them if it has one of its own."""
-    enclosing = Enclosing(folder, processor)
+    """A vault beside a peer service. `walls`: those that stand, the runner's among them."""
+    enclosing = Enclosing(folder, processor, filtered)
     with peer_service(folder) as (port, key):
         try:
             around = enclosing.around if enclosed else None
             async with infiltrated(database, processor, folder, settings, around) as within:
                 standing = {name for name, why in within.walls.items() if why is None}
-                standing |= {"network"} if enclosing.child is not None else set()
                 ways = out(folder, clusters, processor, port, key)
-                yield Place(within, frozenset(standing), ways, enclosing.child)
+                with somebody_in(enclosing.network, folder) as theirs:
+                    way = Way("somebody else's port in its own network", ("tcp", "127.0.0.1", theirs), FILTERED)
+                    yield Place(within, frozenset(standing | enclosing.walls()), [*ways, way], enclosing.child)
         finally:
             enclosing.stop()
 
 
+@contextmanager
+def somebody_in(network: str | None, folder: Path) -> Iterator[int]:
+    """Who listens in the vault's network, and is not the vault; on which port."""
+    program = [*LEASH, f"-:{network or ''}", sys.executable, "-I", "-c", LISTENS]
+    with (folder / "somebody.log").open("wb") as log:
+        process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+    with process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.communicate()
+
+
 def out(folder: Path, clusters: Mapping[str, Cluster], processor: Sandbox, port: int, key: Path) -> list[Way]:
     assert processor.process is not None
-    peer, reach, calls = processor.process.pid, frozenset({"network", "ports"}), frozenset({"system_calls"})
+    peer, reach, calls = processor.process.pid, FILTERED | {"network"}, frozenset({"system_calls"})
     files, wired = frozenset({"files"}), frozenset({"network", "system_calls"})
     postgres = str(clusters["house"].socket_folder / SOCKET_NAME)
     return [
@@ -130,7 +161,7 @@ def out(folder: Path, clusters: Mapping[str, Cluster], processor: Sandbox, port:
         Way("the internet", ("tcp", DOCUMENTATION_IP4, 443), reach, local=False),
         Way("the internet by IPv6", ("ip6", DOCUMENTATION_IP6, 443), wired, local=False),
         Way("a name server elsewhere", ("datagram", DOCUMENTATION_IP4, 53), wired, local=False),
-        Way("a name server here", ("datagram", "127.0.0.53", 53), calls),
+        Way("a name server here", ("datagram", "127.0.0.53", 53), calls | {"packet_filter"}),
         Way("listening on a port of its own choice", ("listen", port + 1), frozenset({"ports"})),
         Way("another service's root key", ("read", str(key)), files),
         # Root's peer has powers the vault gave up: the kernel alone may refuse this.
@@ -200,7 +231,7 @@ async def test_from_inside_the_vault_no_forbidden_way_is_open_and_every_allowed_
 async def test_the_network_alone_stops_what_it_is_for_and_without_its_keeper_the_vault_is_cut_off_and_not_let_out(
     database: DatabaseMaker, processor: Sandbox, clusters: dict[str, Cluster], tmp_path: Path
 ):
-    async with placed(database, processor, clusters, tmp_path, OFF, enclosed=True) as place:
+    async with placed(database, processor, clusters, tmp_path, OFF, enclosed=True, filtered=False) as place:
         lines = await walk(place)
 
         assert place.walls <= {"network"}
@@ -212,6 +243,22 @@ async def test_the_network_alone_stops_what_it_is_for_and_without_its_keeper_the
         place.keeper.kill()
         assert await place.within.infiltrator.attempt("tcp", "127.0.0.1", processor.port) == "ECONNREFUSED"
         assert has_own_network(place.within.pid) in {None, True}
+
+
+async def test_the_packet_filter_alone_stops_whoever_else_listens_in_the_vaults_network(
+    database: DatabaseMaker, processor: Sandbox, clusters: dict[str, Cluster], tmp_path: Path
+):
+    async with placed(database, processor, clusters, tmp_path, OFF, enclosed=True) as place:
+        lines = await walk(place)
+        report = json.loads((tmp_path / "packet_filter.json").read_text())
+
+        assert surprises(lines, place.walls) == []
+        assert report["stands"] == ("packet_filter" in place.walls)
+        if report["stands"]:
+            assert lines[-1].outcome == "EHOSTUNREACH", "a refusal of the filter, and not of a port nobody listens on"
+            await place.within.vault.paid_charge(Person())
+        else:
+            assert report["why"]
 
 
 async def test_without_walls_the_same_ways_are_open_and_a_report_that_said_otherwise_would_be_found_out(
@@ -228,9 +275,9 @@ async def test_without_walls_the_same_ways_are_open_and_a_report_that_said_other
 
 def test_a_program_that_was_to_be_enclosed_and_cannot_be_is_not_run(tmp_path: Path):
     nowhere = str(tmp_path / "none")
-    leash = [sys.executable, "-I", "-S", str(processes.LEASH), "15", str(os.getpid()), f"-:{nowhere}"]
+    program = [*LEASH, f"-:{nowhere}", "/bin/sh", "-c", "echo it ran"]
 
-    ended = subprocess.run([*leash, "/bin/sh", "-c", "echo it ran"], capture_output=True, text=True, check=False)
+    ended = subprocess.run(program, capture_output=True, text=True, check=False)
 
     assert ended.returncode != 0
     assert "it ran" not in ended.stdout
