@@ -44,7 +44,7 @@ class Leftover:
 class Leftovers:
     """A round of the reconciler."""
 
-    def __init__(self, *, store: Store, processors: Processors, clock: Clock, counters: Counters) -> None:
+    def __init__(self, store: Store, processors: Processors, clock: Clock, counters: Counters) -> None:
         self._store = store
         self._processors = processors
         self._clock = clock

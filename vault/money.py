@@ -62,8 +62,7 @@ def build_money(
     disputes = Disputes(store=store, processors=processors, clock=clock)
     authentications = Authentications(store=store, processors=processors, reconciler=reconciler, clock=clock)
     events = Events(store=store, reconciler=reconciler, keeper=keeper, disputes=disputes, clock=clock)
-    leftovers = Leftovers(store=store, processors=processors, clock=clock, counters=counters)
-    reconciler.also(keeper, authentications, events, leftovers)
+    reconciler.also(keeper, authentications, events, Leftovers(store, processors, clock, counters))
     return Money(
         charges=Charges(
             store=store,

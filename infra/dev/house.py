@@ -173,7 +173,9 @@ class House:
 
     def restart(self, name: str) -> None:
         """Stop a service if it runs, start it again, and return when it is ready."""
-        if name == enclosure.NAME:  # the vault was in it
+        if name == enclosure.NAME:  # the vault is in it, and its ports are free when both are gone
+            self._children["vault"].stop()
+            self._children[name].stop()
             self._start_enclosure()
             name = "vault"
         self._children[name].stop()

@@ -78,6 +78,21 @@ def test_a_killed_vault_comes_back_inside_and_a_killed_enclosure_takes_the_vault
             assert network_of(enclosed.pids["vault"]) in {None, network_of_path(enclosed.folder)}
 
 
+def test_an_enclosure_that_runs_is_made_anew_and_the_vault_is_inside_the_new_one(enclosed: House) -> None:
+    if enclosure.NAME not in enclosed.pids:
+        (network,) = [wall for wall in walls.standing(enclosed.folder) if wall.name == "network"]
+        assert not network.stands
+        return
+    before = {name: enclosed.pids[name] for name in (enclosure.NAME, "vault")}
+
+    enclosed.restart(enclosure.NAME)
+
+    assert all(enclosed.pids[name] != pid for name, pid in before.items())
+    assert enclosed.ended() == {}
+    assert readiness.answers_ok(enclosed.ports.vault, "/ready")
+    assert network_of(enclosed.pids["vault"]) in {None, network_of_path(enclosed.folder)}
+
+
 def network_of_path(folder: Path) -> str | None:
     _, _, pid, *_ = Path((folder / "walls" / "network").read_text()).parts
     return network_of(int(pid)) and os.readlink((folder / "walls" / "network").read_text())  # noqa: PTH115 - no path

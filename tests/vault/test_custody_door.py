@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -28,9 +27,8 @@ from tests.vault.custody import short_folder
 from vault.custodians import ceremony, record, sheets, visiting
 from vault.custodians.ceremony import Ceremony, CeremonyUnfit, Prepared
 from vault.custodians.door import HANDOVER, Answer, Door, Enter, Greeting, Handover, entering
-from vault.custodians.gate import Gate
 from vault.custodians.people import Custodian
-from vault.custodians.record import Entry, Record, RecordBroken
+from vault.custodians.record import Record
 from vault.custodians.settings import CustodySettings
 
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
@@ -392,64 +390,3 @@ async def test_a_door_that_does_not_answer_is_left_and_one_that_nobody_stands_be
         with pytest.raises(CeremonyUnfit, match="does not answer"):
             visiting.look(busy)
     assert (left.exists(), opening.exists(), busy.exists()) == (False, True, True)
-
-
-async def served(sealed: Sealed) -> int:
-    """What a caller gets who asks for anything."""
-
-    async def app(_scope: Any, _receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    gate: Any = Gate(app, sealed.custody, operations=True)
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=gate), base_url="http://vault") as caller:
-        return (await caller.post("/v1/charges")).status_code
-
-
-@pytest.mark.control("UC-3.6.1.2")
-async def test_nothing_is_served_before_the_key_service_is_proved_with_what_custodians_opened(
-    sealed: Sealed, monkeypatch: pytest.MonkeyPatch
-):
-    proving, proved = asyncio.Event(), asyncio.Event()
-
-    async def prove(_keys: SoftwareKeyService) -> None:
-        proving.set()
-        await proved.wait()
-
-    monkeypatch.setattr(SoftwareKeyService, "prove", prove)
-    async with standing(sealed):
-        await sealed.enter("ada")
-        last = asyncio.ensure_future(sealed.enter("ben"))
-        await proving.wait()
-        meanwhile = (await served(sealed), sealed.custody.closed, await sealed.custody.answers())
-        proved.set()
-        answer = await last
-        afterwards = await served(sealed)
-
-    assert meanwhile == (503, True, False)
-    assert (answer.done, answer.sealed, afterwards) == (True, False, 200)
-
-
-@pytest.mark.parametrize("failure", [RecordBroken("line 5 is no entry"), OSError("no space left")])
-@pytest.mark.control("UC-3.6.1.2")
-async def test_a_share_that_could_not_be_recorded_does_not_count(
-    sealed: Sealed, failure: Exception, monkeypatch: pytest.MonkeyPatch
-):
-    """The record breaks after it was read for the ceremony, and is mended before the next custodian comes."""
-
-    def broken(_record: Record, _entry: Entry, *, unless_there: bool = False) -> None:
-        if not unless_there:  # the ceremony's own, which stands there
-            raise failure
-
-    async with standing(sealed):
-        monkeypatch.setattr(Record, "add", broken)
-        refused = await sealed.enter("ada")
-        monkeypatch.undo()
-        second = await sealed.enter("ben")
-        given, closed = sealed.greetings[-1].given, sealed.custody.closed
-        again = await sealed.enter("ada")
-
-    assert not refused.done
-    assert (given, second.done, second.missing, closed) == ([], True, 1, True)
-    assert (again.done, again.sealed) == (True, False)
-    assert sealed.acts()[-3:] == ["entered", "entered", "opened"]

@@ -8,17 +8,24 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
+from infra.chassis.clock import SystemClock
 from infra.dev.ports import free_ports
+from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import ROOT, Sandbox
 from tests.support.attempts import DONE, is_locked
 from tests.support.database import DatabaseMaker
-from tests.vault.bench import Person
+from tests.support.grants import TestMint
+from tests.vault.bench import Person, settings_for
 from tests.vault.process import vault_process
 from tests.vault.within import REFUSED, defenceless, infiltrated, neighbour, peer_service
+from vault.processors import ProcessorSettings
+from vault.walls import plan_of
 
 WALLS_EXIT = 4
 
@@ -84,3 +91,18 @@ async def test_a_vault_that_is_to_have_every_wall_and_cannot_does_not_start(
     assert "vault: " in ended.stderr
     assert "the wall files cannot be had: 2 threads run already" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_second_processor_may_be_called_once_its_address_is_given_and_no_other_port_with_it(
+    shared_database: ServiceDatabase, processor: Sandbox, tmp_path: Path
+):
+    settings = settings_for(tmp_path, shared_database, processor, TestMint(SystemClock(), "vault"))
+    second = ProcessorSettings(airwallex_url="https://api.airwallex.com:8443", airwallex_client_id="us")
+
+    alone = plan_of(settings, make_url(shared_database.app_dsn)).connects
+    both = plan_of(replace(settings, processors=second), make_url(shared_database.app_dsn)).connects
+
+    assert alone is not None
+    assert both is not None
+    assert processor.port in alone
+    assert set(both) - set(alone) == {8443}
