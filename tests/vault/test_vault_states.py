@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import APPROVES, Sandbox
 from tests.support.cases import cases
+from tests.vault.authenticating import ALWAYS, Holder
 from tests.vault.bench import Bench, Person, open_bench, rows
 from tests.vault.events import event_about, post
 from tests.vault.killed import checked
@@ -88,6 +89,22 @@ class World:
             self.run(self.till.charge(self.ada.charge(token)))
         return self.tokens[number]
 
+    def asking_token(self) -> str:
+        """A card on file whose bank asks its holder every time."""
+        if ALWAYS not in self.tokens:
+            holder = Holder(self.bench, self.bench.processor, self.ada)
+            order = self.run(holder.asked(ALWAYS))
+            self.run(holder.see_through(order))
+            self.tokens[ALWAYS] = order.token_id
+        return self.tokens[ALWAYS]
+
+    def at_the_bank(self, charge_id: str, outcome: str) -> None:
+        """The holder answers, and nobody of ours hears of it."""
+        sql = "SELECT processor_ref FROM charges WHERE charge_id = :charge"
+        (row,) = self.run(rows(self.bench.databases.app_dsn, sql, self.ada.tenant_id, charge=charge_id))
+        url = f"{self.bench.processor.url}/_sandbox/authenticate/{row['processor_ref']}"
+        self.bench.processor.plain.post(url, json={"outcome": outcome}).raise_for_status()
+
     def reconcile(self) -> None:
         """Twice, because what an event is about may have to be ended first; later, because keys replay their 500s."""
         for _ in range(2):
@@ -139,6 +156,26 @@ class Money(RuleBasedStateMachine):
         told.disputed = number == DISPUTED and state == "approved"
         assert answer is not None
         self.told.append(told)
+
+    @rule(outcome=st.sampled_from(["pass", "fail", ""]), hold=st.booleans(), fault=FAULTS)
+    def be_asked_by_the_bank(self, outcome: str, hold: bool, fault: str) -> None:
+        """Their answer, or none in time, is found out about later, whatever happens in between."""
+        token = self.world.asking_token()
+        order = (self.world.ada.hold if hold else self.world.ada.charge)(token, person_present=True)
+        self.fault(fault, "payment_intents.confirm")
+        answer = self.world.run(self.world.bench.hold(order) if hold else self.world.bench.charge(order)).json()  # type: ignore[arg-type]  # a hold's order is a charge's
+        assert answer["state"] == ("unknown" if fault else "needs_action")
+        if fault == "error_500":
+            self.told.append(Told(order, "failed", unsure=True))
+            return
+        if fault:
+            self.reconcile()
+        if outcome:
+            self.world.at_the_bank(order.charge_id, outcome)
+        else:
+            self.world.bench.clock.advance(timedelta(minutes=15))
+        state = ("held" if hold else "approved") if outcome == "pass" else "declined"
+        self.told.append(Told(order, state, HELD_FOR if state == "approved" else 0, unsure=True))
 
     @precondition(lambda self: self.some("held"))
     @rule(data=st.data(), amount=st.integers(1, HELD_FOR), void=st.booleans(), fault=FAULTS)
