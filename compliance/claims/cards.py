@@ -171,6 +171,17 @@ CARDS = (
         "opens after five silences, in each process by itself.",
     ),
     Control(
+        id="UC-C.4",
+        title="What a bank asks its cardholder is answered at the bank, and believed from the processor",
+        sources=("EMV 3-D Secure", "ASVS 2.3.3", "CWE-601"),
+        claim="A charge whose card's bank wants to ask is live and takes nothing until the processor, asked by us, "
+        "says that it took or held the money; what a browser brings back, and what an event says, is not read. The "
+        "way there opens for the charge's own person in one browser and leads to listed origins over https only. "
+        "Unanswered, it is cancelled at the processor before it is called declined. Its end is written once.",
+        not_claimed="How well the bank knows its cardholder, or that a payment so confirmed cannot be disputed. That "
+        "every bank's page is on the processor's listed origin: where it is not, the charge is declined.",
+    ),
+    Control(
         id="UC-W.1",
         title="Tenants are told what happened, signed, at least once",
         sources=("Standard Webhooks 1.0.0", "ASVS 2.3.3"),

@@ -19,6 +19,11 @@ from vault.cleartext.intake import (
 )
 from vault.cleartext.issuers import CardBrand
 from vault.cleartext.page.assets import STATIC
+from vault.cleartext.page.authentication import (
+    AuthenticationView,
+    render_authentication_page,
+    render_confirmed_page,
+)
 from vault.cleartext.page.language import ASKED_BY, Reader
 from vault.cleartext.page.render import (
     PAGE_HEADERS,
@@ -42,7 +47,8 @@ SKIMMER = (
     '<form id="elsewhere" action="http://127.0.0.1:9/take"></form>'
 )
 """As somebody on the way puts it into a page: a script of theirs, a line of script, a form that leads to them."""
-STATES = ("empty", "refused", "done", "gone", "unavailable", "moment")
+STATES = ("empty", "refused", "done", "gone", "unavailable", "moment", "bank", "confirmed")
+AT_THE_BANK = AuthenticationView(7998, "USD", "https://hooks.stripe.com/redirect/authenticate/src_example")
 PLACE = SealedFor("tnt_abcdefghjkmnpq", CAPTURE_ID)
 
 
@@ -88,6 +94,8 @@ class CardSite:
             "refused": lambda: self.card_page(reader, REFUSED),
             "done": lambda: render_done_page(done, reader),
             "gone": lambda: render_gone_page(reader),
+            "bank": lambda: render_authentication_page(AT_THE_BANK, reader),
+            "confirmed": lambda: render_confirmed_page(AT_THE_BANK, reader),
             "unavailable": lambda: render_unavailable_page(reader),
             "moment": lambda: render_moment_page(reader),
             "tampered": lambda: self.card_page(reader).replace("</body>", f"{SKIMMER}</body>"),

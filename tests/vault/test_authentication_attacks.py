@@ -1,16 +1,21 @@
 """Attacks on the way to the bank and back: whose browser, whose charge, where it leads, what is believed."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from infra.chassis.settings import SettingsIncomplete, load
 from tests.vault.authenticating import LINK, Holder
 from tests.vault.bench import Bench, Person, open_bench, rows
+from vault.authentications.settings import AuthenticationSettings
 from vault.cleartext.processors.redirects import LENGTH_MAX, allowed_url
 from vault.contract import ChargeOrder
+from vault.settings import PREFIX
 
 CROSS_SITE = {"sec-fetch-site": "cross-site"}
 BANKS = frozenset({"https://hooks.stripe.com"})
@@ -33,7 +38,7 @@ async def back(bench: Bench, order: ChargeOrder, query: str = "", **more: Any) -
         "?url=https://evil.example&return_url=//evil.example&language=en%0d%0aLocation:%20https://evil.example",
     ],
 )
-@pytest.mark.control("UC-C.2")
+@pytest.mark.control("UC-C.4")
 async def test_a_return_nobody_made_confirms_nothing_and_leads_nowhere_else(holder: Holder, bench: Bench, query: str):
     order = await holder.asked()
     await holder.enter(order)
@@ -191,6 +196,7 @@ async def test_who_confirms_after_having_refused_has_refused(holder: Holder, ben
     assert bench.taken_minor(order.charge_id) == 0
 
 
+@pytest.mark.control("UC-C.4")
 async def test_a_bank_that_is_not_on_the_list_is_nobodys_to_visit_and_the_charge_is_declined(
     bench: Bench, ada: Person, tmp_path: Path
 ):
@@ -253,7 +259,7 @@ async def test_the_service_cannot_make_a_person_present_afterwards(
         None,
     ],
 )
-@pytest.mark.control("UC-8.4")
+@pytest.mark.control("UC-C.4")
 def test_a_person_is_sent_nowhere_else_than_to_the_banks_page(url: str | None):
     assert allowed_url(url, BANKS) is None
 
@@ -263,3 +269,30 @@ def test_the_banks_own_page_is_allowed_as_it_is():
 
     assert allowed_url(url, BANKS) == url
     assert allowed_url(url, frozenset()) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"AUTHENTICATION_ORIGINS": "http://hooks.stripe.com"}, "AUTHENTICATION_ORIGINS must be origins"),
+        ({"AUTHENTICATION_ORIGINS": "https://hooks.stripe.com/"}, "AUTHENTICATION_ORIGINS must be origins"),
+        ({"AUTHENTICATION_ORIGINS": "https://hooks.stripe.com,*"}, "AUTHENTICATION_ORIGINS must be origins"),
+        ({"AUTHENTICATION_ORIGINS": "https://a@b.example"}, "AUTHENTICATION_ORIGINS must be origins"),
+        ({"AUTHENTICATION_SECONDS": "59"}, "AUTHENTICATION_SECONDS must be from 60 to 3600"),
+        ({"AUTHENTICATION_SECONDS": "86400"}, "AUTHENTICATION_SECONDS must be from 60 to 3600"),
+    ],
+)
+def test_a_list_or_a_time_that_cannot_be_meant_does_not_start(values: dict[str, str], said: str):
+    environment = {f"UNDERCROFT_VAULT_{name}": value for name, value in values.items()}
+
+    with pytest.raises(SettingsIncomplete, match=said):
+        load(AuthenticationSettings, PREFIX, environment)
+
+
+def test_nothing_said_is_the_documented_origin_and_a_quarter_of_an_hour_and_no_sandbox(bench: Bench):
+    usual = load(AuthenticationSettings, PREFIX, {})
+    live = replace(bench.settings, sandbox=False)
+
+    assert (usual.origins, usual.lasts) == (BANKS, timedelta(minutes=15))
+    assert live.action_origins == BANKS
+    assert bench.settings.action_origins == BANKS | {bench.processor.url}

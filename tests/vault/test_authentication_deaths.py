@@ -52,7 +52,7 @@ async def story(database: DatabaseMaker, processor: Sandbox, tmp_path: Path) -> 
             yield Story(vault, databases, Holder(vault, processor, Person()))
 
 
-@pytest.mark.control("UC-C.1", "UC-C.2")
+@pytest.mark.control("UC-C.1", "UC-C.4")
 async def test_killed_at_every_step_a_holder_is_asked_and_charged_once_or_not_at_all(story: Story):
     vault, holder = story.vault, story.holder
     first = await holder.asked(ALWAYS)

@@ -105,7 +105,7 @@ async def test_a_hold_that_its_holder_confirms_is_held_and_then_settled(holder: 
     assert await ledger_of(bench, ada) == {"processor_receivable": 3000, "refunds": 2000, "sales": -5000}
 
 
-@pytest.mark.control("UC-C.1")
+@pytest.mark.control("UC-C.1", "UC-C.4")
 async def test_while_its_holder_is_asked_a_purchase_has_no_other_charge_and_nothing_to_refund(
     holder: Holder, bench: Bench, ada: Person
 ):
@@ -137,6 +137,7 @@ async def test_a_token_for_one_charge_is_spent_while_its_holder_is_asked_and_fre
     assert afterwards.json()["reason"] == "verification_code_missing"
 
 
+@pytest.mark.control("UC-C.4")
 async def test_an_abandoned_charge_is_cancelled_at_the_processor_when_its_time_is_up(
     sole: Holder, alone: Bench, ada: Person
 ):
@@ -175,7 +176,7 @@ async def test_what_was_confirmed_at_the_last_moment_is_not_lost_to_the_time_bei
 
 
 @pytest.mark.parametrize("found_by", ["event", "round", "asking_again"])
-@pytest.mark.control("UC-C.2")
+@pytest.mark.control("UC-C.4")
 async def test_who_never_comes_back_from_the_bank_is_found_out_about(sole: Holder, alone: Bench, found_by: str):
     order = await sole.asked()
     sole.answer(await sole.link(order))
@@ -194,7 +195,7 @@ async def test_who_never_comes_back_from_the_bank_is_found_out_about(sole: Holde
 
 
 @pytest.mark.parametrize("said", ["payment_intent.succeeded", "payment_intent.payment_failed"])
-@pytest.mark.control("UC-C.2")
+@pytest.mark.control("UC-C.4")
 async def test_an_event_that_says_how_it_ended_is_not_believed(sole: Holder, alone: Bench, said: str):
     order = await sole.asked()
     (intent,) = intents(sole, order.charge_id)
