@@ -45,7 +45,6 @@ def is_overwritten() -> bool:
     content = secrets.token_bytes(PROBE_BYTES)
     blocks = [bytes(bytearray(content)) for _ in range(PROBES)]
     places = [id(block) for block in blocks]
+    told_by = content[HEAD_BYTES:]  # made before anything is given back, or it would lie where a block was
     blocks.clear()
-    return not any(
-        content[HEAD_BYTES:] in ctypes.string_at(place, bytes.__basicsize__ + PROBE_BYTES) for place in places
-    )
+    return not any(told_by in ctypes.string_at(place, bytes.__basicsize__ + PROBE_BYTES) for place in places)
