@@ -126,6 +126,7 @@ async def test_a_call_within_another_tenants_transaction_is_refused(bench: Bench
         "SELECT card_of('tnt_other', 'tok_x')",
         "SELECT enter_capture('tnt_other', 'cap_x', 'brd_x', 'sub_x', '')",
         "SELECT take_card('tnt_other', 'cap_x', '', 1, now(), '{}', '{}')",
+        "SELECT replace_card('tnt_other', 'cap_x', '', 1, now(), '{}', '{}')",
         "SELECT redeem_grant('tnt_other', 'i', 'j', NULL, NULL, now())",
     )
 
@@ -145,11 +146,11 @@ async def test_the_functions_have_their_callers_rights_and_nobody_else_may_call_
                 WHERE a.grantee NOT IN (p.proowner, 'vault_app'::regrole)) AS others
             FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
                 AND p.proname IN ('act_for', 'redeem_grant', 'enter_capture', 'capture_of', 'card_of',
-                    'tell_event', 'take_card')""",
+                    'tell_event', 'take_card', 'replace_card')""",
     )
 
     assert {(row["as_owner"], row["others"]) for row in found} == {(False, 0)}
-    assert len(found) == 7
+    assert len(found) == 8
 
 
 async def test_what_the_database_refuses_is_told_by_its_number_and_never_in_its_words(bench: Bench, ada: Person):
