@@ -129,7 +129,7 @@ def test_the_vaults_database_lets_in_the_vaults_user_and_nobody_else_whatever_he
 
 
 def test_the_machines_own_accounts_are_not_touched_by_what_the_database_sees(parted: House):
-    views = [Path(f"/proc/{parted.pids[f'postgres-{name}']}", "root", "etc", "passwd") for name in parted.clusters]
+    views = [cluster.folder / "passwd" for cluster in parted.clusters.values()]
     ours = [f"{peers.account(name)}:" for name in users.NUMBERS]
 
     assert not any(account in peers.ACCOUNTS.read_text() for account in ours)
