@@ -85,7 +85,7 @@ DRAWN_WITH_DIGITS = {
     ("gateway/factors/logins.py", "new_flow"): "a verifier and a nonce of OpenID Connect",
     ("gateway/oauth/handles.py", "new_handle"): "a refresh token or a code; its hash is kept",
     ("infra/chassis/trace.py", "_drawn_span_id"): "W3C wants hex; drawn again when it has a run of digits",
-    ("infra/chassis/trace.py", "_drawn_trace_id"): "likewise",
+    ("infra/chassis/trace.py", "_drawn"): "likewise",
     ("vault/authentications/answering.py", "Authentications.enter"): "as of a capture",
     ("vault/captures.py", "Captures.enter"): "a cookie's secret; its hash is kept",
     ("vault/custodians/door.py", "Door._visit"): "said once to a custodian, to be answered",
