@@ -174,7 +174,7 @@ path, step = Path(sys.argv[1]), sys.argv[2]
 opens = os.open
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 if step == "before the rename": ringfile.os.fsync = die
-if step == "after the rename": ringfile._flush_folder = die
+if step == "after the rename": ringfile.flush_folder = die
 if step == "before the old is overwritten": ringfile._overwrite = die
 if step == "before the new is written": ringfile.os.open = lambda *a: die() if str(a[0]).endswith(".new") else opens(*a)
 ringfile.RingFile(path).change(lambda ring: ring.rotated(datetime.now(UTC)))
