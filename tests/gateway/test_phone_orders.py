@@ -125,7 +125,7 @@ async def test_the_record_says_by_which_evidence_a_card_was_keyed_in(shop: Shop,
 async def events_of(shop: Shop, purchase_id: str) -> list[dict[str, Any]]:
     found = await shop.rows("SELECT canonical FROM record_entries ORDER BY entry_id")
     bodies = [json.loads(row["canonical"])["body"] for row in found]
-    return [body for body in bodies if "event" in body and body["purchase_id"] == purchase_id]
+    return [body for body in bodies if "event" in body and body.get("purchase_id") == purchase_id]
 
 
 @pytest.mark.control("UC-P.1")

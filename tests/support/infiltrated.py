@@ -59,13 +59,20 @@ class Infiltrator:
 
 
 async def _obey(stop: asyncio.Event) -> None:
+    """Until the vault is to stop: it would wait ten seconds for whoever does not."""
+    async with asyncio.TaskGroup() as tasks:
+        obeying = tasks.create_task(_take_orders())
+        await stop.wait()
+        obeying.cancel()
+
+
+async def _take_orders() -> None:
     with socket.socket(fileno=0) as line:
         reader, writer = await asyncio.open_unix_connection(sock=line)
         while order := await reader.readline():
             outcome = await asyncio.to_thread(attempt, *json.loads(order))
             writer.write(json.dumps(outcome).encode() + b"\n")
             await writer.drain()
-    await stop.wait()
 
 
 async def _serve_and_obey(listeners: Sequence[Listener], background: Sequence[Background] = ()) -> None:
