@@ -1,8 +1,10 @@
 """The packet filter's rules, loaded into networks of their own where this machine has such a thing."""
 
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from infra.dev.enclosure import Inside
 from infra.dev.ports import HOST
 from infra.dev.users import NUMBERS
 
-LISTENER, PROCESSOR, OTHER = 7200, 7400, 7500
+LISTENER, PROCESSOR, OTHER, NOBODYS = 7200, 7400, 7500, 7600
 BESIDE = packets.RULES / "vault-beside.nft"
 TRIES = """
 import os, socket, sys
@@ -22,6 +24,21 @@ for port in ports:
         calling.settimeout(5)
         print(calling.connect_ex(("127.0.0.1", port)) == 0)
 """
+REFUSED = """
+import errno, socket, sys
+with socket.socket() as calling:
+    calling.settimeout(5)
+    print(errno.errorcode[calling.connect_ex(("127.0.0.1", int(sys.argv[1])))])
+"""
+UNTRACKED = f"""
+table ip untracked {{
+    chain leaving {{
+        type filter hook output priority raw
+        tcp sport {NOBODYS} notrack
+    }}
+}}
+"""
+"""What answers from there belongs to no connection that is known."""
 
 
 @pytest.fixture
@@ -47,6 +64,12 @@ def reached(inside: Inside, user: int) -> list[bool]:
     return [line == "True" for line in answer.stdout.split()]
 
 
+def beside(inside: Inside, nft: str) -> subprocess.CompletedProcess[str]:
+    given = {"listens": LISTENER, "callers": HOST, "reaches": f"{HOST} . {PROCESSOR}"}
+    named = [f"-Dvault={NUMBERS['vault']}", *(f"-D{name}={{ {value} }}" for name, value in given.items())]
+    return inside.run([nft, "-I", str(packets.RULES), *named, "-f", str(BESIDE)])
+
+
 def test_alone_in_a_network_nobody_reaches_what_is_not_named(inside: Inside | None):
     if inside is None:
         return
@@ -67,16 +90,30 @@ def test_beside_others_the_vaults_user_reaches_the_processor_only_and_others_are
     nft = packets.find()
     if inside is None or nft is None:
         return
-    given = {"listens": LISTENER, "callers": HOST, "reaches": f"{HOST} . {PROCESSOR}"}
-    named = [f"-Dvault={NUMBERS['vault']}", *(f"-D{name}={{ {value} }}" for name, value in given.items())]
 
-    loaded = inside.run([nft, "-I", str(packets.RULES), *named, "-f", str(BESIDE)])
+    loaded = beside(inside, nft)
 
     if loaded.returncode == 0:
         assert reached(inside, NUMBERS["vault"]) == [False, True, False]
         assert reached(inside, 0) == [True, True, True]
     else:
         assert inside.filter([LISTENER], [PROCESSOR]) != "", "what the kernel lacks it lacks for both"
+
+
+def test_beside_others_what_the_kernel_sends_by_itself_is_not_taken_for_the_vaults(
+    inside: Inside | None, tmp_path: Path
+):
+    """It has no user. Most of it is of a known connection; some never is, as IPv6's looking for neighbours."""
+    nft, untracked = packets.find(), tmp_path / "untracked.nft"
+    if inside is None or nft is None:
+        return
+    untracked.write_text(UNTRACKED)
+    loaded = [beside(inside, nft), inside.run([nft, "-f", str(untracked)])]
+
+    answer = inside.run([sys.executable, "-I", "-c", REFUSED, str(NOBODYS)])
+
+    if all(one.returncode == 0 for one in loaded):
+        assert (answer.stdout.strip(), answer.stderr) == ("ECONNREFUSED", "")
 
 
 def test_without_nft_it_is_said_what_is_missing(inside: Inside | None, monkeypatch: pytest.MonkeyPatch):
