@@ -294,6 +294,8 @@ class House:
     def _start_enclosure(self) -> None:
         """Where there can be none the vault runs in everybody's network, and `undercroft status` says so."""
         if not self.options.enclose or "vault" not in self.services:
+            for name in (enclosure.NETWORK, enclosure.FILTER):  # a kept house may have had them
+                walls.say(self._walls, name, users.NOT_ASKED)
             return
         around = enclosure.Enclosure(self._walls, self.logs / f"{enclosure.NAME}.log")
         ports = {name: self._addresses[name].bind_port for name in (*LISTENERS["vault"], *LISTENERS["sandbox"])}

@@ -109,7 +109,8 @@ def _share_compiled() -> None:
     for name in PACKAGES:
         compileall.compile_dir(ROOT / name, quiet=2, rx=BUILT_ELSEWHERE)
         for path in _compiled(ROOT / name):
-            with suppress(FileNotFoundError):  # somebody else is compiling it
+            # Somebody else is compiling it, or it is not ours to open: then it is not read, and compiled at each start.
+            with suppress(OSError):
                 mode = stat.S_IMODE(path.stat().st_mode)
                 path.chmod(mode | (READ | SEARCH if path.is_dir() else READ))
 
