@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import URL
 
 from infra.chassis import walls
+from infra.chassis.durable import make_folder
 from infra.chassis.keys.settings import KeySettings
 from infra.chassis.settings import Bind
 from infra.chassis.walls.plan import Plan, around, is_address, port_of, python_reads
@@ -81,7 +82,7 @@ def _written(settings: Settings) -> list[Path]:
         return []
     custody = settings.custody_folder or folder_beside(under_custody)
     with suppress(OSError):  # what cannot be written need not be allowed to be
-        custody.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(custody)
     return [around(under_custody), custody]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from infra.chassis import durable
 from infra.chassis.clock import SystemClock
 from infra.dev.ports import free_ports
 from infra.dev.postgres import ServiceDatabase
@@ -106,3 +107,17 @@ def test_the_second_processor_may_be_called_once_its_address_is_given_and_no_oth
     assert both is not None
     assert processor.port in alone
     assert set(both) - set(alone) == {8443}
+
+
+def test_the_custodians_folder_that_is_made_for_the_walls_has_its_name_on_the_disk(
+    shared_database: ServiceDatabase, processor: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever writes the record there finds the folder, and flushes nothing above it."""
+    settings = settings_for(tmp_path, shared_database, processor, TestMint(SystemClock(), "vault"))
+    flushed = list[Path]()
+    monkeypatch.setattr(durable, "flush_folder", flushed.append)
+
+    *_, custody = plan_of(settings, make_url(shared_database.app_dsn)).writes
+
+    assert custody.is_dir()
+    assert flushed == [custody.parent]
