@@ -24,7 +24,7 @@ from tests.attacks.breaking import CONTROL_BYTES, place_of
 from tests.attacks.breaking_acts import ACTS, SAID, Act, Somebody, knocking_at, somebody
 from tests.attacks.leak_media import GARBAGE_SECONDS_MAX, REQUESTS_MEANWHILE, holder
 from tests.sandbox.running import AIRWALLEX_KEY, ROOT, WEBHOOK_SECRET, Sandbox, free_port, make_sandbox
-from tests.support.memory_of import family_of, memory_of
+from tests.support.memory_of import memory_of, memory_of_family
 from tests.support.searching import Hit, Search, planting
 from tests.support.waiting import wait_until
 from tests.vault.bench import open_bench
@@ -296,7 +296,5 @@ async def look_at_memory(search: Search, vault: VaultProcess, cluster: Cluster, 
             await vault.api.get("/ready")
     with holder(folder) as held:
         planted = search.in_stream("planted", memory_of(held.pid, set()))
-    seen: set[str] = set()
-    family = family_of(cluster.server.identity.pid)
-    database = [hit for pid in family for hit in search.in_stream("its database", memory_of(pid, seen))]
+    database = search.in_stream("its database", memory_of_family(cluster.server.identity.pid, set()))
     return {"memory of the vault": image + planted, "memory of its database": database + planted}

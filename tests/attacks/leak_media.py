@@ -25,7 +25,7 @@ from tests.attacks.leak_paths import HANDED, NAMES, PLANTED
 from tests.attacks.leak_world import LoudHouse, World
 from tests.sandbox.running import NO_TLS
 from tests.support.encodings import ENCODINGS
-from tests.support.memory_of import allow_core, family_of, memory_of, words_of
+from tests.support.memory_of import allow_core, memory_of, memory_of_family, words_of
 from tests.support.searching import Hit, Search, planting
 
 RECEIVES_CARDS: Final = frozenset({"vault", "sandbox"})
@@ -149,10 +149,9 @@ def look_at_dumps(findings: Findings, search: Search, house: LoudHouse) -> None:
 def look_at_processes(findings: Findings, search: Search, house: LoudHouse, held: subprocess.Popen[bytes]) -> None:
     """Memory, environment and command line of all but the vault and the processor, PostgreSQL's children included."""
     seen: set[str] = set()
-    others = {name: family_of(pid) for name, pid in house.pids.items() if name not in RECEIVES_CARDS}
-    for name, pids in {**others, "planted": [held.pid]}.items():
-        for pid in pids:
-            findings.add("memory", search.in_stream(f"{name}.memory", memory_of(pid, seen)), [name])
+    others = {name: pid for name, pid in house.pids.items() if name not in RECEIVES_CARDS}
+    for name, pid in {**others, "planted": held.pid}.items():
+        findings.add("memory", search.in_stream(f"{name}.memory", memory_of_family(pid, seen)), [name])
     for name, pid in {**house.pids, "planted": held.pid}.items():
         findings.add("words", search.in_bytes(f"{name}.words", words_of(pid)), [name])
 

@@ -15,12 +15,14 @@ from tests.attacks.leak_media import FILES, Findings
 from tests.attacks.leak_paths import PATHS, PLANTED
 from tests.attacks.leak_world import LoudHouse, outside
 from tests.sandbox.running import ROOT
+from tests.support import memory_of
 from tests.support.encodings import ENCODINGS
 from tests.support.searching import ALL_ENCODINGS, Search, encodings_in
 from vault.scrubbing import OVERWRITTEN
 
 NUL_CANNOT_STAND_THERE = {"words": {"UTF-16"}}
 NUMBERS_OF_EACH_LENGTH = ("4242424242424242", "378282246310005", "36227206271667")
+PROCESS_NEVER = 4_194_305  # Linux numbers no process above 2^22
 PLACES = ("answers", "deliveries", "metrics", "dumps", "memory", "words", *FILES)
 
 
@@ -123,6 +125,21 @@ def test_the_libraries_of_the_vault_wrote_down_what_they_did(findings: Findings)
     written = findings.notes["libraries"]
     assert "INSERT INTO" in written
     assert {"sqlalchemy.engine.Engine", "asyncio"} <= {line.partition(" ")[0] for line in written.splitlines()}
+
+
+def test_of_a_family_whoever_ended_since_it_was_listed_is_passed_over_and_its_head_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """PostgreSQL's helpers come and go while its memory is read."""
+    monkeypatch.setattr(memory_of, "family_of", lambda pid: [pid, PROCESS_NEVER])
+    (tmp_path / "holder").mkdir()
+
+    with media.holder(tmp_path / "holder") as held:
+        read = Search([PLANTED], tmp_path).in_stream("memory", memory_of.memory_of_family(held.pid, set()))
+
+    assert encodings_in(read) == ALL_ENCODINGS
+    with pytest.raises(FileNotFoundError):
+        list(memory_of.memory_of_family(PROCESS_NEVER, set()))
 
 
 def test_the_twelve_encodings_find_what_libraries_write(tmp_path: Path):

@@ -7,6 +7,7 @@ that are dumpable (Linux, ptrace(2), "Ptrace access mode checking"). Everybody e
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -73,6 +74,17 @@ def _parts(memory: int, region: Region) -> Iterator[bytes]:
             raise
         except OSError:  # given back meanwhile, for the process lives on
             return
+
+
+def memory_of_family(pid: int, seen: set[str]) -> Iterator[bytes]:
+    """Of a process and of those it started, of which some may end before it is their turn, as PostgreSQL's helpers do.
+
+    Raises as memory_of does, and FileNotFoundError when the process itself is gone.
+    """
+    yield from memory_of(pid, seen)
+    for child in family_of(pid)[1:]:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield from memory_of(child, seen)
 
 
 def family_of(pid: int) -> list[int]:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.waiting import wait_until
 from tests.vault.bench import Bench
 from tests.vault.destination import Forwarding
-from vault.names import THREADS_MAX, Names, NamesBusy, NamesResolver
+from vault.names import THREADS_MAX, Found, Names, NamesBusy, NamesResolver
 
 SILENT = "booking.example"
 
@@ -44,13 +44,20 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
 
 @pytest.mark.control("UC-F.1")
 async def test_a_name_server_that_does_not_answer_holds_up_no_other_forward(
-    bench: Bench, ready: Forwarding, silence: Silence
+    bench: Bench, ready: Forwarding, silence: Silence, monkeypatch: pytest.MonkeyPatch
 ):
     """With one thread for everything else in this process, a lookup there would keep an answer from being searched."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    looked_up, look_up = list[str](), Names.look_up
+
+    async def noted(names: Names, host: str, port: int) -> Found:
+        looked_up.append(host)
+        return await look_up(names, host, port)
+
+    monkeypatch.setattr(Names, "look_up", noted)
     slow = await ready.registered(url=f"https://{SILENT}/v1/guarantees")
     waiting = [asyncio.ensure_future(ready.sent(destination_id=slow)) for _ in range(3)]
-    await wait_until(lambda: silence.asked != [])
+    await wait_until(lambda: (looked_up, silence.asked) == ([SILENT] * 3, [SILENT]))
 
     other = await ready.sent()
     silence.over.set()
