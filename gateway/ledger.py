@@ -58,6 +58,12 @@ class Attempt:
     """The evidence of the call in which a card may be keyed in, if there is one (gateway/phone_orders.py)."""
 
 
+def told_as_it_is(*, going_on: bool) -> frozenset[PurchaseState]:
+    """In these states a request to pay is told how its purchase stands, and nothing is decided."""
+    ended = {PurchaseState.DECLINED, PurchaseState.FAILED} if going_on else set()
+    return UNDER_WAY | {PurchaseState.PAID} | ended
+
+
 async def reserve(tx: AsyncConnection, attempt: Attempt, earlier: Purchase | None) -> Purchase:
     """Hold the money and write the purchase, which then needs a card or is charging the card on file.
 

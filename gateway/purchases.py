@@ -153,7 +153,7 @@ class Purchases:
         require_own(caller, lookup.conversation)
         mine = only_mine(purchase, lookup)
         may_know = "purchase" in caller.scopes
-        if may_know and mine is not None and mine.state in ledger.UNDER_WAY | {PurchaseState.PAID}:
+        if may_know and mine is not None and mine.state in ledger.told_as_it_is(going_on=request.going_on):
             return Step(mine.amount_minor, mine.currency, mine, None, denied=False)
         if lookup.mandate is not None and lookup.mandate.mandate_id not in locked:
             raise PurchaseUnderWay

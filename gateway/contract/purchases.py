@@ -36,11 +36,16 @@ class QuoteView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PurchaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`POST /v1/purchases`: pay for this checkout as quoted. One purchase a checkout; repeating it goes on with it."""
+    """`POST /v1/purchases`: pay for this checkout as quoted. One purchase a checkout; repeating it goes on with it.
+
+    `going_on`: the caller takes it to be under way, and has not looked again at what the cart costs and whether it is
+    there. Should it have ended unpaid meanwhile, that is told, and nothing is begun.
+    """
 
     checkout_id: Identifier
     cart_sha256: Sha256
     conversation_id: Identifier | None = None
+    going_on: bool = False
 
 
 class PurchaseState(StrEnum):

@@ -30,7 +30,9 @@ STATES = {
 }
 WAITED_FOR = {"apr": PaymentState.NEEDS_APPROVAL, "chg": PaymentState.NEEDS_AUTHENTICATION}
 """Ids say what they are of: which page a paused call waited for. Any other is a card's."""
-SAME_CARD_AGAIN = frozenset({"processor_error", "processor_unreachable", "never_sent", "authentication_expired"})
+SAME_CARD_AGAIN = frozenset(
+    {"processor_error", "processor_unreachable", "never_sent", "card_replaced", "authentication_expired"}
+)
 """Of an unpaid purchase's reasons, those that say nothing against the card (gateway/ledger.py, CARD_REFUSED)."""
 ENDED_UNPAID = frozenset({PurchaseState.DENIED, PurchaseState.DECLINED, PurchaseState.FAILED})
 
@@ -89,12 +91,13 @@ class Payments:
             return _paid(order)
         if not checkout.cart.payable:
             raise AddressMissing
-        if call.turned_away:
-            state = WAITED_FOR.get((waited_for or "").partition("_")[0], PaymentState.NEEDS_CARD)
-            return _payment(checkout, state, "The person turned the page away; nothing was charged.")
-        if checkout.purchase_state not in UNDER_WAY:
+        page_of = WAITED_FOR.get((waited_for or "").partition("_")[0], PaymentState.NEEDS_CARD)
+        if call.turned_away and page_of is not PaymentState.NEEDS_AUTHENTICATION:  # at a bank they may have confirmed
+            return _payment(checkout, page_of, "The person turned the page away; nothing was charged.")
+        going_on = checkout.purchase_state in UNDER_WAY
+        if not going_on:
             await self._prepare(call, checkout)
-        purchase = await self._buy(call, checkout)
+        purchase = await self._buy(call, checkout, going_on=going_on)
         order = await self._note(call, checkout, purchase)
         if (page := _page_needed(call, checkout, purchase)) is not None:
             return await self._ask_on_page(call, checkout, page, waited_for)
@@ -126,11 +129,12 @@ class Payments:
         async with self._store.transaction(call.owner.tenant_id) as tx:
             await self._stock.hold(tx, call.pack, checkout.checkout_id, checkout.cart)
 
-    async def _buy(self, call: Call, checkout: Checkout) -> PurchaseView:
-        """A quote that ran out while nothing changed is renewed, once."""
-        request = PurchaseRequest(checkout_id=checkout.checkout_id, cart_sha256=checkout.cart_sha256)
+    async def _buy(self, call: Call, checkout: Checkout, *, going_on: bool) -> PurchaseView:
+        """A quote that ran out while nothing changed is renewed, once. `going_on`: whether it did was not looked at."""
+        checkout_id, cart_sha256 = checkout.checkout_id, checkout.cart_sha256
+        request = PurchaseRequest(checkout_id=checkout_id, cart_sha256=cart_sha256, going_on=going_on)
         purchase = await self._gateway.buy(call.caller, request)
-        if purchase.decision is None or Reason.QUOTE_EXPIRED not in purchase.decision.reasons:
+        if going_on or purchase.decision is None or Reason.QUOTE_EXPIRED not in purchase.decision.reasons:
             return purchase
         await self._gateway.register_quote(call.caller, checkout.checkout_id, quote_of(call.pack, checkout.cart))
         return await self._gateway.buy(call.caller, request)

@@ -65,6 +65,22 @@ async def test_what_the_bank_does_not_confirm_frees_the_money_and_the_sweeper_fi
     assert (await new_shop.paid(talk, checkout))["state"] == "paid"
 
 
+async def test_who_goes_on_with_what_has_ended_is_told_its_end_and_begins_nothing(new_shop: Shop):
+    talk = await new_shop.buyer()
+    checkout, answer = await asked(new_shop, talk)
+    await bank(new_shop, answer["charge_id"], "fail")
+    await new_shop.gateway.sweeper.sweep(new_shop.now + timedelta(seconds=16))
+
+    told = [await talk.buy(checkout, going_on=True) for _ in range(2)]
+    reserved = await new_shop.taken(talk)
+    begun = await talk.buy(checkout)
+    fresh = await talk.buy(await new_shop.checkout(), going_on=True)
+
+    assert [(one["state"], one["reason"]) for one in told] == [("declined", "authentication_failed")] * 2
+    assert not any("decision" in one for one in told)
+    assert (reserved, begun["state"], fresh["state"]) == (0, "needs_card", "needs_card")
+
+
 async def test_a_vault_that_is_away_does_not_end_what_waits(ground: Ground):
     async with open_shop(ground) as shop, open_shop(ground, vault_url="http://127.0.0.1:9") as cut_off:
         talk = await shop.buyer()

@@ -277,7 +277,7 @@ async def test_a_payment_whose_order_was_lost_in_a_crash_gets_its_order_later(
     await wait_until(ordered, 15)
 
 
-async def pay_past_us(house: House, http: httpx2.AsyncClient, person: Person, checkout_id: str) -> str:
+async def pay_past_us(house: House, http: httpx2.AsyncClient, person: Person, checkout_id: str, **more: object) -> str:
     """What mcp_server would have sent just before it died, with its own key and the cart's hash from its database."""
     key, clock, issuer = house.keyring.path("mcp_server/client.pem"), SystemClock(), house.urls["gateway"]
     fields = ClientKey(key, client_id=MCP_CLIENT_ID, issuer=issuer, clock=clock).fields()
@@ -285,7 +285,7 @@ async def pay_past_us(house: House, http: httpx2.AsyncClient, person: Person, ch
     exchanged = (await http.post(f"{issuer}/oauth/token", data=fields)).json()["access_token"]
     query = f"SELECT cart_sha256 FROM checkouts WHERE checkout_id = '{checkout_id}'"  # noqa: S608 - an id of ours
     cart_sha256 = house.clusters["house"].sql(query, database=house.databases["mcp_server"].name).strip()
-    body = {"checkout_id": checkout_id, "cart_sha256": cart_sha256}
+    body = {"checkout_id": checkout_id, "cart_sha256": cart_sha256, **more}
     headers = {"Authorization": f"Bearer {exchanged}"}
     return str((await http.post(f"{issuer}/v1/purchases", json=body, headers=headers)).json()["state"])
 

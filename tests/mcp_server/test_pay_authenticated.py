@@ -5,13 +5,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from mcp import Client, MCPError
 
+from gateway.ledger import CARD_REFUSED
 from infra.dev.demo.story import DidNotHappen
 from infra.dev.house import House
-from tests.mcp_server.test_pay import answer, charges_for, checkout
+from mcp_server.tools.payment import SAME_CARD_AGAIN
+from tests.mcp_server.test_pay import answer, charges_for, checkout, pay_past_us
 from tests.support.assistants import Person, new_person
+from vault.contract import ChargeReason
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 ASKS, THEN_DECLINES = "4000002760003184", "4000008400001629"
@@ -140,6 +144,45 @@ async def test_who_comes_back_without_having_confirmed_is_not_sent_to_the_same_p
     assert "has not confirmed" in waiting["message"]
     assert is_authentication(waiting["authentication_url"])
     assert charges_for(house, checkout_id) == ["needs_action"]
+
+
+@pytest.mark.control("UC-D.3")
+async def test_what_ended_unnoticed_is_told_before_price_and_stock_are_looked_at_and_anything_begins_again(
+    house: House, assistant: Connect, holder: Holder, http: httpx2.AsyncClient
+):
+    holder.outcome = "fail"
+    async with assistant(holder.person.bearer) as client:
+        checkout_id = await checkout(client)
+        await holder.act((await answer(client, "pay", checkout_id=checkout_id))["card_url"])
+        await holder.act((await answer(client, "pay", checkout_id=checkout_id))["authentication_url"])
+        unnoticed = await pay_past_us(house, http, holder.person, checkout_id, going_on=True)
+        told = await answer(client, "pay", checkout_id=checkout_id)
+        changed = await client.call_tool("update_checkout", {"checkout_id": checkout_id})
+        begun = await answer(client, "pay", checkout_id=checkout_id)
+
+    assert (unnoticed, told["state"], begun["state"]) == ("declined", "declined", "needs_card")
+    assert "authentication failed" in told["message"]
+    assert not changed.is_error
+    assert charges_for(house, checkout_id) == ["declined"]
+
+
+@pytest.mark.control("UC-C.1")
+async def test_who_confirms_at_the_bank_and_then_turns_its_page_away_has_paid_and_is_told_so(
+    house: House, assistant: Connect, holder: Holder
+):
+    async def confirm_and_decline(url: str) -> str:
+        accepted = await holder.act(url)
+        return "decline" if is_authentication(url) else accepted
+
+    async with assistant(holder.person.bearer, "2026-07-28", confirm_and_decline) as client:
+        checkout_id = await checkout(client)
+        paid = await answer(client, "pay", checkout_id=checkout_id)
+
+    assert (paid["state"], charges_for(house, checkout_id)) == ("paid", ["approved"])
+
+
+def test_pay_says_that_the_same_card_is_tried_after_just_those_reasons_after_which_it_is():
+    assert frozenset(ChargeReason) - CARD_REFUSED == SAME_CARD_AGAIN
 
 
 @pytest.mark.control("UC-8.4")
