@@ -20,7 +20,8 @@ from vault.processors import Processors
 from vault.store import Store, Tx
 
 LOOKED_FOR: Final = frozenset({ChargeReason.NEVER_SENT, ChargeReason.PROCESSOR_UNREACHABLE})
-"""Why a charge failed of which a payment may be there that nobody has heard of."""
+"""Why a charge failed of which a payment may be there that nobody has heard of. One that has a name is looked for
+whatever the reason: it is cancelled after its charge has failed, and who was to do it may be gone by then."""
 LOOK_AFTER: Final = (timedelta(minutes=2), timedelta(hours=2))
 """The first time after the end, then after the look before. After the last the row goes."""
 SILENT_FOR: Final = timedelta(minutes=1)

@@ -68,7 +68,7 @@ class Outcomes:
             if written is not None and state in CHARGE_ENDS:
                 await write_down(tx, _of_charge(written, Event(state.value)))
                 await tell_charge(tx, written)
-            if written is not None and state is ChargeState.FAILED and reason in LOOKED_FOR:
+            if written is not None and state is ChargeState.FAILED and (reason in LOOKED_FOR or written.processor_ref):
                 await look_for_payment(tx, row.charge_id, written.processor, now)
             if written is not None and state in {ChargeState.APPROVED, ChargeState.HELD}:
                 await tx.put_on_file(row.token_id, row.card_generation, now)

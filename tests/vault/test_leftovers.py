@@ -9,6 +9,9 @@ from tests.vault.bench import Bench, Person, rows
 from tests.vault.processor_rigs import open_rig, typed
 from tests.vault.test_failover import IMPATIENT, Both
 from tests.vault.test_failover import both as both  # noqa: PLC0414 - a fixture
+from tests.vault.test_token_terms import as_owner
+from tests.vault.test_unreadable_cards import edited
+from vault import charges
 from vault.codes import HELD_AT_MOST
 from vault.leftovers import LOOK_AFTER, SILENT_FOR
 
@@ -70,6 +73,28 @@ async def test_what_could_not_be_cancelled_at_once_is_cancelled_when_the_process
     await later(alone, SILENT_FOR)
 
     assert (meanwhile, alone.payments(order.charge_id)) == ([OPEN], [CANCELLED])
+
+
+async def test_a_payment_whose_carrier_goes_after_its_charge_has_failed_is_cancelled_all_the_same(
+    alone: Bench, ada: Person, monkeypatch: pytest.MonkeyPatch
+):
+    """The number that is stored does not open, which is seen when the payment is there."""
+    token = await alone.new_token(ada)
+    await as_owner(alone, ada.tenant_id, edited("number"), token=token)
+    order = ada.charge(token)
+
+    def gone(point: str) -> None:
+        if point == "charge_given_up":
+            raise RuntimeError
+
+    monkeypatch.setattr(charges, "reach", gone)
+    status = (await alone.charge(order)).status_code
+    monkeypatch.undo()
+    before = alone.payments(order.charge_id)
+    await later(alone, LOOK_AFTER[0])
+
+    assert (status, (await alone.charge(order)).json()["reason"]) == (500, "card_unreadable")
+    assert (before, alone.payments(order.charge_id)) == ([OPEN], [CANCELLED])
 
 
 @pytest.mark.control("UC-C.3")

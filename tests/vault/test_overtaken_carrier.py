@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,8 @@ async def test_a_carrier_whose_charge_was_taken_over_before_it_had_a_name_takes_
         await searching.wait()
         return ref
 
-    async def confirmed_late(
-        processor: StripeProcessor, key: str, ref: str, method_ref: str, *, by_phone: bool = False
-    ) -> Payment:
-        payment = await confirm_payment(processor, key, ref, method_ref, by_phone=by_phone)
+    async def confirmed_late(processor: StripeProcessor, key: str, ref: str, method_ref: str, **how: Any) -> Payment:
+        payment = await confirm_payment(processor, key, ref, method_ref, **how)
         confirmed.set()
         await ended.wait()
         return payment
