@@ -32,6 +32,8 @@ from tests.vault.process import VaultProcess, vault_process
 from vault.scrubbing import OVERWRITTEN
 
 PLANTED: Final = "6011000990139424"
+KNOWN: Final = b"UNDERCROFT_VAULT_PHONE_PROCESSORS=stripe"
+"""Of the vault's environment, which lies in its memory: where this is not found, nothing was read."""
 LOOPS_SECONDS: Final = 60.0
 END_SECONDS: Final = 90.0
 BREAKS_SECONDS: Final = 30.0
@@ -296,5 +298,6 @@ async def look_at_memory(search: Search, vault: VaultProcess, cluster: Cluster, 
             await vault.api.get("/ready")
     with holder(folder) as held:
         planted = search.in_stream("planted", memory_of(held.pid, set()))
+    assert any(KNOWN in part for part in memory_of(vault.process.pid, set()))
     database = search.in_stream("its database", memory_of_family(cluster.server.identity.pid, set()))
     return {"memory of the vault": image + planted, "memory of its database": database + planted}

@@ -48,10 +48,10 @@ def test_every_part_of_the_vault_that_reveals_digits_failed_with_them_in_hand(br
     revealing = {
         place_of(str(path))
         for path in (ROOT / "vault" / "cleartext").rglob("*.py")
-        if ".reveal()" in path.read_text(encoding="utf-8") and "CardNumber" in path.read_text(encoding="utf-8")
+        if ".reveal()" in path.read_text(encoding="utf-8")
     }
 
-    assert {"vault/cleartext/tokenise.py", "vault/cleartext/processors/held.py"} <= revealing
+    assert {f"vault/cleartext/{one}.py" for one in ("tokenise", "processors/stripe", "forwarding/carrying")} <= revealing
     assert revealing <= {place.partition(":")[0] for place in broke.held}
 
 
