@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from infra.chassis import at_once as kept_connections
 from infra.chassis.engine import DatabaseUnreachable, StatementRefused, create_engine, tenant_transaction
 from infra.chassis.secret import Secret
 from tests.sandbox.running import APPROVES
@@ -168,7 +169,11 @@ async def test_what_the_database_refuses_is_told_by_its_number_and_never_in_its_
     assert not [words for words in (*(each for each, _ in said), str(mistyped.value)) if "secret" in words]
 
 
-async def test_a_connection_that_died_is_one_clear_error_and_then_all_is_well(bench: Bench):
+async def test_a_connection_that_died_is_one_clear_error_and_then_all_is_well(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """Used just before, however long ending it takes here: after a second it would be tried first."""
+    monkeypatch.setattr(kept_connections, "IDLE_SECONDS_MAX", 3600.0)
     engine = create_engine(Secret(bench.databases.app_dsn), pool_size=2)
     store = Store(engine)
     pid = (await store.at_once("SELECT pg_backend_pid()"))[0][0]
