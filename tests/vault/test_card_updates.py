@@ -13,6 +13,7 @@ from tests.sandbox.running import APPROVES
 from tests.vault.bench import JSON, Bench, Person, rows
 from tests.vault.keys import cards
 from tests.vault.test_token_terms import as_owner
+from tests.vault.test_unreadable_cards import counted
 from tests.vault.test_vault_at_once import capture_row, form_of, just_before_storing, posted
 from tests.vault.updates import AMEX, MASTERCARD, asked, opened, replaced, row_of
 from vault.canary_marks import CanaryMarks
@@ -133,6 +134,7 @@ async def test_terms_widened_in_the_database_are_not_sealed_with_the_new_card(be
 
     assert answer == 503
     assert (await row_of(bench, ada, token))["generation"] == 1
+    assert await counted(bench) == "1.0", "an alarm, as for a charge of such a card"
     assert (await capture_row(bench, order))["token_id"] is None
 
 

@@ -20,7 +20,15 @@ from vault.canary_marks import CanaryMarks
 from vault.captures import attempts_max
 from vault.cleartext.fingerprint_renewal import FingerprintRenewal
 from vault.cleartext.intake import CardIntake
-from vault.cleartext.opening import CardReplaced, CardShredded, Opener, SealedDetails, details_of, last_day
+from vault.cleartext.opening import (
+    UNREADABLE,
+    CardReplaced,
+    CardShredded,
+    Opener,
+    SealedDetails,
+    details_of,
+    last_day,
+)
 from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
 from vault.cleartext.processors import CardRefused, Processor, ProcessorRefused, ProcessorSilent
 from vault.codes import Codes
@@ -34,6 +42,7 @@ from vault.places import RECORD_KEY_VERSION, place, place_under_terms
 from vault.store import Store
 from vault.tables import CaptureRow, CardRow
 from vault.terms import sealed_terms
+from vault.unreadable import raise_alarm
 
 SEALINGS_MAX: Final = 5
 """Rotations in a row that one card may be overtaken by; one a year is usual, so the second try does already."""
@@ -128,7 +137,7 @@ class Cards:
 
         That one's details are opened first: this shows its terms to be those it was sealed with. Without that, terms
         somebody widened in the database would be sealed with the new card, and so become the right ones.
-        Raises SealBroken.
+        Raises those of UNREADABLE, and the alarm with them.
         """
         if capture.replaces_card_of is None:
             return Place(self._marks.new_token(capture.tenant_id), 1, sealed_terms(capture))
@@ -137,9 +146,13 @@ class Cards:
             return None
         try:
             former, record_key = await self._opener.record_key(former)
+            details_of(former, record_key)
         except (CardReplaced, CardShredded):
             return None
-        details_of(former, record_key)
+        except UNREADABLE:
+            whose = {"tenant_id": former.tenant_id, "token_id": former.token_id}
+            raise_alarm(self._counters, act="replace", reference=capture.capture_id, **whose)
+            raise
         return Place(former.token_id, former.generation + 1, former.terms)
 
     def key_at_hand(self, card: CardRow) -> bool:
