@@ -104,7 +104,7 @@ async def reserve(tx: AsyncConnection, attempt: Attempt, earlier: Purchase | Non
 
 
 async def _with_capture(tx: AsyncConnection, purchase: Purchase, attempt: Attempt) -> Purchase:
-    """A capture that is open stays, but one by phone only as long as the person is on the phone."""
+    """A capture that is open stays, but one by phone only as long as a carrier's word about the call counts."""
     key = {"tenant_id": purchase.tenant_id, "capture_id": purchase.capture_id}
     shown = (await tx.execute(_CAPTURE, key)).mappings().one_or_none()
     shows = None if shown is None else (shown["amount_minor"], shown["currency"])

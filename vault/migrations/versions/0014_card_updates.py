@@ -1,7 +1,9 @@
 """Another card under the same token: generations of a card, captures that replace one, charges that say with which.
 
-A generation is a whole card: number, details, keys, brand and last four change together and by one generation, or not
-at all; that holds here for whoever has the app role. Terms never change.
+A generation is a whole card: number, details, keys, brand and last four change together and by one generation. What the
+trigger holds whoever has the app role to: generation, brand and last four change by one generation and with all the
+others, or not at all. It does not look at what is sealed where those three stay: a card is moved to another key, and
+emptied, with the same role. Terms never change.
 """
 
 from alembic import op
