@@ -1,10 +1,10 @@
 """Orders by telephone: whether the card is keyed in during the call instead of typed on the card page.
 
 Three facts decide, and what an agent writes is not enough for any: the brand takes telephone orders, as its operator
-says; the conversation was opened as one by voice; and a carrier's signature, which names this very person as the caller,
-attaches to it and still counts (gateway/caller_ids.py). That the call is not over nobody knows: a closed conversation
-pays for nothing, and the signature counts for four hours. Whoever is on a call that no carrier vouches for gets a link to
-the page, as everybody does.
+says; the conversation was opened as one by voice; and a carrier's signature that names this very person as the caller
+attaches to it and still counts (gateway/caller_ids.py). That the call is not over nobody here knows: a conversation
+that was closed pays for nothing, and the signature counts for four hours. Whoever is on a call that no carrier vouches
+for gets a link to the page, as everybody does.
 
 After a card that was refused, or a keyed one that never came, the next one is asked for on the page: a bank that does
 not accept a telephone order wants 3-D Secure, and who cannot key a card in can still type it.
