@@ -9,6 +9,7 @@ there. What `left` does stands in the file CONTROL, which the test writes and th
     break PLACE        raise at this place, once, when a value there holds the number
     break! PLACE       raise at this place, once
     loops PLACE…       raise at the first place that each of these loops calls, once for each
+    collect NUMBER     have Python's collector come, once for each number, and write a line with the place COLLECTED
 
 The exception says the number, as a library's would that repeats what it was handed: in its text, in its arguments, in a
 note and in its cause. The number is read from the file NUMBER each time, so that this process has it nowhere else.
@@ -17,6 +18,7 @@ note and in its cause. The number is read from the file NUMBER each time, so tha
 import ast
 import builtins
 import dataclasses
+import gc
 import importlib.machinery
 import logging
 import mmap
@@ -34,6 +36,7 @@ MEMBERS_MAX: Final = 100
 WITHIN: Final = ("vault.", "infra.chassis.http.", "infra.chassis.sealing.")
 """Ours that have a card in hand: the screen, which has, is called by these and fails as they do."""
 NAME: Final = "_left_by_the_leak_test"
+COLLECTED: Final = "collected"
 LIBRARIES: Final = ("aiohttp", "asyncio", "asyncpg", "_granian", "httpx2", "litestar", "sqlalchemy", "stripe")
 
 
@@ -126,6 +129,8 @@ class Breaker:
             caller = _caller(frame)
             if caller in places and caller not in self._done:
                 self._break(caller)
+        elif order == "collect":
+            self._collect()
         elif place == places[0] and not self._done and (order == "break!" or self._holds(frame)):
             self._break(place)
 
@@ -137,6 +142,12 @@ class Breaker:
         with self._seen.open("a", encoding="utf-8") as file:
             file.write(f"{place}\t{int(held)}\n")
 
+    def _collect(self) -> None:
+        if not self._done:
+            self._done.add(COLLECTED)
+            gc.collect()
+            self._note(COLLECTED, held=False)
+
     def _break(self, place: str) -> None:
         """Not while something else than an exception leaves: a task that is told to end has to."""
         if sys.exc_info()[0] is not None and not issubclass(sys.exc_info()[0] or BaseException, Exception):
@@ -147,7 +158,10 @@ class Breaker:
         groups = " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))
         error = Broken(f"cannot charge {digits}, that is {groups}", digits, {"number": digits})
         error.add_note(f"card {digits}")
-        raise error from ValueError(digits)
+        try:
+            raise error from ValueError(digits)
+        finally:
+            del error  # it holds this frame, and would be held by it until the collector comes
 
 
 def _caller(frame: FrameType) -> str:

@@ -189,6 +189,7 @@ async def somebody(vault: VaultProcess, databases: ServiceDatabase, webhooks: st
 
     for client in (vault.api, vault.browser):
         client.event_hooks = {"response": [keep]}
+        client.headers["connection"] = "close"  # the web server keeps what it read of one until it ends
     token, second_token = await vault.new_token(person, SAID), await vault.new_token(second, SAID)
     engine = create_engine(Secret(databases.app_dsn), pool_size=1)
     try:

@@ -20,7 +20,7 @@ from litestar.types import ASGIApp
 
 from infra.dev.postgres import SUPERUSER, Cluster, ServiceDatabase, programs
 from infra.sandbox.settings import AIRWALLEX_CLIENT_ID
-from tests.attacks.breaking import CONTROL_BYTES, place_of
+from tests.attacks.breaking import COLLECTED, CONTROL_BYTES, place_of
 from tests.attacks.breaking_acts import ACTS, SAID, Act, Somebody, knocking_at, somebody
 from tests.attacks.leak_media import GARBAGE_SECONDS_MAX, REQUESTS_MEANWHILE, holder
 from tests.sandbox.running import AIRWALLEX_KEY, ROOT, WEBHOOK_SECRET, Sandbox, free_port, make_sandbox
@@ -132,7 +132,7 @@ async def break_a_vault(folder: Path, cluster: Cluster, databases: ServiceDataba
             async with somebody(vault, databases, webhooks) as person:
                 await break_everywhere(person, strings, broke, acts)
                 metrics = (await vault.api.get("/metrics")).content
-            broke.hits |= await look_at_memory(search, vault, cluster, folder / "holder")
+            broke.hits |= await look_at_memory(search, vault, strings, cluster, folder / "holder")
             vault.stop()
             broke.exit_codes = break_the_rest(vault, folder)
         log = b"\n".join(one.read_bytes() for one in (vault.log, *(ending_log(folder, loop) for loop in ENDING)))
@@ -287,17 +287,30 @@ def dumped(cluster: Cluster, databases: ServiceDatabase) -> bytes:
     ).stdout  # fmt: skip
 
 
-async def look_at_memory(search: Search, vault: VaultProcess, cluster: Cluster, folder: Path) -> dict[str, list[Hit]]:
-    """Of the vault, once Python's collector, which comes with work, was there; of its database; and what is planted."""
+async def look_at_memory(
+    search: Search, vault: VaultProcess, strings: Strings, cluster: Cluster, folder: Path
+) -> dict[str, list[Hit]]:
+    """Of the vault, once other work and Python's collector were there; of its database; and what is planted."""
     assert isinstance(vault.process, subprocess.Popen)
-    deadline = time.monotonic() + GARBAGE_SECONDS_MAX
-    while image := search.in_stream("the vault", memory_of(vault.process.pid, set())):
-        if time.monotonic() > deadline:
+    deadline, rounds = time.monotonic() + GARBAGE_SECONDS_MAX, 0
+    while True:
+        await collect_garbage(vault, strings, rounds := rounds + 1)
+        image = search.in_stream("the vault", memory_of(vault.process.pid, set()))
+        if not image or time.monotonic() > deadline:
             break
-        for _ in range(REQUESTS_MEANWHILE):
-            await vault.api.get("/ready")
     with holder(folder) as held:
         planted = search.in_stream("planted", memory_of(held.pid, set()))
     assert any(KNOWN in part for part in memory_of(vault.process.pid, set()))
     database = search.in_stream("its database", memory_of_family(cluster.server.identity.pid, set()))
     return {"memory of the vault": image + planted, "memory of its database": database + planted}
+
+
+async def collect_garbage(vault: VaultProcess, strings: Strings, number: int) -> None:
+    """Some other requests, in whose place the last ones lay; then the collector, which would come by itself one day."""
+    for _ in range(REQUESTS_MEANWHILE):
+        await vault.api.get("/ready")
+    strings.forget()
+    strings.order("collect", str(number))
+    await vault.api.get("/health")
+    await wait_until(lambda: COLLECTED in strings.places(), BREAKS_SECONDS)
+    strings.order()
