@@ -10,16 +10,13 @@ import pytest
 from mcp import Client, MCPError
 from mcp_types import InputRequiredResult
 
-from gateway.ledger import CARD_REFUSED
 from infra.chassis.clock import SystemClock
 from infra.dev.demo.person import CARD_FIELDS, FormSender
 from infra.dev.house import House
 from infra.dev.settings import MCP_CLIENT_ID
 from mcp_server.identity import ACCESS_TOKEN_TYPE, EXCHANGE, ClientKey
-from mcp_server.tools.payment import SAME_CARD_AGAIN
 from tests.support.assistants import Person, new_person
 from tests.support.waiting import wait_until
-from vault.contract import ChargeReason
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 ADDRESS = {
@@ -308,7 +305,3 @@ async def test_with_the_gateway_down_nothing_is_half_done(house: House, assistan
         paid = await answer(client, "pay", checkout_id=checkout_id)
     assert [words(result).rpartition(" ")[2] for result in refused] == ["(unavailable)"] * 3
     assert paid["state"] == "paid"
-
-
-def test_what_is_said_to_come_next_is_what_the_gateway_does_for_each_reason():
-    assert {reason.value for reason in set(ChargeReason) - CARD_REFUSED} == SAME_CARD_AGAIN
