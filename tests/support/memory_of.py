@@ -1,13 +1,16 @@
 """What is in the memory of other processes, read as `gcore` does: by the kernel's /proc/PID/maps and /proc/PID/mem.
 
 Who may: root with CAP_SYS_PTRACE, whatever a process says about itself; anybody else only for processes of his own user
-that are dumpable (Linux, ptrace(2), "Ptrace access mode checking"). Everybody else gets PermissionError.
+that are dumpable (Linux, ptrace(2), "Ptrace access mode checking"). Everybody else gets PermissionError. As which user
+somebody looks is asked of his thread's file system ids: so root without that power, as in many a container, takes on
+those of the process for as long as he opens these files.
 """
 
+import ctypes
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,14 +59,32 @@ def memory_of(pid: int, seen: set[str]) -> Iterator[bytes]:
 
     Raises PermissionError. Regions that do not touch are parted, so that nothing is found across them.
     """
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        for region in regions_of(pid):
+    with _as_its_user(pid):
+        regions, memory = regions_of(pid), Path(f"/proc/{pid}/mem").open("rb", buffering=0)  # noqa: SIM115 - closed below
+    with memory:
+        for region in regions:
             if region.is_of_a_file or (region.is_shared and region.file in seen):
                 continue
             if region.is_shared and region.file is not None:
                 seen.add(region.file)
             yield from _parts(memory.fileno(), region)
             yield b"\n"
+
+
+@contextmanager
+def _as_its_user(pid: int) -> Iterator[None]:
+    """Of this thread only (setfsuid(2)); nothing where we are not root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    library, whose = ctypes.CDLL(None), Path(f"/proc/{pid}").stat()
+    library.setfsgid(whose.st_gid)
+    library.setfsuid(whose.st_uid)
+    try:
+        yield
+    finally:
+        library.setfsuid(0)
+        library.setfsgid(0)
 
 
 def _parts(memory: int, region: Region) -> Iterator[bytes]:
@@ -95,7 +116,8 @@ def family_of(pid: int) -> list[int]:
 
 def words_of(pid: int) -> bytes:
     """Its environment and its command line, which others of its user, and of `ps`, can read."""
-    return Path(f"/proc/{pid}/environ").read_bytes() + b"\n" + Path(f"/proc/{pid}/cmdline").read_bytes()
+    with _as_its_user(pid):
+        return Path(f"/proc/{pid}/environ").read_bytes() + b"\n" + Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def allow_core(pid: int) -> str | None:
