@@ -66,9 +66,10 @@ async def _serve(settings: Settings, clock: Clock) -> None:
             needs_the_root,
             may_lie_open=settings.sandbox or settings.open_root,
         )
-        background += [vault.codes.run, vault.held.run, vault.outbox.caretaker.run]
+        background += [vault.codes.run, vault.held.run, vault.outbox.caretaker.run, scrubbing.collect]
         if settings.outbox.outbox_courier:
             background.append(vault.outbox.courier.run)
+        scrubbing.spare_what_stays()
         await serve(listeners, background=background)
     finally:
         await vault.close()

@@ -5,9 +5,15 @@ Our own values are wiped; those copies are only freed, and lie in the heap until
 file or a debugger to find. So the allocators are told to fill what is given back to them: glibc's, on which Python is
 put instead of its own pools, and the web server's, which is jemalloc. They read that once, at the start of a process,
 so whoever starts a vault sets it (`OVERWRITTEN`), and the vault looks whether it is so.
+
+What is never given back is never overwritten: an error and the frames it went through hold each other, with all that
+the frames held, until Python's collector comes. By itself it may not come for minutes, so here it is called.
 """
 
+import asyncio
+import contextlib
 import ctypes
+import gc
 import secrets
 from asyncio import selector_events
 from collections.abc import Mapping
@@ -24,6 +30,7 @@ OVERWRITTEN: Final[Mapping[str, str]] = MappingProxyType(
 """The environment of a vault. glibc's cache for each thread keeps blocks as they were, so it is switched off."""
 RECEIVED_BYTES_MAX: Final = 16 * 1024
 """Most of what is received here, an answer of the database or of a processor, is far less."""
+COLLECT_SECONDS: Final = 5
 PROBES: Final = 64
 PROBE_BYTES: Final = 200
 """A size that Python's own pools would serve."""
@@ -38,6 +45,23 @@ def receive_in_small_pieces() -> None:
     a few hundred bytes, that was a sixth of what the answer cost, and emptied the processor's caches besides.
     """
     selector_events._SelectorTransport.max_size = RECEIVED_BYTES_MAX  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no setting for it
+
+
+def spare_what_stays() -> None:
+    """Has the collector never look again at what was made so far: at the end of a start, that is all that stays.
+
+    It is then done in milliseconds, however much was imported.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+async def collect(stop: asyncio.Event) -> None:
+    """Beside the listeners: have the collector come every few seconds."""
+    while not stop.is_set():
+        gc.collect()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), COLLECT_SECONDS)
 
 
 def is_overwritten() -> bool:
