@@ -28,8 +28,9 @@ ROOMS = (
         claim="Started with the allocators' settings of vault/scrubbing.py, which the runner gives it, the vault keeps "
         "no copy of a number it is done with: its image and its core hold none that came by the card page, in twelve "
         "encodings. A vault that is started without them says so in its log.",
-        not_claimed="Anything while a card is on its way, or within the five seconds until the collector has been. Nor that a number is "
-        "forgotten that somebody writes into a path or a member's name: routers and decoders remember those. Nor one "
+        not_claimed="Anything while a card is on its way, or for the five seconds until the collector comes. Nor that "
+        "a number is forgotten that somebody writes into a path or a member's name: routers and decoders remember "
+        "those. Nor one "
         "of a form posted unsealed while the browser keeps its connection.",
     ),
     Control(
