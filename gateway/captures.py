@@ -6,7 +6,7 @@ A capture is the page on which a card is typed; an authentication is the way to 
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.grants import GrantMint
@@ -60,53 +60,44 @@ class Captures:
 
         The id is unguessable and names no tenant, so the tenant is looked up first.
         """
-        async with directory_transaction(self._engine) as tx:
-            tenant_id = (await tx.execute(_TENANT_OF_CAPTURE, {"capture_id": capture_id})).scalar_one_or_none()
-        if tenant_id is None:
-            return None
-        async with tenant_transaction(self._engine, tenant_id) as tx:
-            key = {"tenant_id": tenant_id, "capture_id": capture_id}
-            row = (await tx.execute(_CAPTURE_FOR_DOOR, key)).mappings().one_or_none()
+        row = await self._row(_TENANT_OF_CAPTURE, _CAPTURE_FOR_DOOR, {"capture_id": capture_id})
         return None if row is None else DoorView(**row)
 
     def entry_grant(self, door: DoorView, client_id: str) -> str:
         """A grant with which the person's browser enters the vault's card page, once."""
-        return self._mint.mint(
-            audience=VAULT,
-            action=Action.OPEN_CAPTURE,
-            actor=client_id,
-            tenant_id=door.tenant_id,
-            brand_id=door.brand_id,
-            subject_id=door.subject_id,
-            decision_id=door.decision_id,
-            parameters={"capture_id": door.capture_id, "subject_id": door.subject_id},
-        )
+        return self._entry(Action.OPEN_CAPTURE, door, client_id, capture_id=door.capture_id)
 
     def authentication_url(self, charge_id: str) -> str:
         return f"{self._public_url}/authentications/{charge_id}"
 
     async def authentication_door(self, charge_id: str) -> AuthenticationDoor | None:
         """None for a charge nobody was ever asked about, and for one its purchase has left behind."""
-        async with directory_transaction(self._engine) as tx:
-            tenant_id = (await tx.execute(_TENANT_OF_CHARGE, {"charge_id": charge_id})).scalar_one_or_none()
-        if tenant_id is None:
-            return None
-        async with tenant_transaction(self._engine, tenant_id) as tx:
-            key = {"tenant_id": tenant_id, "charge_id": charge_id}
-            row = (await tx.execute(_CHARGE_FOR_DOOR, key)).mappings().one_or_none()
+        row = await self._row(_TENANT_OF_CHARGE, _CHARGE_FOR_DOOR, {"charge_id": charge_id})
         return None if row is None else AuthenticationDoor(**row)
 
     def authentication_grant(self, door: AuthenticationDoor, client_id: str) -> str:
         """A grant with which the person's browser enters the vault's page for this charge, once."""
+        return self._entry(Action.OPEN_AUTHENTICATION, door, client_id, charge_id=door.charge_id)
+
+    async def _row(self, tenant_of: TextClause, for_door: TextClause, key: dict[str, str]) -> RowMapping | None:
+        """None for what no tenant has, and for what has no door any more."""
+        async with directory_transaction(self._engine) as tx:
+            tenant_id = (await tx.execute(tenant_of, key)).scalar_one_or_none()
+        if tenant_id is None:
+            return None
+        async with tenant_transaction(self._engine, tenant_id) as tx:
+            return (await tx.execute(for_door, {**key, "tenant_id": tenant_id})).mappings().one_or_none()
+
+    def _entry(self, action: Action, door: DoorView | AuthenticationDoor, client_id: str, **named: str) -> str:
         return self._mint.mint(
             audience=VAULT,
-            action=Action.OPEN_AUTHENTICATION,
+            action=action,
             actor=client_id,
             tenant_id=door.tenant_id,
             brand_id=door.brand_id,
             subject_id=door.subject_id,
             decision_id=door.decision_id,
-            parameters={"charge_id": door.charge_id, "subject_id": door.subject_id},
+            parameters={**named, "subject_id": door.subject_id},
         )
 
 

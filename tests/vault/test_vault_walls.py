@@ -53,6 +53,7 @@ async def test_code_inside_the_vault_reaches_no_peer_no_file_of_others_and_no_sh
             assert await within.refuses("system_calls", "family", socket.AF_INET6, socket.SOCK_STREAM)
             assert await within.infiltrator.attempt("read", str(own / "grant.jwks")) == DONE
             assert await within.infiltrator.attempt("tcp", "127.0.0.1", processor.port) == DONE
+            assert await within.infiltrator.attempt("outlive_the_collector") == "EIDRM"
 
             await within.vault.paid_charge(Person())
             assert within.vault.stop() == 0
