@@ -107,10 +107,15 @@ async def take_card(
 
 
 def _as_json(card: CardRow, fingerprints: Sequence[bytes]) -> str:
-    """The row's columns by name, bytes as PostgreSQL writes them; besides them `known_as` and a shredding's id."""
+    """The row's columns by name, bytes as PostgreSQL writes them; besides them `known_as`.
+
+    And an id for the shredding of the card whose place this one takes.
+    """
     values = ((name, getattr(card, name)) for name in STORED)
     plain = {name: _bytea(value) if isinstance(value, bytes) else value for name, value in values}
-    besides = {"known_as": [_bytea(one) for one in fingerprints], "shredding_id": new_id("shd")}
+    besides: dict[str, object] = {"known_as": [_bytea(one) for one in fingerprints]}
+    if card.generation > 1:
+        besides["shredding_id"] = new_id("shd")
     return msgspec.json.encode({**plain, **besides}).decode()
 
 

@@ -3,6 +3,9 @@
 The gateway orders a capture and later lets the person's browser in with an entry grant. From then on a secret in that
 browser's cookie is the key to the capture; here is only its hash. Entering again moves the capture to the new browser.
 
+The form that a browser was shown last is remembered, so that posting it need not read the capture again. What may have
+changed meanwhile is looked at where the card is stored, in the same statement; the rest never changes.
+
 A capture by telephone has no browser and no page: its card comes keyed in, with a grant (vault/keyed).
 """
 
@@ -30,6 +33,8 @@ ATTEMPTS_MAX: Final = 10
 KEYED_ATTEMPTS_MAX: Final = 3
 """Of a card keyed in on the telephone, where a wrong number is said at once and somebody helps: as Twilio's `<Pay>`."""
 SECRET_BYTES: Final = 32
+SHOWN_MAX: Final = 4_096
+"""Forms remembered, of some 500 bytes each; of more that are open at once, the oldest are read again."""
 
 
 class Captures:
@@ -37,6 +42,7 @@ class Captures:
         self._store = store
         self._canaries = canaries
         self._clock = clock
+        self._shown: dict[str, CaptureRow] = {}
 
     async def order(self, order: CaptureOrder, agent_id: str) -> CaptureView:
         """`agent_id` is who asked, as the grant says.
@@ -117,13 +123,29 @@ class Captures:
             return None
         async with self._store.transaction(tenant_id) as tx:
             row = await tx.capture(capture_id)
-        return row if _is_browser(row, secret) else None
+        if row is None or not _is_browser(row, secret):
+            return None
+        if self.state_of(row) is CaptureState.OPEN:
+            self._remember(row)
+        return row
+
+    def _remember(self, row: CaptureRow) -> None:
+        self._shown.pop(row.capture_id, None)
+        self._shown[row.capture_id] = row
+        if len(self._shown) > SHOWN_MAX:
+            del self._shown[next(iter(self._shown))]
 
     async def to_fill_in(self, capture_id: str, cookie: str) -> CaptureRow | None:
-        """As `of_browser`, without the card the capture may have, and at a quarter of the cost."""
+        """As `of_browser`, without the card it may have: once as this browser was shown it, then as it stands.
+
+        So whoever takes its card must be ready to find it completed, expired or another browser's by then.
+        """
         tenant_id, _, secret = cookie.partition(".")
         if not secret or not is_identifier(tenant_id):
             return None
+        shown = self._shown.pop(capture_id, None)
+        if shown is not None and shown.tenant_id == tenant_id and _is_browser(shown, secret):
+            return shown
         row = await open_capture(self._store, tenant_id, capture_id)
         return row if _is_browser(row, secret) else None
 

@@ -18,7 +18,7 @@ from infra.chassis.engine import DatabaseUnreachable
 from infra.chassis.problems import NotFound, Problem
 from vault.admission import Admission
 from vault.at_once import Taken
-from vault.browsers import AnyRequest, Page, claimed_subject, entry_grant, html_page, reader_of
+from vault.browsers import AnyRequest, Page, claimed_subject, entry_grant, reader_of
 from vault.captures import LIFE, Captures, form_secret
 from vault.cleartext.hpke import PageKeys, SealedFor, SealedFormReplayed
 from vault.cleartext.intake import CardFormRefused, CardIntake, FormMalformed, read_form, take_card
@@ -93,16 +93,16 @@ class CardPages:
         cookie, reader = request.cookies.get(self._cookie, ""), reader_of(request)
         if not cookie and request.headers.get("sec-fetch-site") == "cross-site":
             again = {"Refresh": f"0; url=/captures/{capture_id}{reader.query}"}
-            return html_page(render_moment_page(reader), HTTPStatus.OK, again)
+            return Page(render_moment_page(reader), HTTPStatus.OK, again)
         row = await self._captures.of_browser(capture_id, cookie)
         if row is None:
             return _gone(HTTPStatus.GONE, reader)
         state = self._captures.state_of(row)
         if state is CaptureState.COMPLETED:
-            return html_page(render_done_page(_done(row), reader), HTTPStatus.OK)
+            return Page(render_done_page(_done(row), reader), HTTPStatus.OK)
         if state is CaptureState.EXPIRED:
             return _overtaken(reader) if row.overtaken else _gone(HTTPStatus.GONE, reader)
-        return html_page(self._form(row, cookie, reader, None), HTTPStatus.OK)
+        return Page(self._form(row, cookie, reader, None), HTTPStatus.OK)
 
     async def submit(self, capture_id: str, request: AnyRequest) -> Page:
         reader = reader_of(request)
@@ -115,7 +115,7 @@ class CardPages:
         try:
             intake = self._read(row, cookie, await request.body())
         except (SealedFormReplayed, FormMalformed, CardFormRefused) as flaw:
-            return await self._refuse(row, cookie, reader, flaw)
+            return await self._refuse(row.capture_id, cookie, reader, flaw)
         return await self._take(row, reader, intake)
 
     async def _take(self, row: CaptureRow, reader: Reader, intake: CardIntake) -> Page:
@@ -130,17 +130,18 @@ class CardPages:
             log.info("card_taken", capture_id=row.capture_id, sealed=intake.suite is not None, suite=intake.suite)
         return _see(row.capture_id, reader)
 
-    async def _refuse(self, row: CaptureRow, cookie: str, reader: Reader, flaw: Exception) -> Page:
-        """A sealed form that was opened before takes nothing and changes nothing: what stands is shown."""
-        if not await self._captures.count_attempt(row):
-            return self._not_open(await self._captures.to_fill_in(row.capture_id, cookie), row.capture_id, reader)
+    async def _refuse(self, capture_id: str, cookie: str, reader: Reader, flaw: Exception) -> Page:
+        """As the capture now stands. A sealed form that was opened before takes nothing and changes nothing."""
+        row = await self._captures.to_fill_in(capture_id, cookie)
+        if row is None or not await self._captures.count_attempt(row):
+            return self._not_open(await self._captures.to_fill_in(capture_id, cookie), capture_id, reader)
         if isinstance(flaw, SealedFormReplayed):
             log.warning("sealed_form_replayed", capture_id=row.capture_id)
             return _see(row.capture_id, reader)
         if not isinstance(flaw, CardFormRefused):
             return _gone(HTTPStatus.BAD_REQUEST, reader)
         self._counters.forms_refused.inc()
-        return html_page(self._form(row, cookie, reader, flaw), HTTPStatus.UNPROCESSABLE_ENTITY)
+        return Page(self._form(row, cookie, reader, flaw), HTTPStatus.UNPROCESSABLE_ENTITY)
 
     def _not_open(self, row: CaptureRow | None, capture_id: str, reader: Reader) -> Page:
         """For a capture that takes no card: the receipt, where it has one."""
@@ -156,7 +157,7 @@ class CardPages:
     def _inspected(self, reader: Reader) -> Page:
         """For `page_check.py`: the form of no capture, which anybody may see and nobody can post."""
         keys = self._keys.offered(INSPECTION, self._clock.now())
-        return html_page(render_inspected_page(keys, reader), HTTPStatus.OK)
+        return Page(render_inspected_page(keys, reader), HTTPStatus.OK)
 
     def _form(self, row: CaptureRow, cookie: str, reader: Reader, refused: CardFormRefused | None) -> str:
         return render_card_page(
@@ -181,30 +182,24 @@ class CardPages:
 
 
 @post("/captures/{capture_id:str}/open")
-async def enter_capture(
-    capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]
-) -> Response[str]:
+async def enter_capture(capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]) -> Page:
     """The door's form: one field, `grant`."""
     return await _answer(capture_id, request, card_pages.enter)
 
 
 @get("/captures/{capture_id:str}/open")
-async def enter_by_link(capture_id: FromPath[str], request: AnyRequest) -> Response[str]:  # noqa: ARG001 - of the path
+async def enter_by_link(capture_id: FromPath[str], request: AnyRequest) -> Page:  # noqa: ARG001 - of the path
     """Nobody gets in by a link; a person who reloads the door's answer, or changes its language, is told so."""
     return _gone(HTTPStatus.GONE, reader_of(request))
 
 
 @get("/captures/{capture_id:str}")
-async def show_capture(
-    capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]
-) -> Response[str]:
+async def show_capture(capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]) -> Page:
     return await _answer(capture_id, request, card_pages.show)
 
 
 @post("/captures/{capture_id:str}")
-async def submit_card(
-    capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]
-) -> Response[str]:
+async def submit_card(capture_id: FromPath[str], request: AnyRequest, card_pages: NamedDependency[CardPages]) -> Page:
     return await _answer(capture_id, request, card_pages.submit)
 
 
@@ -230,7 +225,7 @@ async def _answer(capture_id: str, request: AnyRequest, handle: Callable[[str, A
         return await handle(capture_id, request)
     except Exception as error:  # noqa: BLE001 - see above
         log.warning("card_page_failed", error=type(error).__name__)
-        return html_page(render_unavailable_page(reader_of(request)), HTTPStatus.SERVICE_UNAVAILABLE)
+        return Page(render_unavailable_page(reader_of(request)), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _done(row: CaptureRow) -> DonePageView:
@@ -256,12 +251,12 @@ def _place(row: CaptureRow) -> SealedFor:
 
 def _see(capture_id: str, reader: Reader, cookie: str | None = None) -> Page:
     headers = {"Location": f"/captures/{capture_id}{reader.query}"} | ({"Set-Cookie": cookie} if cookie else {})
-    return html_page("", HTTPStatus.SEE_OTHER, headers)
+    return Page("", HTTPStatus.SEE_OTHER, headers)
 
 
 def _gone(status: HTTPStatus, reader: Reader) -> Page:
-    return html_page(render_gone_page(reader), status)
+    return Page(render_gone_page(reader), status)
 
 
 def _overtaken(reader: Reader) -> Page:
-    return html_page(render_overtaken_page(reader), HTTPStatus.CONFLICT)
+    return Page(render_overtaken_page(reader), HTTPStatus.CONFLICT)

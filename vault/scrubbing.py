@@ -31,6 +31,8 @@ OVERWRITTEN: Final[Mapping[str, str]] = MappingProxyType(
 RECEIVED_BYTES_MAX: Final = 16 * 1024
 """Most of what is received here, an answer of the database or of a processor, is far less."""
 COLLECT_SECONDS: Final = 5
+YOUNG_MAX: Final = 10_000
+"""Objects made before the collector comes earlier than that by itself; Python's 700 are made by every second card."""
 PROBES: Final = 64
 PROBE_BYTES: Final = 200
 """A size that Python's own pools would serve."""
@@ -54,6 +56,7 @@ def spare_what_stays() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_MAX)
 
 
 async def collect(stop: asyncio.Event) -> None:

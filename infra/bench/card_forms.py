@@ -1,9 +1,10 @@
 """People on the card page: one let in by the door, or thousands who have the page open already."""
 
+import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -22,6 +23,8 @@ from vault.contract import Action, CaptureOrder
 FORM_SECRET = re.compile(r'name="csrf" value="([^"]+)"')
 COOKIE = "capture"
 """As the page names it where it is not served over https."""
+LOOKING = 8
+"""Pages that are asked for at once, before anything is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Person:
         """With the page open in the browser, without JavaScript: the form's own POST."""
         order = self._order()
         await self.api.post("/v1/captures", msgspec.json.encode(order), self._granted(order))
-        path = f"/captures/{order.capture_id}"
+        path = _path(order.capture_id)
         headers = {**_form(self.page.url), "Cookie": await self._enter(order)}
         shown = (await self.page.send("GET", path, None, headers)).decode()
         found = FORM_SECRET.search(shown)
@@ -86,8 +89,8 @@ class Person:
         )
 
 
-def open_forms(house: House, page: Door, count: int) -> Iterator[Call]:
-    """As many captures as are asked for, each of another person and open in a browser, and the form's POST from there.
+async def open_forms(house: House, page: Door, count: int) -> list[Call]:
+    """As many captures as are asked for, each of another person and shown in a browser, and the form's POST from there.
 
     Their rows are written past the vault: what orders them and lets browsers in is measured by itself.
     """
@@ -97,15 +100,27 @@ def open_forms(house: House, page: Door, count: int) -> Iterator[Call]:
         (capture_id, hashlib.sha256(cookie.partition(".")[2].encode()).hexdigest()) for capture_id, cookie in opened
     ]
     values = ", ".join(f"('{capture_id}', decode('{digest}', 'hex'))" for capture_id, digest in hashes)
-    house.clusters[DATABASE_CLUSTER["vault"]].sql(
+    await asyncio.to_thread(
+        house.clusters[DATABASE_CLUSTER["vault"]].sql,
         _OPENED.format(tenant_id=tenant_id, brand_id=brand.brand_id, values=values),
         database=house.databases["vault"].name,
     )
-    return (_sent(page, capture_id, cookie) for capture_id, cookie in opened)
+    waiting = iter(opened)
+
+    async def look() -> None:
+        for capture_id, cookie in waiting:
+            await page.send("GET", _path(capture_id), None, {"Cookie": f"{COOKIE}={cookie}"})
+
+    await asyncio.gather(*[look() for _ in range(LOOKING)])
+    return [_sent(page, capture_id, cookie) for capture_id, cookie in opened]
+
+
+def _path(capture_id: str) -> str:
+    return f"/captures/{capture_id}"
 
 
 def _sent(page: Door, capture_id: str, cookie: str) -> Call:
-    path = f"/captures/{capture_id}"
+    path = _path(capture_id)
     headers = {**_form(page.url), "Cookie": f"{COOKIE}={cookie}"}
     body = urlencode({**CARD_FIELDS, "csrf": form_secret(cookie, capture_id)}).encode()
     return lambda: page.post(path, body, headers, expect=HTTPStatus.SEE_OTHER)

@@ -35,7 +35,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def test_a_form_that_is_open_without_the_door_is_taken_and_once(vault: House, http: aiohttp.ClientSession):
-    calls = list(open_forms(vault, Door(http, vault.urls["vault_page"]), 5))
+    calls = await open_forms(vault, Door(http, vault.urls["vault_page"]), 5)
 
     for call in calls:
         await call()
@@ -52,7 +52,8 @@ async def test_cards_that_only_lie_there_have_tokens_fingerprints_and_indexes_li
     async with stored(vault, http) as card:
         fill(vault, 1_000)
         await (await card.hand_over())()
-        await next(open_forms(vault, Door(http, vault.urls["vault_page"]), 1))()
+        (call,) = await open_forms(vault, Door(http, vault.urls["vault_page"]), 1)
+        await call()
 
     shape = "SELECT count(*) FROM cards WHERE token_id !~ '^tok_[bcdfghjkmnpqrstvwxyz]{26}$' OR key_version <> 1"
     kinds = "SELECT count(DISTINCT left(token_id, 6)) FROM cards"
@@ -94,7 +95,7 @@ async def test_a_card_that_waits_for_a_free_caller_has_waited_since_it_was_to_be
 
         return call
 
-    load = await pace(iter([call_of(number) for number in range(CALLERS + 1)]), per_second=1_000_000)
+    load = await pace([call_of(number) for number in range(CALLERS + 1)], per_second=1_000_000)
 
     assert sorted(sent) == list(range(CALLERS + 1))
     assert len(load.took) == CALLERS + 1

@@ -15,7 +15,7 @@ told to come again by itself, and that request is this site's own.
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -25,7 +25,7 @@ from infra.chassis.problems import NotFound, Problem
 from vault.admission import Admission
 from vault.authentications.answering import Authentications, Standing
 from vault.authentications.asking import FOLDER, Asking
-from vault.browsers import AnyRequest, Page, claimed_subject, entry_grant, html_page, reader_of
+from vault.browsers import AnyRequest, Page, claimed_subject, entry_grant, reader_of
 from vault.cleartext.page.authentication import (
     AuthenticationView,
     render_authentication_page,
@@ -83,7 +83,7 @@ class AuthenticationPages:
         cookie, reader = request.cookies.get(self._cookie, ""), reader_of(request)
         if not cookie and request.headers.get("sec-fetch-site") == "cross-site":
             again = {"Refresh": f"0; url={FOLDER}/{charge_id}{reader.query}"}
-            return html_page(render_moment_page(reader), HTTPStatus.OK, again)
+            return Page(render_moment_page(reader), HTTPStatus.OK, again)
         row = await self._authentications.of_browser(charge_id, cookie)
         if row is None:
             return _over(HTTPStatus.GONE, reader)
@@ -98,24 +98,24 @@ def _shown(standing: Standing, reader: Reader) -> Page:
     row = standing.row
     view = AuthenticationView(row.amount_minor, row.currency, standing.action_url)
     if standing.action_url is not None:
-        return html_page(render_authentication_page(view, reader), HTTPStatus.OK)
+        return Page(render_authentication_page(view, reader), HTTPStatus.OK)
     if row.state in PAID:
-        return html_page(render_confirmed_page(view, reader), HTTPStatus.OK)
+        return Page(render_confirmed_page(view, reader), HTTPStatus.OK)
     if row.state in {ChargeState.DECLINED, ChargeState.FAILED}:
-        return html_page(render_unconfirmed_page(view, reader), HTTPStatus.OK)
-    return html_page(render_bank_away_page(reader), HTTPStatus.SERVICE_UNAVAILABLE)
+        return Page(render_unconfirmed_page(view, reader), HTTPStatus.OK)
+    return Page(render_bank_away_page(reader), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @post("/authentications/{charge_id:str}/open")
 async def enter_authentication(
     charge_id: FromPath[str], request: AnyRequest, authentication_pages: NamedDependency[AuthenticationPages]
-) -> Response[str]:
+) -> Page:
     """The door's form: one field, `grant`."""
     return await _answer(charge_id, request, authentication_pages.enter)
 
 
 @get("/authentications/{charge_id:str}/open")
-async def enter_authentication_by_link(charge_id: FromPath[str], request: AnyRequest) -> Response[str]:  # noqa: ARG001 - of the path
+async def enter_authentication_by_link(charge_id: FromPath[str], request: AnyRequest) -> Page:  # noqa: ARG001 - of the path
     """Nobody gets in by a link; a person who reloads the door's answer, or changes its language, is told so."""
     return _over(HTTPStatus.GONE, reader_of(request))
 
@@ -123,14 +123,14 @@ async def enter_authentication_by_link(charge_id: FromPath[str], request: AnyReq
 @get("/authentications/{charge_id:str}")
 async def show_authentication(
     charge_id: FromPath[str], request: AnyRequest, authentication_pages: NamedDependency[AuthenticationPages]
-) -> Response[str]:
+) -> Page:
     return await _answer(charge_id, request, authentication_pages.show)
 
 
 @get("/authentications/{charge_id:str}/return")
 async def return_from_bank(
     charge_id: FromPath[str], request: AnyRequest, authentication_pages: NamedDependency[AuthenticationPages]
-) -> Response[str]:
+) -> Page:
     """Whatever the bank or anybody else says in the query: it is not read."""
     return await _answer(charge_id, request, authentication_pages.come_back)
 
@@ -149,13 +149,13 @@ async def _answer(charge_id: str, request: AnyRequest, handle: Callable[[str, An
         return await handle(charge_id, request)
     except Exception as error:  # noqa: BLE001 - see above
         log.warning("authentication_page_failed", error=type(error).__name__)
-        return html_page(render_bank_away_page(reader_of(request)), HTTPStatus.SERVICE_UNAVAILABLE)
+        return Page(render_bank_away_page(reader_of(request)), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _see(charge_id: str, reader: Reader, headers: dict[str, str] | None = None) -> Page:
     where = {"Location": f"{FOLDER}/{charge_id}{reader.query}"}
-    return html_page("", HTTPStatus.SEE_OTHER, {**where, **(headers or {})})
+    return Page("", HTTPStatus.SEE_OTHER, {**where, **(headers or {})})
 
 
 def _over(status: HTTPStatus, reader: Reader) -> Page:
-    return html_page(render_over_page(reader), status)
+    return Page(render_over_page(reader), status)
