@@ -158,7 +158,7 @@ def _processors(settings: Settings, clock: Clock, counters: Counters, held: Held
     )
     connected: dict[str, Processor] = {STRIPE: stripe}
     if chosen.has_airwallex:
-        connected[AIRWALLEX] = build_airwallex(chosen, timeout, clock, held)
+        connected[AIRWALLEX] = build_airwallex(chosen, timeout, clock, held, settings.airwallex_action_origins)
     return Processors(connected, chosen, clock, counters)
 
 

@@ -103,7 +103,7 @@ class Processors:
 
 
 def build_airwallex(
-    settings: ProcessorSettings, timeout_seconds: float, clock: Clock, held: HeldCards
+    settings: ProcessorSettings, timeout_seconds: float, clock: Clock, held: HeldCards, action_origins: frozenset[str]
 ) -> AirwallexProcessor:
     return AirwallexProcessor(
         url=settings.airwallex_url,
@@ -113,6 +113,7 @@ def build_airwallex(
         timeout_seconds=timeout_seconds,
         clock=clock,
         held=held,
+        action_origins=action_origins,
     )
 
 

@@ -73,6 +73,12 @@ class Settings:
         own = {self.processor_url.rstrip("/")} if self.sandbox else frozenset()
         return self.authentications.origins | own
 
+    @property
+    def airwallex_action_origins(self) -> frozenset[str]:
+        """As above, of the second processor."""
+        own = {self.processors.airwallex_url.rstrip("/")} if self.sandbox and self.processors.has_airwallex else set()
+        return self.authentications.airwallex_origins | own
+
     def refuse_plain_http(self) -> None:
         """Card pages and card numbers over plain HTTP are for the sandbox only. Raises SettingsIncomplete."""
         addresses = {"PAGE_URL": self.page_url, "DOOR_ORIGIN": self.door_origin, "PROCESSOR_URL": self.processor_url}

@@ -21,7 +21,7 @@ from infra.sandbox.carrier import calls, read_signer
 from infra.sandbox.courier import Courier
 from infra.sandbox.desk import Desk, Merchant
 from infra.sandbox.documents import Documents
-from infra.sandbox.faults import Faults, WaitingRoom
+from infra.sandbox.faults import Fault, Faults, WaitingRoom
 from infra.sandbox.inbox import Inbox, build_inbox
 from infra.sandbox.ledger import Ledger, StateUnreadable
 from infra.sandbox.openid.realm import open_realms
@@ -66,7 +66,9 @@ async def _serve(settings: Settings) -> None:
         closing(Books(settings.state_folder / "airwallex.sqlite")) as books,
     ):
         documents = Documents(ledger, page_url=settings.bind.url)
-        faults = Faults(frozenset(operation.name for operation in OPERATIONS))
+        faults = Faults(
+            frozenset(operation.name for operation in OPERATIONS), without=frozenset({Fault.ECHO_IN_ACTION})
+        )
         courier = None if settings.webhook is None else Courier(ledger, documents, faults, settings.webhook)
         desk = Desk(
             ledger=ledger,

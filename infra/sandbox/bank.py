@@ -15,7 +15,7 @@ from infra.sandbox.errors import StripeError, missing
 from infra.sandbox.exchange import Exchange
 from infra.sandbox.form import read_pairs
 from infra.sandbox.money import shown
-from infra.sandbox.pages import page
+from infra.sandbox.pages import challenge
 from infra.sandbox.resources import PaymentIntent
 
 AnyRequest = Request[Any, Any, Any]
@@ -73,21 +73,15 @@ def _finish(desk: Desk, intent_id: str, outcome: Outcome) -> PaymentIntent:
 
 
 def _page(intent: PaymentIntent) -> Response[str]:
-    """Once answered, the browser goes back by itself, with what Stripe adds to the address."""
-    waiting = intent.status == "requires_action"
-    back = _back_url(intent)
-    answer = page(
-        "challenge.html",
-        intent=intent.id,
-        amount=shown(intent.amount, intent.currency),
-        currency=intent.currency.upper(),
-        waiting=waiting,
-        state=intent.status.replace("_", " "),
-        return_url=back,
+    """The way back has what Stripe adds to the address."""
+    return challenge(
+        intent.id,
+        shown(intent.amount, intent.currency),
+        intent.currency,
+        waiting=intent.status == "requires_action",
+        state=intent.status,
+        back_url=_back_url(intent),
     )
-    if back is not None and not waiting:
-        answer.headers["Refresh"] = f"0; url={back}"
-    return answer
 
 
 def _back_url(intent: PaymentIntent) -> str | None:

@@ -24,6 +24,7 @@ class Fault(StrEnum):
     ECHO_IN_HEADERS = "echo_in_headers"
     ECHO_IN_HTML = "echo_in_html"
     ECHO_IN_REDIRECT = "echo_in_redirect"
+    ECHO_IN_ACTION = "echo_in_action"
     DUPLICATE_WEBHOOK = "duplicate_webhook"
 
 
@@ -37,8 +38,11 @@ class Aim(StrEnum):
 
 
 ECHOES = frozenset({Fault.ECHO_CARD_NUMBER, Fault.ECHO_IN_HEADERS, Fault.ECHO_IN_HTML, Fault.ECHO_IN_REDIRECT})
-"""The processor says the number it was sent: in a message, in headers, in a page of its proxy, in where to go next."""
-_DEFAULT_AIM = {**dict.fromkeys(ECHOES, Aim.CARD), Fault.DUPLICATE_WEBHOOK: Aim.WEBHOOK}
+"""The processor says the number it was sent: in a message, in headers, in a page of its proxy, in where to go next.
+
+`ECHO_IN_ACTION` does what it was asked, and says the number in the page to which a card's holder is to be sent.
+"""
+_DEFAULT_AIM = {**dict.fromkeys((*ECHOES, Fault.ECHO_IN_ACTION), Aim.CARD), Fault.DUPLICATE_WEBHOOK: Aim.WEBHOOK}
 _FIXED_AIM = frozenset(_DEFAULT_AIM)
 
 
@@ -54,8 +58,10 @@ class Switch:
 class Faults:
     """Kept in RAM: a restarted processor works."""
 
-    def __init__(self, operation_names: frozenset[str]) -> None:
+    def __init__(self, operation_names: frozenset[str], *, without: frozenset[Fault] = frozenset()) -> None:
+        """`without`: what this processor cannot do wrong."""
         self._aims = operation_names | {Aim.CHARGE, Aim.ANY}
+        self._without = without
         self._switches: list[Switch] = []
         self.down = False
 
@@ -64,7 +70,9 @@ class Faults:
         return tuple(self._switches)
 
     def add(self, fault: Fault, *, times: int, aim: str | None) -> Switch:
-        """Raises ValueError for an aim that does not exist or does not suit the fault."""
+        """Raises ValueError for a fault it cannot have, and for an aim that there is not or that does not suit it."""
+        if fault in self._without:
+            raise ValueError("fault")
         default = _DEFAULT_AIM.get(fault, Aim.CHARGE)
         if aim is not None and (aim not in self._aims or fault in _FIXED_AIM):
             raise ValueError("operation")

@@ -24,6 +24,24 @@ def page(template: str, *, status: int = 200, **values: object) -> Response[str]
     return Response(html, status_code=status, media_type="text/html", headers=_HEADERS)
 
 
+def challenge(
+    payment: str, amount: str, currency: str, *, waiting: bool, state: str, back_url: str | None
+) -> Response[str]:
+    """What a bank asks of a card's holder. Once it is answered, the browser goes back by itself."""
+    shown = page(
+        "challenge.html",
+        intent=payment,
+        amount=amount,
+        currency=currency.upper(),
+        waiting=waiting,
+        state=state.lower().replace("_", " "),
+        return_url=back_url,
+    )
+    if back_url is not None and not waiting:
+        shown.headers["Refresh"] = f"0; url={back_url}"
+    return shown
+
+
 @get("/_sandbox/style.css")
 async def style_sheet() -> Response[str]:
     return Response(

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from html import unescape
 from typing import Final
 
 from infra.chassis.clock import SystemClock
@@ -15,6 +16,7 @@ from infra.chassis.secret import Secret
 from tests.attacks.leak_world import LeakPath, World
 from tests.support.encodings import spaced, spoken, wide
 from tests.support.waiting import wait_until
+from tests.vault.authenticating import LINK
 from tests.vault.bench import JSON, Person
 from tests.vault.custody import PAIR, Place, prove
 from tests.vault.destination import Answering, Forwarding, Received, answer, echo, head, register, registration
@@ -84,6 +86,26 @@ def faulty(fault: str, *states: str) -> Callable[[World, str], Awaitable[None]]:
         await wait_until(ended, ENDS_SECONDS)
 
     return drive
+
+
+async def asked_by_a_bank_of_the_second(world: World, number: str) -> None:
+    """The processor says the number in the page to go to first; then its holder is asked, says yes, and is declined."""
+    person, doors = Person(), world.doors
+    order = person.charge(await second_token(world, person, number), person_present=True)
+    await second_fault(world, "echo_in_action")
+
+    async def asked() -> bool:
+        return bool((await doors.charge(order)).json()["state"] == "needs_action")
+
+    await wait_until(asked, ENDS_SECONDS)
+    whose = {"charge_id": order.charge_id, "subject_id": order.subject_id}
+    grant, path = doors.mint.grant("open_authentication", order, whose), f"/authentications/{order.charge_id}"
+    entered = await doors.browser.post(f"{path}/open", data={"grant": grant}, headers={"origin": doors.door_origin})
+    link = LINK.search((await doors.browser.get(path)).text)
+    assert (entered.status_code, link is None) == (303, False)
+    address = "" if link is None else unescape(link[1])
+    assert (await world.say("POST", address, data={"outcome": "pass"})).status_code == 200
+    assert "The payment was not made" in (await doors.browser.get(path)).text
 
 
 async def second_fault(world: World, fault: str) -> None:
@@ -286,6 +308,7 @@ OUTWARD: Final = (
     LeakPath("echoed by the second in headers", "4000000000000069", faulty("echo_in_headers", "declined")),
     LeakPath("echoed by the second in a page", "4000000000000127", faulty("echo_in_html", "failed")),
     LeakPath("echoed by the second in a redirect", "4000000000000119", faulty("echo_in_redirect", "failed")),
+    LeakPath("echoed by the second in a page to go to", "4000008400001629", asked_by_a_bank_of_the_second),
     LeakPath(
         "in signed events of the second", "4100000000000019", in_signed_events_of_the_second, frozenset({"vault"})
     ),

@@ -40,8 +40,8 @@ class Api:
     def confirmed(self, number: str, **fields: Any) -> httpx2.Response:
         return self.confirm(self.opened(**fields), number)
 
-    def confirm(self, identifier: str, number: str) -> httpx2.Response:
-        card = {"number": number, "expiry_month": "12", "expiry_year": "2040", "cvc": "123", "name": "Ada Byron"}
+    def confirm(self, identifier: str, number: str, **more: Any) -> httpx2.Response:
+        card = {"number": number, "expiry_month": "12", "expiry_year": "2040", "cvc": "123", "name": "Ada Byron"} | more
         return self.post(f"payment_intents/{identifier}/confirm", payment_method={"type": "card", "card": card})
 
 
@@ -86,6 +86,7 @@ def test_answers_have_fields_that_airwallex_publishes_and_no_others(api: Api):
     attempts = [intent["latest_payment_attempt"] for intent in intents]
     shown = [
         *(("payment_intent", intent) for intent in intents),
+        ("next_action", waiting["next_action"]),
         *(("payment_attempt", attempt) for attempt in attempts),
         *(("card", attempt["payment_method"]["card"]) for attempt in attempts),
         ("refund", refund.json()),
@@ -122,6 +123,49 @@ def test_what_is_not_in_its_shape_is_refused(api: Api, changes: dict[str, Any]):
     answer = api.post("payment_intents/create", **(asked | changes))
 
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_error")
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome", "ends"),
+    [
+        (ASKS, "pass", ("SUCCEEDED", None)),
+        (ASKS, "fail", ("REQUIRES_PAYMENT_METHOD", "authentication_declined")),
+        ("4000008400001629", "pass", ("REQUIRES_PAYMENT_METHOD", "issuer_declined")),
+    ],
+)
+def test_a_bank_asks_on_a_page_and_leads_back_to_where_the_card_said(
+    api: Api, shared: Sandbox, number: str, outcome: str, ends: tuple[str, str | None]
+):
+    back = "https://pay.example/authentications/chg_x/return"
+    opened = api.opened()
+    action = api.confirm(opened, number, three_ds={"return_url": back}).json()["next_action"]
+
+    asked = shared.plain.get(action["url"])
+    answered, again = [shared.plain.post(action["url"], data={"outcome": outcome}) for _ in range(2)]
+    ended = api.get(f"payment_intents/{opened}")
+
+    assert (action["type"], action["method"], "stage" in action) == ("redirect_iframe", "GET", False)
+    assert ("Do you approve" in asked.text, "refresh" in asked.headers) == (True, False)
+    assert (answered.status_code, answered.headers["refresh"]) == (200, f"0; url={back}")
+    assert (again.status_code, again.json()["code"]) == (400, "invalid_status_for_operation")
+    assert (ended["status"], ended["latest_payment_attempt"].get("failure_code")) == ends
+    assert "next_action" not in ended
+
+
+def test_where_a_person_comes_back_to_is_an_address(api: Api):
+    answer = api.confirm(api.opened(), ASKS, three_ds={"return_url": "javascript:alert(1)"})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "validation_error")
+
+
+def test_stripe_does_not_send_a_number_with_a_confirmation_so_it_cannot_come_back_with_the_page(shared: Sandbox):
+    answers = [
+        shared.plain.post(f"{url}/_sandbox/faults", json={"fault": "echo_in_action"})
+        for url in (shared.url, shared.airwallex_url)
+    ]
+    shared.plain.delete(f"{shared.airwallex_url}/_sandbox/faults")
+
+    assert [answer.status_code for answer in answers] == [400, 200]
 
 
 def test_a_real_looking_card_is_never_taken_and_no_number_is_ever_written_down(tmp_path: Path):

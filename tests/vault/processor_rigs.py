@@ -26,10 +26,19 @@ NAMES = ("stripe", "airwallex")
 PATIENT_SECONDS, IMPATIENT_SECONDS = 20, 1
 
 
-def made(name: str, url: str, timeout_seconds: float = PATIENT_SECONDS) -> Processor:
-    secret = Secret(WEBHOOK_SECRET)
+def made(
+    name: str, url: str, timeout_seconds: float = PATIENT_SECONDS, action_origins: frozenset[str] | None = None
+) -> Processor:
+    """`action_origins`: where a card's holder may be sent; unless said, to the processor's own."""
+    secret, origins = Secret(WEBHOOK_SECRET), frozenset({url}) if action_origins is None else action_origins
     if name == "stripe":
-        return StripeProcessor(url=url, api_key=Secret(API_KEY), webhook_secret=secret, timeout_seconds=timeout_seconds)
+        return StripeProcessor(
+            url=url,
+            api_key=Secret(API_KEY),
+            webhook_secret=secret,
+            timeout_seconds=timeout_seconds,
+            action_origins=origins,
+        )
     return AirwallexProcessor(
         url=url,
         client_id=AIRWALLEX_CLIENT_ID,
@@ -38,6 +47,7 @@ def made(name: str, url: str, timeout_seconds: float = PATIENT_SECONDS) -> Proce
         timeout_seconds=timeout_seconds,
         clock=SystemClock(),
         held=HeldCards(SystemClock()),
+        action_origins=origins,
     )
 
 
@@ -81,7 +91,9 @@ class Rig:
     async def confirm(self, opened: PaymentOrder, ref: str, number: str, by: Processor | None = None) -> Payment:
         processor, (card, code) = by or self.processor, typed(number)
         method_ref = await processor.present_card(f"{opened.key}:card", card, code)
-        return await processor.confirm_payment(f"{opened.key}:confirm", ref, method_ref)
+        return await processor.confirm_payment(
+            f"{opened.key}:confirm", ref, method_ref, return_url=opened.return_url
+        )
 
     async def paid(self, number: str, **changes: Any) -> tuple[PaymentOrder, Payment]:
         opened = order(**changes)

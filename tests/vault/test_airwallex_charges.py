@@ -53,14 +53,6 @@ async def bench(
         yield opened
 
 
-async def test_a_card_whose_bank_asks_is_declined_there_also_when_somebody_is_present(bench: Bench, ada: Person):
-    token = await bench.new_token(ada, "4000002500003155")
-
-    answer = (await bench.charge(ada.charge(token, person_present=True))).json()
-
-    assert (answer["state"], answer["reason"]) == ("declined", "authentication_required")
-
-
 async def test_a_card_is_charged_held_settled_and_given_back_there_and_the_ledger_agrees(
     bench: Bench, rig: Rig, ada: Person
 ):

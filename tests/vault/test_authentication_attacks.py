@@ -278,6 +278,7 @@ def test_the_banks_own_page_is_allowed_as_it_is():
         ({"AUTHENTICATION_ORIGINS": "https://hooks.stripe.com/"}, "AUTHENTICATION_ORIGINS must be origins"),
         ({"AUTHENTICATION_ORIGINS": "https://hooks.stripe.com,*"}, "AUTHENTICATION_ORIGINS must be origins"),
         ({"AUTHENTICATION_ORIGINS": "https://a@b.example"}, "AUTHENTICATION_ORIGINS must be origins"),
+        ({"AIRWALLEX_AUTHENTICATION_ORIGINS": "http://pci-api.airwallex.com"}, "AIRWALLEX_AUTHENTICATION_ORIGINS must"),
         ({"AUTHENTICATION_SECONDS": "59"}, "AUTHENTICATION_SECONDS must be from 60 to 3600"),
         ({"AUTHENTICATION_SECONDS": "86400"}, "AUTHENTICATION_SECONDS must be from 60 to 3600"),
     ],
@@ -295,4 +296,5 @@ def test_nothing_said_is_the_documented_origin_and_a_quarter_of_an_hour_and_no_s
 
     assert (usual.origins, usual.lasts) == (BANKS, timedelta(minutes=15))
     assert live.action_origins == BANKS
+    assert live.airwallex_action_origins == {"https://pci-api.airwallex.com", "https://api.airwallex.com"}
     assert bench.settings.action_origins == BANKS | {bench.processor.url}

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from infra.chassis.ids import new_id
 from tests.sandbox.running import Sandbox
 from tests.support.database import DatabaseMaker
+from tests.vault.authenticating import ALWAYS
 from tests.vault.bench import Bench, Person, open_bench, root_away, rows
 from tests.vault.money import DECLINES, Till
 from tests.vault.processor_rigs import Rig, open_rig
@@ -160,6 +161,25 @@ async def test_what_is_unknown_never_goes_to_another(both: Both, fault: str, end
     assert (known[0], both.taken(order)) == ends
     assert await both.attempts(order) == [("stripe", "live", None)]
     assert both.airwallex.charges(order.charge_id) == []
+
+
+@pytest.mark.parametrize("first", ["stripe", "airwallex"])
+@pytest.mark.control("UC-C.3", "UC-C.4")
+async def test_a_charge_that_waits_for_its_holder_stays_where_it_is_until_its_end(both: Both, first: str):
+    token = await both.bench.new_token(both.ada, ALWAYS)
+    for position, name in enumerate(sorted(("stripe", "airwallex"), key=lambda name: name != first), start=1):
+        await both.route(name, position)
+    order = both.ada.charge(token, person_present=True)
+
+    waiting = await both.charge(order)
+    both.bench.clock.advance(timedelta(minutes=15))
+    await both.bench.vault.reconciler.run_once()
+
+    assert waiting == ("needs_action", None)
+    assert await both.charge(order) == ("declined", "authentication_expired")
+    assert await both.attempts(order) == [(first, "live", None)]
+    other = both.airwallex if first == "stripe" else both.stripe
+    assert await other.processor.find_payments(order.tenant_id, order.charge_id) == []
 
 
 async def test_a_card_that_is_refused_is_refused_once(both: Both):

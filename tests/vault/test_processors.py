@@ -78,6 +78,33 @@ async def test_a_refused_card_has_one_reason_whoever_refused_it(rig: Rig, number
     assert rig.taken_minor(opened.charge_id) == 0
 
 
+@pytest.mark.parametrize(
+    ("outcome", "state", "reason"),
+    [
+        ("pass", PaymentState.SUCCEEDED, None),
+        ("fail", PaymentState.DECLINED, ChargeReason.AUTHENTICATION_FAILED),
+    ],
+)
+@pytest.mark.control("UC-C.4")
+async def test_a_payment_waits_for_a_holder_who_can_be_sent_to_their_bank_and_ends_as_they_answer(
+    rig: Rig, outcome: str, state: PaymentState, reason: ChargeReason | None
+):
+    opened = order(return_url="https://pay.example/authentications/chg_x/return")
+    ref = await rig.processor.open_payment(opened)
+
+    waiting = await rig.confirm(opened, ref, ASKS)
+    (found,) = await rig.processor.find_payments(opened.tenant_id, opened.charge_id)
+    page = waiting.action_url or ""
+    answered = rig.sandbox.plain.post(page, data={"outcome": outcome})
+    ended = await rig.processor.look_up_payment(ref)
+
+    assert (waiting.state, waiting.taken_minor) == (PaymentState.NEEDS_AUTHENTICATION, 0)
+    assert page.startswith(f"{rig.url}/")
+    assert found == waiting
+    assert f"url={opened.return_url}" in answered.headers["refresh"]
+    assert (ended.state, ended.reason, ended.action_url) == (state, reason, None)
+
+
 async def test_a_declined_payment_still_says_why_and_can_be_cancelled(rig: Rig):
     opened = order()
     ref = await rig.processor.open_payment(opened)

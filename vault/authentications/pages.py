@@ -4,8 +4,8 @@
 `POST /authentications/{id}/open`    the door's form. 303 to the page, with the cookie that binds this browser.
 `GET  /authentications/{id}`         asks the processor. Waiting: a link to the bank's page (redirects.py), no
                                      redirect by itself. Ended: how. 410 for every browser but the charge's.
-`GET  /authentications/{id}/return`  where the bank sends the browser. 303 to the page; what stands in its query
-                                     is neither read nor kept.
+`GET  /authentications/{id}/return`  where the bank sends the browser, or has it post to. 303 to the page; what it
+`POST /authentications/{id}/return`  brings is neither read nor kept.
 ===================================  ==========================================================================
 
 The cookie is SameSite=Strict, as a capture's: a browser that comes from the bank does not send it with that request, is
@@ -15,7 +15,7 @@ told to come again by itself, and that request is this site's own.
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from litestar import get, post
+from litestar import get, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -127,11 +127,11 @@ async def show_authentication(
     return await _answer(charge_id, request, authentication_pages.show)
 
 
-@get("/authentications/{charge_id:str}/return")
+@route("/authentications/{charge_id:str}/return", http_method=["GET", "POST"])
 async def return_from_bank(
     charge_id: FromPath[str], request: AnyRequest, authentication_pages: NamedDependency[AuthenticationPages]
 ) -> Page:
-    """Whatever the bank or anybody else says in the query: it is not read."""
+    """Whatever the bank or anybody else says in the query or in a form: it is not read."""
     return await _answer(charge_id, request, authentication_pages.come_back)
 
 

@@ -18,8 +18,11 @@ from infra.sandbox.airwallex.refusals import Refusal, broken, invalid, wrong_sta
 from infra.sandbox.control import json_response, read_json
 from infra.sandbox.errors import StripeError
 from infra.sandbox.faults import Fault
+from infra.sandbox.form import read_pairs
 from infra.sandbox.logs import LOGGER, say
 from infra.sandbox.loopback import refuse_strangers
+from infra.sandbox.money import shown
+from infra.sandbox.pages import challenge, style_sheet
 
 BODY_BYTES_MAX = 64 * 1024
 ROOT = "/api/v1/pa"
@@ -140,7 +143,11 @@ def _control(desk: Desk) -> list[HTTPRouteHandler]:
 
 
 def _bank(desk: Desk) -> list[HTTPRouteHandler]:
-    """What banks do, by hand."""
+    """What banks do, by hand. The page stands for Airwallex's own and for the bank's to which that leads."""
+
+    @get("/_sandbox/authenticate/{intent_id:str}")
+    async def ask(intent_id: FromPath[str]) -> Response[str]:
+        return _page(desk.by_hand(lambda exchange: exchange.find(Intent, intent_id)))
 
     @post("/_sandbox/holds/{intent_id:str}/expire", status_code=200)
     async def expire(intent_id: FromPath[str]) -> Response[bytes]:
@@ -164,22 +171,44 @@ def _bank(desk: Desk) -> list[HTTPRouteHandler]:
         return json_response({"status": desk.by_hand(act).status})
 
     @post("/_sandbox/authenticate/{intent_id:str}", status_code=200)
-    async def answer(intent_id: FromPath[str], request: AnyRequest) -> Response[bytes]:
-        passed = read_json(await request.body(), Outcome).outcome == "pass"
-        return json_response({"status": desk.by_hand(lambda exchange: _authenticate(exchange, intent_id, passed))})
+    async def answer(intent_id: FromPath[str], request: AnyRequest) -> Response[Any]:
+        """A decline that follows is in the payment's attempt."""
+        body = await request.body()
+        typed = request.headers.get("content-type", "").startswith("application/json")
+        content = body if typed else msgspec.json.encode(dict(read_pairs(body)))
+        passed = read_json(content, Outcome).outcome == "pass"
+        try:
+            desk.by_hand(lambda exchange: _authenticate(exchange, intent_id, passed))
+        except Refusal as refused:
+            if not refused.used_up:
+                raise
+        intent = desk.by_hand(lambda exchange: exchange.find(Intent, intent_id))
+        return json_response({"status": intent.status}) if typed else _page(intent)
 
-    return [expire, close, answer]
+    return [ask, expire, close, answer, style_sheet]
 
 
-def _authenticate(exchange: Exchange, intent_id: str, passed: bool) -> str:
-    """The person answered the 3-D Secure challenge; a decline that follows is in the payment's attempt."""
+def _page(intent: Intent) -> Response[str]:
+    """What Airwallex adds to the way back is not published, so nothing is."""
+    return challenge(
+        intent.id,
+        shown(intent.amount, intent.currency.lower()),
+        intent.currency,
+        waiting=intent.status == "REQUIRES_CUSTOMER_ACTION",
+        state=intent.status,
+        back_url=None if intent.attempt is None else intent.attempt.back_url,
+    )
+
+
+def _authenticate(exchange: Exchange, intent_id: str, passed: bool) -> Intent:
+    """The person answered the 3-D Secure challenge. Raises Refusal for a decline, whose traces are kept."""
     intent = exchange.find(Intent, intent_id)
     if intent.status != "REQUIRES_CUSTOMER_ACTION" or intent.attempt is None:
         raise wrong_status(intent.status)
     if not passed:
         failed = msgspec.structs.replace(intent.attempt, status="FAILED", failure_code="authentication_declined")
-        return exchange.keep(intent, status="REQUIRES_PAYMENT_METHOD", attempt=failed).status
-    return operations.charge(exchange, intent, msgspec.structs.replace(intent.attempt, authenticated=True)).status
+        return exchange.keep(intent, status="REQUIRES_PAYMENT_METHOD", attempt=failed)
+    return operations.charge(exchange, intent, msgspec.structs.replace(intent.attempt, authenticated=True))
 
 
 def _charge_view(intent: Intent) -> dict[str, object]:

@@ -42,7 +42,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try to pay. `network_code` is what the card's network said when it refused."""
+    """One try to pay. `network_code`: what the card's network said to refuse it; `back_url`: where 3-D Secure ends."""
 
     id: str
     status: str
@@ -53,6 +53,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     failure_code: str | None = None
     network_code: str | None = None
     authenticated: bool = False
+    back_url: str | None = None
 
 
 class Intent(Row, frozen=True, kw_only=True):

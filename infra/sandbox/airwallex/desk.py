@@ -87,6 +87,8 @@ class Desk:
             return _refused(problem)
         if fault is Fault.TIMEOUT_AFTER_CHARGE:
             await self._wait(call)
+        if fault is Fault.ECHO_IN_ACTION:
+            return _echo_in_action(answer, call.card_number())
         return _refused(broken()) if fault is Fault.ERROR_500_AFTER_CHARGE else answer
 
     async def _once(self, call: Call, fault: Fault | None) -> Answer:
@@ -188,6 +190,14 @@ def _echo(fault: Fault | None, number: str) -> Answer:
         return _refused(Refusal("validation_error", f"The card number {number} is not valid.", source=source))
     headers = {"x-awx-traceid": number, "Set-Cookie": f"card={number}"}
     return replace(_refused(Refusal("validation_error", "The card is not valid.", source=source)), headers=headers)
+
+
+def _echo_in_action(answer: Answer, number: str) -> Answer:
+    """Done as asked; only where the person is to go has the number in its address, and among what is to be posted."""
+    shown = msgspec.json.decode(answer.body)
+    there = f"https://pci-api.airwallex.com/pa/card3ds/{number}?number={number}"
+    action = {"type": "redirect_iframe", "method": "POST", "url": there, "data": {"number": number, number: "number"}}
+    return replace(answer, body=ENCODER.encode(shown | {"next_action": action}))
 
 
 def _refused(problem: Refusal) -> Answer:

@@ -34,7 +34,7 @@ def intent_document(intent: Intent, page_url: str) -> Document:
         shown["latest_payment_attempt"] = _attempt_document(attempt, intent)
     if intent.status == "REQUIRES_CUSTOMER_ACTION":
         url = f"{page_url}/_sandbox/authenticate/{intent.id}"
-        shown["next_action"] = {"type": "redirect", "method": "GET", "url": url, "stage": "WAITING_USER_INFO_INPUT"}
+        shown["next_action"] = {"type": "redirect_iframe", "method": "GET", "url": url}
     return shown
 
 

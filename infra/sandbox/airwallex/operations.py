@@ -61,12 +61,17 @@ class CreateAsked(Asked, frozen=True, kw_only=True):
     return_url: str | None = None
 
 
+class ThreeDs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    return_url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]{1,1000}\Z")]
+
+
 class TypedCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     number: str
     expiry_month: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{2}\Z")]
     expiry_year: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}\Z")]
     name: str | None = None
     cvc: str | None = None
+    three_ds: ThreeDs | None = None
 
 
 class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -175,7 +180,14 @@ def confirm(exchange: Exchange) -> Document:
         raise wrong_status(intent.status)
     card = _accepted(exchange, asked.payment_method.card)
     exchange.books.use_up(asked.request_id)
-    attempt = Attempt(id=new_id("att"), status="RECEIVED", card=card, created_at=written(exchange.now))
+    three_ds = asked.payment_method.card.three_ds
+    attempt = Attempt(
+        id=new_id("att"),
+        status="RECEIVED",
+        card=card,
+        created_at=written(exchange.now),
+        back_url=None if three_ds is None else three_ds.return_url,
+    )
     intent = exchange.keep(intent, attempt=attempt, return_url=asked.return_url or intent.return_url)
     if cards.behaviour_of(card).authentication and intent.card_input_via != "moto":
         redirected = msgspec.structs.replace(attempt, status="AUTHENTICATION_REDIRECTED")

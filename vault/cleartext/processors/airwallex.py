@@ -38,6 +38,7 @@ from vault.cleartext.processors import (
 )
 from vault.cleartext.processors import airwallex_shapes as shapes
 from vault.cleartext.processors.held import HeldCard, HeldCards
+from vault.cleartext.processors.redirects import led_to_the_bank
 from vault.cleartext.processors.transport import NoAnswer, Wire
 from vault.contract import ChargeReason, is_identifier
 
@@ -73,7 +74,10 @@ class AirwallexProcessor:
         timeout_seconds: float,
         clock: Clock,
         held: HeldCards,
+        action_origins: frozenset[str] = frozenset(),
     ) -> None:
+        """`action_origins`: as Stripe's."""
+        self._action_origins = action_origins
         self._url = url.rstrip("/")
         self._client_id = client_id
         self._api_key = api_key
@@ -115,36 +119,36 @@ class AirwallexProcessor:
         method_ref: str,
         *,
         by_phone: bool = False,  # noqa: ARG002 - said when it was opened
-        return_url: str | None = None,  # noqa: ARG002 - see below
+        return_url: str | None = None,
     ) -> Payment:
-        """A card that wants 3-D Secure is declined, and its payment cancelled, also when somebody could be asked.
+        """A card whose bank wants to ask is declined, and its payment cancelled, when nobody can be sent there.
 
-        Airwallex demands data of the person's device for it, which the vault does not collect.
+        In this version the card itself says where its holder comes back to; the payment's own `return_url` is for other
+        ways of paying. After that nothing is posted any more: Airwallex charges when its page is through.
         """
         held = self._held.take(method_ref)
         if held is None:
             raise ProcessorRefused(ChargeReason.PROCESSOR_ERROR)
         try:
-            intent = await self._post(
-                f"{PAYMENTS}/{ref}/confirm", key, shapes.Intent, payment_method={"type": "card", "card": _typed(held)}
-            )
+            method = {"type": "card", "card": _typed(held, return_url)}
+            intent = await self._post(f"{PAYMENTS}/{ref}/confirm", key, shapes.Intent, payment_method=method)
         finally:
             held.wipe()
-        confirmed = shapes.payment(intent)
-        if confirmed.state is PaymentState.NEEDS_AUTHENTICATION:
+        confirmed = self._payment(intent)
+        if confirmed.state is PaymentState.NEEDS_AUTHENTICATION and return_url is None:
             await self.cancel_payment(ref)
             raise CardRefused(ChargeReason.AUTHENTICATION_REQUIRED)
         return confirmed
 
     async def look_up_payment(self, ref: str) -> Payment:
-        return shapes.payment(await self._get(f"{PAYMENTS}/{ref}", shapes.Intent))
+        return self._payment(await self._get(f"{PAYMENTS}/{ref}", shapes.Intent))
 
     async def find_payments(self, tenant_id: str, charge_id: str) -> list[Payment]:
         """By our charge id, which two tenants may both have chosen: the metadata says whose it is."""
         ours = {"tenant_id": tenant_id, "charge_id": charge_id}
         pages = self._pages(PAYMENTS, shapes.Intents, merchant_order_id=charge_id)
         return [
-            shapes.payment(intent)
+            self._payment(intent)
             async for page in pages
             for intent in page.items
             if ours.items() <= (intent.metadata or {}).items()
@@ -215,6 +219,11 @@ class AirwallexProcessor:
 
     async def close(self) -> None:
         await self._wire.close()
+
+    def _payment(self, intent: shapes.Intent) -> Payment:
+        """With the page that leads to the card's bank, where one is named that may be shown."""
+        url = None if intent.next_action is None else intent.next_action.page
+        return led_to_the_bank(shapes.payment(intent), url, self._action_origins)
 
     def _check_signature(self, body: bytes, signature: str | None) -> None:
         found = _SIGNATURE.fullmatch(signature or "")
@@ -303,15 +312,17 @@ def _card_options(order: PaymentOrder) -> dict[str, Any]:
     return options | {"card_input_via": "moto"} if order.by_phone else options
 
 
-def _typed(held: HeldCard) -> dict[str, str]:
+def _typed(held: HeldCard, return_url: str | None) -> dict[str, Any]:
     card = held.details
-    fields = {
+    fields: dict[str, Any] = {
         "number": str(card.number.reveal(), "ascii"),
         "expiry_month": f"{card.exp_month:02d}",
         "expiry_year": str(card.exp_year),
     }
     if card.holder:
         fields["name"] = card.holder
+    if return_url is not None:
+        fields["three_ds"] = {"return_url": return_url}
     return fields if held.code is None else {**fields, "cvc": str(held.code.reveal(), "ascii")}
 
 

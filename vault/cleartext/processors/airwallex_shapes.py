@@ -8,7 +8,7 @@ payment-statuses and …/disputes/dispute-flow, error codes those of airwallex.c
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -48,6 +48,7 @@ _STANDINGS: Final[Mapping[str, RefundStanding]] = {
     "FAILED": RefundStanding.FAILED,
 }
 """An accepted one is on its way to the cardholder; like Stripe's `succeeded` it may still come back days later."""
+_PAGES: Final = frozenset({"redirect", "redirect_iframe"})
 _BEFORE_MONEY: Final = frozenset({"RFI", "PRE_CHARGEBACK"})
 """Stages in which the bank asks and has taken nothing yet."""
 _WITH_MONEY: Final = frozenset({"CHARGEBACK", "PRE_ARBITRATION", "ARBITRATION"})
@@ -93,7 +94,7 @@ _DECLINES: Final[Mapping[str, ChargeReason]] = {
     "provider_declined": ChargeReason.CARD_DECLINED,
     "card_brand_not_supported": ChargeReason.CARD_DECLINED,
     "risk_declined": ChargeReason.FRAUD_SUSPECTED,
-    "authentication_declined": ChargeReason.AUTHENTICATION_REQUIRED,
+    "authentication_declined": ChargeReason.AUTHENTICATION_FAILED,
     "3ds_not_supported": ChargeReason.AUTHENTICATION_REQUIRED,
     "no_3ds_liability_shift": ChargeReason.AUTHENTICATION_REQUIRED,
 }
@@ -114,6 +115,27 @@ class UsedBefore(ProcessorSilent):
     """Our key was used before: the earlier request with it may have acted."""
 
 
+class NextAction(msgspec.Struct, frozen=True):
+    """What a payment waits for.
+
+    Since version 2024-06-14 a card's is `redirect_iframe`: an address of Airwallex's own, opened by GET, from which it
+    looks at the person's device, leads them to their bank if it wants to ask, and back to us (airwallex.com/docs/
+    payments__native-api__3d-secure-authentication__native-api-(for-api-versions-on-or-after-2024-06-14)). Its key is in
+    the address, which therefore must not be posted, whatever `method` says. Until then it was a form for us to post, in
+    steps of ours, with a `stage` and its fields in `data`; we do not ask for that version, and do not speak it.
+    """
+
+    type: str = ""
+    url: str | None = None
+    stage: str | None = None
+    data: Any = None
+
+    @property
+    def page(self) -> str | None:
+        """The address, if a link is all it takes."""
+        return self.url if self.type in _PAGES and not self.stage and not self.data else None
+
+
 class _Attempt(msgspec.Struct, frozen=True):
     status: str = ""
     failure_code: str | None = None
@@ -127,6 +149,7 @@ class Intent(msgspec.Struct, frozen=True):
     captured_amount: Decimal = Decimal(0)
     metadata: dict[str, str] | None = None
     latest_payment_attempt: _Attempt | None = None
+    next_action: NextAction | None = None
 
     @property
     def failure(self) -> ChargeReason | None:

@@ -8,7 +8,6 @@ cause, keys are always our own. It makes no attempt of its own to retry.
 import logging
 import re
 from collections.abc import Awaitable, Mapping
-from dataclasses import replace
 from typing import Final, TypeVar
 
 import msgspec
@@ -39,7 +38,7 @@ from vault.cleartext.processors import (
     RefundRequest,
     RefundResult,
 )
-from vault.cleartext.processors.redirects import allowed_url
+from vault.cleartext.processors.redirects import led_to_the_bank
 from vault.cleartext.processors.stripe_words import DISPUTES, REASONS, STANDINGS
 from vault.cleartext.processors.transport import Transport
 from vault.contract import ChargeReason, is_identifier
@@ -294,10 +293,8 @@ class StripeProcessor:
 
     def _payment(self, intent: _Intent) -> Payment:
         """With the page of the card's bank, where one is named that may be shown."""
-        payment, action = _payment(intent), intent.next_action
-        if payment.state is not PaymentState.NEEDS_AUTHENTICATION or action is None or action.redirect_to_url is None:
-            return payment
-        return replace(payment, action_url=allowed_url(action.redirect_to_url.url, self._action_origins))
+        redirect = None if intent.next_action is None else intent.next_action.redirect_to_url
+        return led_to_the_bank(_payment(intent), None if redirect is None else redirect.url, self._action_origins)
 
 
 def _silence_the_sdk() -> None:
