@@ -91,9 +91,7 @@ class Rig:
     async def confirm(self, opened: PaymentOrder, ref: str, number: str, by: Processor | None = None) -> Payment:
         processor, (card, code) = by or self.processor, typed(number)
         method_ref = await processor.present_card(f"{opened.key}:card", card, code)
-        return await processor.confirm_payment(
-            f"{opened.key}:confirm", ref, method_ref, return_url=opened.return_url
-        )
+        return await processor.confirm_payment(f"{opened.key}:confirm", ref, method_ref, return_url=opened.return_url)
 
     async def paid(self, number: str, **changes: Any) -> tuple[PaymentOrder, Payment]:
         opened = order(**changes)

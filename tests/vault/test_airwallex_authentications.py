@@ -33,9 +33,7 @@ async def rig(processor: Sandbox) -> AsyncIterator[Rig]:
 
 
 @pytest.fixture
-async def bench(
-    shared_database: ServiceDatabase, processor: Sandbox, rig: Rig, tmp_path: Path
-) -> AsyncIterator[Bench]:
+async def bench(shared_database: ServiceDatabase, processor: Sandbox, rig: Rig, tmp_path: Path) -> AsyncIterator[Bench]:
     """A vault all of whose charges go to Airwallex."""
     async with open_bench(tmp_path, shared_database, processor, **_second(tmp_path, rig)) as opened:
         yield opened
@@ -147,7 +145,7 @@ async def test_a_return_is_believed_about_nothing_whether_it_is_a_link_or_a_form
     await holder.enter(order)
     said = {"status": "SUCCEEDED", "succeeded": "true", "cres": "eyJ0cmFuc1N0YXR1cyI6IlkifQ", "url": "//evil.example"}
 
-    form = {"params": said} if method == "GET" else {"data": said}
+    form: dict[str, Any] = {"params": said} if method == "GET" else {"data": said}
     returned = await bench.browser.request(method, f"/authentications/{order.charge_id}/return", **form)
     page = await holder.page(order)
 
@@ -218,9 +216,7 @@ async def test_an_event_that_says_how_it_ended_is_not_believed(sole: Holder, alo
     assert (await sole.repeat(order))["state"] == "needs_action"
 
 
-async def test_a_lost_answer_to_the_confirmation_ends_with_the_holder_being_asked(
-    sole: Holder, alone: Bench, rig: Rig
-):
+async def test_a_lost_answer_to_the_confirmation_ends_with_the_holder_being_asked(sole: Holder, alone: Bench, rig: Rig):
     order = await sole.order()
     rig.fault("error_500_after_charge")
 
