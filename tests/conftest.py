@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import settings
 
-from infra.chassis import trace
+from infra.chassis import engine, trace
 from infra.dev.house import House
 from infra.dev.postgres import Cluster
-from tests.support.cases import LONG
+from tests.support.cases import modes
 from tests.support.database import DatabaseMaker, Databases
 from tests.support.house import throwaway_house
+from tests.support.order import longest_first
+from tests.support.waiting import BUSY_SECONDS_MAX
 
-settings.register_profile("long", max_examples=LONG, deadline=None)
+modes()
 
 CONFIGURE = structlog.configure
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - the folder made inside is TemporaryDirectory's own
@@ -32,6 +33,19 @@ def _memory_folder() -> Path | None:
     if MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free > MEMORY_BYTES_MIN:
         return MEMORY_FOLDER
     return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_engines() -> Iterator[None]:
+    """A starved machine needs longer for a connection than production waits. Processes of their own wait as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "CONNECT_SECONDS_MAX", BUSY_SECONDS_MAX)
+        patch.setattr(engine, "COMMAND_SECONDS_MAX", BUSY_SECONDS_MAX)
+        yield
 
 
 @pytest.fixture(autouse=True)

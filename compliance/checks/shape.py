@@ -86,6 +86,15 @@ def skipped_tests(file: Source) -> Iterator[Finding]:
                 yield file.found(node, f"{owner}.{node.attr}: a test that does not run proves nothing")
 
 
+def own_settings_of_cases(file: Source) -> Iterator[Finding]:
+    """A property test with hypothesis' own settings: it would draw other cases each time, and judge by the clock."""
+    for node in ast.walk(file.tree):
+        if not isinstance(node, ast.ImportFrom) or node.module != "hypothesis":
+            continue
+        if "settings" in {alias.name for alias in node.names}:
+            yield file.found(node, "cases and their number come from tests/support/cases.py")
+
+
 def contract_frameworks(file: Source) -> Iterator[Finding]:
     """A contract (module or package) is read by others: it brings no framework and no other room than contracts."""
     for node in ast.walk(file.tree):

@@ -22,6 +22,8 @@ IDLE_SECONDS_MAX: Final = 1.0
 Trying costs three round trips, which at every checkout was a quarter of what a decision asks of the database. Whoever
 is handed a connection that died within this second gets DatabaseUnreachable, and all of them are then made anew.
 """
+CONNECT_SECONDS_MAX, COMMAND_SECONDS_MAX = 5, 15
+"""For a connection to be made, and for one statement to be answered; read whenever an engine is made."""
 AWAY_CLASSES: Final = frozenset({"08", "53", "57"})
 """Of SQLSTATE: connection lost, no room or too many connections, shut down or starting up."""
 _SET_TENANT = text("SELECT set_config('undercroft.tenant', :tenant, true)")
@@ -54,7 +56,11 @@ def create_engine(url: Secret[str], *, pool_size: int = POOL_SIZE) -> AsyncEngin
         pool_size=pool_size,
         max_overflow=pool_size,
         hide_parameters=True,
-        connect_args={"server_settings": {"application_name": "undercroft"}, "timeout": 5, "command_timeout": 15},
+        connect_args={
+            "server_settings": {"application_name": "undercroft"},
+            "timeout": CONNECT_SECONDS_MAX,
+            "command_timeout": COMMAND_SECONDS_MAX,
+        },
     )
     _try_idle_connections(engine.sync_engine)
     return engine

@@ -17,6 +17,7 @@ WORKERS_MAX = 4
 ALL_TESTS = (
     *(sys.executable, "-m", "pytest"),
     *("-n", str(min((os.cpu_count() or 1) + 1, WORKERS_MAX)), "--dist", "loadfile", "--durations", "10"),
+    "--no-loadscope-reorder",  # tests/support/order.py knows which files take long
 )
 CHECKS = {
     "format": (BIN / "ruff", "format", "--check", "."),

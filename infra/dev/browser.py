@@ -41,8 +41,8 @@ CHROMIUM_ARGUMENTS: Final = (
 )
 """Quiet and alone: it speaks to the pages it is sent to and to nobody else. No sandbox, because root has none."""
 LOG_NAME: Final = "chromium.log"
-START_SECONDS_MAX: Final = 30.0
-ANSWER_SECONDS_MAX: Final = 20.0
+START_SECONDS_MAX: Final = 90.0
+ANSWER_SECONDS_MAX: Final = 60.0
 POLL_SECONDS: Final = 0.05
 _KEYS: Final = {
     "Enter": {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"},

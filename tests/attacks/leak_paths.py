@@ -86,7 +86,7 @@ async def disputed(world: World, number: str) -> None:
     async def is_disputed() -> bool:
         return bool((await world.doors.charge(order)).json()["disputed_minor"])
 
-    await wait_until(is_disputed, 20.0)
+    await wait_until(is_disputed)
 
 
 async def declined(world: World, number: str) -> None:
@@ -112,7 +112,7 @@ async def charge_lost(world: World, number: str) -> None:
     async def ended() -> bool:
         return bool((await world.doors.charge(order)).json()["state"] == "approved")
 
-    await wait_until(ended, 20.0)
+    await wait_until(ended)
 
 
 async def typed_into_every_field(world: World, number: str) -> None:

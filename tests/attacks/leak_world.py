@@ -25,6 +25,7 @@ from infra.sandbox.settings import AIRWALLEX_CLIENT_ID
 from tests.journeys.conftest import Street
 from tests.sandbox.running import AIRWALLEX_KEY, NO_TLS, WEBHOOK_SECRET
 from tests.support.grants import TestMint
+from tests.support.waiting import BUSY_SECONDS_MAX
 from tests.vault.bench import Doors, Person
 from tests.vault.destination import Company, company
 from tests.vault.receiver import Receiver, receiving
@@ -179,7 +180,8 @@ async def outside(house: LoudHouse) -> AsyncIterator[World]:
         answers.append(repr(answer.headers.raw).encode() + answer.content)
 
     def client(base_url: str = "") -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=base_url, verify=NO_TLS, timeout=30.0, event_hooks={"response": [keep]})
+        hooks = {"response": [keep]}
+        return httpx2.AsyncClient(base_url=base_url, verify=NO_TLS, timeout=BUSY_SECONDS_MAX, event_hooks=hooks)
 
     mint = TestMint(
         SystemClock(),

@@ -24,7 +24,7 @@ async def test_as_many_ask_at_once_as_were_named_and_each_answer_counts_once():
         under_way -= 1
         answered += 1
 
-    load = await press(call, callers=4, seconds=0.2)
+    load = await press(call, callers=4, seconds=0.5)
 
     assert most == 4
     assert 0 < len(load.took) <= answered <= len(load.took) + 4

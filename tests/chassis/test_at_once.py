@@ -48,7 +48,7 @@ async def until_waiting(other: asyncpg.Connection, count: int) -> None:
     async def waiting() -> bool:
         return bool(await other.fetchval(WAITING, HELD) == count)
 
-    await wait_until(waiting, 30)
+    await wait_until(waiting)
 
 
 async def until_gone(database: ServiceDatabase, *pids: int) -> None:
@@ -57,7 +57,7 @@ async def until_gone(database: ServiceDatabase, *pids: int) -> None:
         async def gone() -> bool:
             return not await other.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)", list(pids))
 
-        await wait_until(gone, 30)
+        await wait_until(gone)
 
 
 async def test_a_connection_that_died_while_it_lay_idle_fails_nobody(

@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 import rfc8785
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infra.chassis.canonical import INTEGER_MAX, canonical_json
+from tests.support.cases import cases
 
 VALUES = st.recursive(
     st.none()
@@ -23,7 +24,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=500)
+@cases(500)
 @given(st.dictionaries(st.text(st.characters(), max_size=6), VALUES, max_size=5))
 @example({"b": '\x00\x01\x1f\x7f\x80\u2028"\\/\b\f\n\r\t', "a": 1})
 @example({"\U0001f600": 1, "\uffff": 2})

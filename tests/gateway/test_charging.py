@@ -8,6 +8,7 @@ import pytest
 
 from tests.gateway.relay import Mode, relay_to
 from tests.gateway.shop import CART, Ground, Shop, Talk, open_shop
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 NOBODY = "http://127.0.0.1:9"
 """The discard port, where nothing listens here."""
@@ -120,7 +121,7 @@ async def test_a_process_that_died_before_the_call_leaves_a_purchase_that_anothe
         talk, checkout = await person_with_card(shop), await shop.checkout(2_000)
         wire.mode = Mode.SWALLOW
         buying = asyncio.ensure_future(at(dying, talk).buy(checkout))
-        await asyncio.wait_for(wire.swallowed.wait(), 10)
+        await asyncio.wait_for(wire.swallowed.wait(), BUSY_SECONDS_MAX)
         buying.cancel()
         with suppress(asyncio.CancelledError):
             await buying
@@ -145,7 +146,7 @@ async def test_a_young_charge_is_left_to_the_request_that_makes_it(ground: Groun
         talk, checkout = await person_with_card(shop), await shop.checkout(2_000)
         wire.mode = Mode.SWALLOW
         buying = asyncio.ensure_future(at(slow, talk).buy(checkout))
-        await asyncio.wait_for(wire.swallowed.wait(), 10)
+        await asyncio.wait_for(wire.swallowed.wait(), BUSY_SECONDS_MAX)
 
         await shop.gateway.sweeper.sweep(shop.now)
         state = (await state_of(shop, checkout))["state"]
@@ -211,7 +212,7 @@ async def test_a_processor_that_answers_too_late_leaves_unknown_and_the_truth_co
 
         first = await talk.buy(checkout)
         held = await shop.taken(talk)
-        for _ in range(40):
+        for _ in range(240):
             if (await state_of(shop, checkout))["state"] not in {"charging", "unknown"}:
                 break
             await shop.gateway.sweeper.sweep(shop.now + timedelta(minutes=1))

@@ -133,7 +133,7 @@ async def killed_under_load(world: Counter, people: list[Customer]) -> None:
     crew = [process.pid for process in workers(world.house)]
     async with no_sealer_gets_its_turn(world):
         shopping = [asyncio.create_task(person.shop()) for person in people]
-        await wait_until(lambda: answered(people) >= ANSWERS_MIN or any(task.done() for task in shopping), seconds=60)
+        await wait_until(lambda: answered(people) >= ANSWERS_MIN or any(task.done() for task in shopping))
         await asyncio.to_thread(world.house.kill, "gateway")
         await asyncio.gather(*shopping)
     assert answered(people) >= ANSWERS_MIN
@@ -152,7 +152,7 @@ async def ends_as_paid(person: Customer, checkout_id: str) -> None:
         assert status in {200, 409}, answer
         return status == 200 and answer["state"] in ENDS
 
-    await wait_until(ended, seconds=60)
+    await wait_until(ended)
 
 
 async def everything_sealed(world: Counter) -> None:
@@ -161,7 +161,7 @@ async def everything_sealed(world: Counter) -> None:
         assert found["intact"], found
         return found["unsealed"] == 0 or False
 
-    await wait_until(sealed, seconds=30)
+    await wait_until(sealed)
 
 
 async def assert_promises_are_kept(world: Counter, people: list[Customer], kept: str, folder: Path) -> None:
@@ -209,7 +209,7 @@ async def assert_nothing_is_half_done(world: Counter, people: list[Customer]) ->
             "SELECT 1 FROM reservations WHERE state = 'held' AND subject_id = ANY(:s)", s=subjects
         )
 
-    await wait_until(freed, seconds=30)
+    await wait_until(freed)
     posted = await world.rows(
         "SELECT charge_id FROM purchases p JOIN reservations r USING (tenant_id, purchase_id)"
         " WHERE r.state = 'posted' AND p.subject_id = ANY(:s)",

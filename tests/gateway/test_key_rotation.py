@@ -138,7 +138,7 @@ async def _recalling(shop: Shop, talk: Talk, statuses: Counter[int], over: async
 
 async def _more(statuses: Counter[int], how_many: int) -> None:
     goal = statuses.total() + how_many
-    await wait_until(lambda: statuses.total() >= goal, seconds=30)
+    await wait_until(lambda: statuses.total() >= goal)
 
 
 @pytest.mark.control("UC-G.3")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,6 +29,8 @@ from gateway.listing import (
 from gateway.rows import columns_of, entity_of
 from tests.gateway.given import agent, conversation
 from tests.gateway.shop import LARKSPUR, NORTH, OTHER_AGENT, SOUTH_AGENT, SOUTHERN, TSUBAKI, Shop, Talk
+from tests.support.cases import always
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 CEDAR = Cedar.load()
 
@@ -329,17 +331,11 @@ async def _row_by_row(tx: AsyncConnection, table: Table, question: Question) -> 
 async def test_on_random_databases_a_list_is_what_deciding_row_by_row_allows(shop: Shop):
     loop, lengths = asyncio.get_running_loop(), []
 
-    @settings(
-        max_examples=40,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
+    @always(40, HealthCheck.function_scoped_fixture)
     @given(made=st.lists(MADE, max_size=24), facts=PEOPLE)
     def holds(made: list[dict[str, Any]], facts: PersonFacts) -> None:
         work = asyncio.run_coroutine_threadsafe(_both_ways(shop, made, facts), loop)
-        for one in work.result(30):
+        for one in work.result(BUSY_SECONDS_MAX):
             lengths.append((one.action, len(one.allowed)))
             assert one.through == one.allowed, one.action
 

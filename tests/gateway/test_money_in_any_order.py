@@ -13,7 +13,6 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import text
@@ -238,7 +237,7 @@ def test_money_moved_in_any_order_keeps_to_the_limits_and_a_void_gives_back_what
     ground: Ground, as_owner: AsOwner
 ):
     loop, stack = asyncio.new_event_loop(), AsyncExitStack()
-    few = settings(cases(10), stateful_step_count=12, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    few = cases(10, stateful_step_count=12)
     try:
         counter = loop.run_until_complete(opened(ground, as_owner, loop, stack))
 

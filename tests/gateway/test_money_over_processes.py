@@ -38,7 +38,7 @@ from tests.gateway.shop import (
 from tests.gateway.test_windows import AsOwner
 from tests.support.database import DatabaseMaker
 from tests.support.many_gateways import many_gateways
-from tests.support.waiting import wait_until
+from tests.support.waiting import BUSY_SECONDS_MAX, wait_until
 
 PROCESSES, PURCHASES = 8, 200
 PAYMENT_CAP, LIMIT, OUT_OF_THE_WAY = 2_000, 12_000, 900_000
@@ -50,8 +50,8 @@ TRIES_MAX = 40
 """On an idle machine nearly all are answered at once; on a busy one some wait more than the five seconds they may."""
 CONNECTIONS_KEPT = 10
 """By each process (`engine.POOL_SIZE`)."""
-LOOK_SECONDS, BUSY_SECONDS = 0.03, 60.0
-"""Between two looks at what is taken; and a deadline for what an idle machine does in two seconds."""
+LOOK_SECONDS = 0.03
+"""Between two looks at what is taken."""
 TAKEN = text(
     "SELECT coalesce(sum(minor), 0)::bigint AS in_window, coalesce(max(minor), 0)::bigint AS in_a_day FROM"
     " (SELECT sum(amount_minor) AS minor FROM reservations WHERE state <> 'voided' AND subject_id = :s GROUP BY day) d"
@@ -115,7 +115,9 @@ async def crew(house: House, database: DatabaseMaker, tmp_path_factory: pytest.T
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(open_shop(ground))
         urls = stack.enter_context(many_gateways(house, ground.app_dsn, folder, PROCESSES))
-        clients = [await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=60)) for url in urls]
+        clients = [
+            await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=BUSY_SECONDS_MAX)) for url in urls
+        ]
         await asyncio.gather(*(connected(shop, client) for client in clients for _ in range(CONNECTIONS_KEPT)))
         yield Crew(shop, clients)
 
@@ -146,7 +148,7 @@ async def test_two_hundred_purchases_over_eight_processes_never_take_more_than_t
             money_goes_back(buyer),
             nothing_is_asked_for(buyer),
         )
-        await wait_until(lambda: nothing_is_under_way(buyer), seconds=BUSY_SECONDS)
+        await wait_until(lambda: nothing_is_under_way(buyer))
         await use_up(buyer)
 
     assert {answer.status_code for answers in bought for answer in answers} <= {200, UNDER_WAY, TOO_MANY}
@@ -205,7 +207,7 @@ async def watched(buyer: Buyer) -> AsyncIterator[list[Look]]:
             looks.append(await look(tx, buyer))
 
     watching = asyncio.create_task(watch())
-    await wait_until(lambda: watching.done() or bool(looks), seconds=BUSY_SECONDS)
+    await wait_until(lambda: watching.done() or bool(looks))
     try:
         yield looks
     finally:
@@ -258,7 +260,7 @@ async def one_reservation_ends(buyer: Buyer, as_owner: AsOwner) -> None:
     async def ended() -> bool:
         return await buyer.rows(HELD, p=[purchase_id]) == []
 
-    await wait_until(ended, seconds=BUSY_SECONDS)
+    await wait_until(ended)
 
 
 async def money_goes_back(buyer: Buyer) -> None:

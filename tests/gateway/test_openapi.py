@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -24,6 +24,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.gateway.shop import CART, LARKSPUR, MCP, Shop, Talk
+from tests.support.cases import always
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 CHECKS = [
     not_a_server_error,
@@ -36,13 +38,6 @@ EXAMPLES = 6
 """Of each operation, for each caller: some 500 requests, 8 s."""
 LAST = ("erasures", "revocations")
 """What ends the things that the other operations ask about comes after them, and closing the conversation last."""
-SETTINGS = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
 AnyCase = Case[Any]
 Described = APIOperation[Any, Any, Any, Any]
 Send = Callable[[str, str, dict[str, Any]], httpx2.Response]
@@ -129,7 +124,7 @@ def _hold_to_the_document(
     everything = 2 ** len(asked.known) - 1
     statuses = []
 
-    @settings(SETTINGS, max_examples=examples)
+    @always(examples, *HealthCheck, phases=[Phase.generate])
     @given(case=cases, taken=st.just(everything) | st.integers(0, everything))
     def ask(case: AnyCase, taken: int) -> None:
         case = _with(case, asked.known, taken, fields)
@@ -152,7 +147,9 @@ async def send(shop: Shop) -> Send:
     loop = asyncio.get_running_loop()
 
     def ask(method: str, url: str, request: dict[str, Any]) -> httpx2.Response:
-        return asyncio.run_coroutine_threadsafe(shop.client.request(method, url, **request), loop).result(30)
+        return asyncio.run_coroutine_threadsafe(shop.client.request(method, url, **request), loop).result(
+            BUSY_SECONDS_MAX
+        )
 
     return ask
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given as over
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from gateway.cedar import Cedar, PoliciesUnusable
@@ -17,6 +16,7 @@ from gateway.overlays.limits import POLICIES_MAX, POLICY_LENGTH_MAX, require_lim
 from tests.gateway import given
 from tests.gateway.shop import Shop
 from tests.gateway.test_policies import NO_DEAR_THINGS, NO_REFUNDS, Desk
+from tests.support.cases import cases
 
 OURS = Cedar.load()
 HEAD = '@id("tenant_rule") forbid (principal, action == Action::"purchase", resource) '
@@ -37,7 +37,7 @@ REASONS = st.sampled_from(["tenant_rule", "over_day_cap", "no_mandate"])
 
 
 @pytest.mark.control("UC-D.13")
-@settings(max_examples=250, deadline=None)
+@cases(250)
 @over(
     rules=st.lists(st.tuples(REASONS, CONDITIONS), min_size=1, max_size=4),
     amount=st.integers(min_value=-1, max_value=6_000),

@@ -14,7 +14,7 @@ from infra.chassis.ids import new_id
 from infra.dev.postgres import Cluster, ServiceDatabase
 from tests.support.database import DatabaseMaker
 from tests.support.record import RecordHouse, record_house
-from tests.support.waiting import wait_until
+from tests.support.waiting import BUSY_SECONDS_MAX, wait_until
 
 PROMISED_SECONDS = 1.0
 """Issue 3, capability 8."""
@@ -132,7 +132,7 @@ async def test_what_was_appended_here_does_not_wait_for_the_turn_of_all(
 
     monkeypatch.setattr(house.sealer, "seal", slow_for_the_south)
     running = asyncio.create_task(house.sealer.run(stop))
-    await asyncio.wait_for(stuck.wait(), timeout=10)
+    await asyncio.wait_for(stuck.wait(), timeout=BUSY_SECONDS_MAX)
     await house.append(house.north)
 
     async def is_sealed() -> bool:

@@ -16,6 +16,7 @@ from gateway.record.sealer import Sealer
 from infra.chassis.engine import DatabaseUnreachable, tenant_transaction
 from infra.dev.postgres import Cluster
 from tests.gateway.shop import CART, NORTH, Ground, Shop, Talk
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 TRIGGER = """
 CREATE FUNCTION break_it() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN {body}; RETURN NEW; END $$;
@@ -89,9 +90,10 @@ async def test_decisions_of_one_tenant_do_not_wait_for_one_that_holds_its_transa
     async with tenant_transaction(engine, NORTH) as third:
         await record.append(third, tenant_id=NORTH, decision_id="dec_held_open", body={"v": 1})
         bought = await asyncio.wait_for(
-            asyncio.gather(*(talk.buy(checkout) for talk, checkout in zip(talks, checkouts, strict=True))), timeout=10
+            asyncio.gather(*(talk.buy(checkout) for talk, checkout in zip(talks, checkouts, strict=True))),
+            timeout=BUSY_SECONDS_MAX,
         )
-        await asyncio.wait_for(sealer.seal(NORTH), timeout=10)
+        await asyncio.wait_for(sealer.seal(NORTH), timeout=BUSY_SECONDS_MAX)
         early = await sealed(new_shop)
     await sealer.seal(NORTH)
     late = await sealed(new_shop)

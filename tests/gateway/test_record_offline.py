@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gateway.record.merkle import leaf_hash
 from infra.dev.postgres import Cluster
+from tests.support.cases import cases
 from tests.support.database import DatabaseMaker
 from tests.support.exported import HEADS, LINE_OF, Desk, Exported, changed, exported_record
 from tests.support.record import record_house
@@ -200,7 +201,7 @@ def test_several_damages_at_once_are_all_named(desk: Desk):
     ]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@cases(80, HealthCheck.function_scoped_fixture)
 @given(st.data())
 @pytest.mark.control("UC-10.4")
 def test_no_byte_of_the_file_can_be_changed_unseen(desk: Desk, data: st.DataObject):

@@ -32,6 +32,7 @@ from tests.support.exported import (
     whole_export,
 )
 from tests.support.record import START, record_house
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +194,7 @@ def test_undercroft_record_verify_is_the_gateways_with_its_exit_code(desk: Desk)
     command = [sys.executable, "-c", UNDERCROFT, "record", "verify", file, "--key"]
 
     answers = [
-        subprocess.run([*command, key], capture_output=True, text=True, check=False, timeout=60)
+        subprocess.run([*command, key], capture_output=True, text=True, check=False, timeout=BUSY_SECONDS_MAX)
         for key in (desk.exported.key, "nonsense")
     ]
 

@@ -15,7 +15,7 @@ from infra.chassis.secret import Secret
 from infra.dev.postgres import Cluster, ServiceDatabase
 from tests.support.database import DatabaseMaker
 from tests.support.record import RecordHouse, record_house
-from tests.support.waiting import wait_until
+from tests.support.waiting import BUSY_SECONDS_MAX, wait_until
 
 
 class KilledHere(Exception):
@@ -43,8 +43,8 @@ async def lone_house(database: DatabaseMaker, clusters: dict[str, Cluster]) -> A
 async def test_an_open_transaction_does_not_hold_up_another_append_nor_the_sealer(house: RecordHouse):
     async with tenant_transaction(house.engine, house.north) as slow:
         await house.record.append(slow, tenant_id=house.north, decision_id="dec_slow", body={"v": 1})
-        await asyncio.wait_for(house.append(decision_id="dec_quick"), timeout=5)
-        await asyncio.wait_for(house.sealer.seal(house.north), timeout=5)
+        await asyncio.wait_for(house.append(decision_id="dec_quick"), timeout=BUSY_SECONDS_MAX)
+        await asyncio.wait_for(house.sealer.seal(house.north), timeout=BUSY_SECONDS_MAX)
         before = await house.places()
 
     assert before == ["dec_quick"]
@@ -143,7 +143,7 @@ async def test_a_sealer_waits_for_no_other(house: RecordHouse):
     await house.append()
     async with tenant_transaction(house.engine, house.north) as tx:
         assert await store.take_sealing(tx, house.north)
-        await asyncio.wait_for(house.sealer.seal(house.north), timeout=5)
+        await asyncio.wait_for(house.sealer.seal(house.north), timeout=BUSY_SECONDS_MAX)
         assert await house.places() == []
 
     await house.sealer.seal(house.north)
@@ -187,7 +187,7 @@ async def test_a_sealer_finds_what_another_process_appended(lone_house: RecordHo
 
     await wait_until(all_sealed)
     stop.set()
-    await asyncio.wait_for(sealing, timeout=5)
+    await asyncio.wait_for(sealing, timeout=BUSY_SECONDS_MAX)
 
 
 async def test_a_sealer_does_not_sign_on_after_a_damaged_checkpoint(house: RecordHouse):
@@ -237,5 +237,5 @@ async def test_a_damaged_record_does_not_hold_up_other_tenants(house: RecordHous
 
     await wait_until(the_other_is_sealed)
     stop.set()
-    await asyncio.wait_for(sealing, timeout=5)
+    await asyncio.wait_for(sealing, timeout=BUSY_SECONDS_MAX)
     assert len(await house.places()) == 4

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given as over
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from gateway import decide
@@ -29,6 +28,7 @@ from gateway.replay import Entry, decide_again, same_again
 from gateway.windows import Relief, Taken, Window
 from infra.chassis.canonical import canonical_json
 from tests.gateway import given
+from tests.support.cases import cases
 
 CEDAR = Cedar.load()
 TENANT = "tnt_larkspur"
@@ -70,7 +70,7 @@ def recorded(decision: decide.Decision) -> Entry:
 
 
 @pytest.mark.control("UC-D.14")
-@settings(max_examples=100, deadline=None)
+@cases(100)
 @over(facts=PURCHASES, now=MOMENTS)
 def test_a_purchase_decided_again_from_its_own_entry_is_the_same_to_the_byte(facts: PurchaseFacts, now: datetime):
     entry = recorded(decide.decide_purchase(CEDAR, facts, now))
@@ -81,13 +81,13 @@ def test_a_purchase_decided_again_from_its_own_entry_is_the_same_to_the_byte(fac
     assert again.question == question_of(entry.body)
 
 
-@settings(max_examples=100, deadline=None)
+@cases(100)
 @over(facts=REFUNDS, now=MOMENTS)
 def test_a_refund_decided_again_is_the_same_to_the_byte(facts: RefundFacts, now: datetime):
     assert same_again(CEDAR, recorded(decide.decide_refund(CEDAR, facts, now)))
 
 
-@settings(max_examples=150, deadline=None)
+@cases(150)
 @over(action=PERSON_ACTIONS, facts=PERSONS, now=MOMENTS)
 def test_what_is_decided_about_a_person_is_the_same_again_to_the_byte(action: str, facts: PersonFacts, now: datetime):
     if action == "recall":

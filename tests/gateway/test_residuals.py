@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -22,14 +22,10 @@ from gateway.rows import CONVERSATIONS, MANDATES, PURCHASES, columns_of, entity_
 from infra.chassis.engine import directory_transaction
 from tests.gateway.given import agent, conversation
 from tests.gateway.shop import Shop
+from tests.support.cases import always
+from tests.support.waiting import BUSY_SECONDS_MAX
 
-PROPERTY = settings(
-    max_examples=60,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+PROPERTY = always(60, HealthCheck.function_scoped_fixture)
 BRANDS, SUBJECTS, CLIENTS = ("brd_larkspur", "brd_two"), ("sub_ada", "sub_eve"), ("agt_larkspur", "agt_two", 'a"\\b')
 STATES = ("paid", "failed")
 CALLER = agent(brand_ids=frozenset(BRANDS), scopes=frozenset({"purchase", "paid"}))
@@ -167,7 +163,7 @@ async def _selected(shop: Shop, cedar: Cedar, action: str, made: list[dict[str, 
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run_coroutine_threadsafe(work, loop).result(30)
+    return asyncio.run_coroutine_threadsafe(work, loop).result(BUSY_SECONDS_MAX)
 
 
 @pytest.mark.control("UC-7.5")

@@ -11,6 +11,7 @@ import pytest
 from gateway.settings import load_keys
 from infra.chassis.settings import SettingsIncomplete
 from tests.gateway.shop import AGENT, CART, GOOD_CARD, LARKSPUR, MCP, Shop
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 
 def run_gateway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -20,7 +21,7 @@ def run_gateway(*arguments: str, **environment: str) -> subprocess.CompletedProc
         env={**plain, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=BUSY_SECONDS_MAX,
         check=False,
     )
 

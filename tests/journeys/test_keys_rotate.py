@@ -65,7 +65,7 @@ class Load:
 
     async def more(self) -> None:
         goal = self.seen.total() + ANSWERS_BETWEEN
-        await wait_until(lambda: self.seen.total() >= goal, seconds=60)
+        await wait_until(lambda: self.seen.total() >= goal)
 
 
 @asynccontextmanager

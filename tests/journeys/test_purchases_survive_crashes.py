@@ -8,7 +8,6 @@ import pytest
 from tests.journeys.conftest import Returning, Street
 from tests.support.waiting import wait_until
 
-GIVE_UP_SECONDS = 45.0
 ENDS = frozenset({"paid", "declined", "failed", "denied"})
 
 
@@ -21,7 +20,7 @@ async def pay_until_settled(person: Returning, checkout: dict[str, Any]) -> dict
         answer = await person.try_call("pay", checkout_id=checkout["checkout_id"]) or {}
         return answer.get("state") in ENDS
 
-    await wait_until(settled, GIVE_UP_SECONDS)
+    await wait_until(settled)
     return answer
 
 

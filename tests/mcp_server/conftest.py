@@ -24,6 +24,7 @@ from mcp_server.brands.pack import BrandPack, load_packs
 from mcp_server.store import Owner, Store
 from tests.support.assistants import Person, new_person
 from tests.support.database import DatabaseMaker
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 Mint = Callable[..., str]
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
@@ -89,7 +90,7 @@ def mint(house: House, endpoint: str) -> Mint:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(timeout=30) as client:
+    async with httpx2.AsyncClient(timeout=BUSY_SECONDS_MAX) as client:
         yield client
 
 
@@ -107,7 +108,7 @@ def assistant(endpoint: str) -> Connect:
             return ElicitResult(action=cast("Any", await on_link(asked.url)))
 
         headers = {"Authorization": f"Bearer {bearer}"}
-        async with httpx2.AsyncClient(headers=headers, timeout=30) as client:
+        async with httpx2.AsyncClient(headers=headers, timeout=BUSY_SECONDS_MAX) as client:
             transport = streamable_http_client(endpoint, http_client=client)
             callback = cast("Any", elicited if on_link is not None else None)
             async with Client(transport, mode=cast("Any", mode), elicitation_callback=callback) as connected:

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infra.dev.house import House
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 Mint = Callable[..., str]
 BOTH = "application/json, text/event-stream"
@@ -204,8 +205,8 @@ async def test_five_megabytes_are_refused_before_anything_reads_them(house: Hous
         f"Authorization: Bearer {mint()}",
     ]
     writer.write("\r\n".join([*lines, "", "{"]).encode())
-    answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-    body = await asyncio.wait_for(reader.read(4_000), 10)
+    answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), BUSY_SECONDS_MAX)
+    body = await asyncio.wait_for(reader.read(4_000), BUSY_SECONDS_MAX)
     writer.close()
     assert answer.startswith(b"HTTP/1.1 413")
     assert b'"code":"body_too_large"' in body

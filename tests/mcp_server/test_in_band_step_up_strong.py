@@ -24,10 +24,10 @@ from infra.dev.provisioning import OPENID_REALM
 from infra.sandbox.openid.realm import realm_of
 from tests.mcp_server.test_in_band_step_up import IN_BAND, Shopper
 from tests.mcp_server.test_pay import checkout
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 DESK = "agt_desk_of_strong"
-PHONE_SECONDS_MAX = 30.0
 
 
 class Hands(FormSender):
@@ -58,7 +58,7 @@ class Hands(FormSender):
 
     async def _wait_for_consent(self) -> None:
         """The provider is asked as often as it allows; the page looks at what it said."""
-        deadline = asyncio.get_running_loop().time() + PHONE_SECONDS_MAX
+        deadline = asyncio.get_running_loop().time() + BUSY_SECONDS_MAX
         while 'value="agree"' not in self._html:
             assert asyncio.get_running_loop().time() < deadline, self._html
             await asyncio.sleep(0.25)

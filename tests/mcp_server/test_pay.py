@@ -211,7 +211,7 @@ async def test_an_unknown_outcome_is_said_and_becomes_an_order_when_it_is_known(
         async def ordered() -> bool:
             return "order" in await answer(client, "get_order", checkout_id=checkout_id)
 
-        await wait_until(ordered, 40)
+        await wait_until(ordered)
     assert unknown["state"] == "in_progress"
     assert words(changed).endswith("(payment_under_way)")
 
@@ -227,7 +227,7 @@ async def test_ten_calls_at_once_pay_once(house: House, assistant: Connect, pers
         async def ordered() -> bool:
             return "order" in await answer(client, "get_order", checkout_id=checkout_id)
 
-        await wait_until(ordered, 10)
+        await wait_until(ordered)
         order = (await answer(client, "get_order", checkout_id=checkout_id))["order"]
     views = [result.structured_content for result in results if not result.is_error]
     assert {view["state"] for view in views} <= {"paid", "in_progress"}
@@ -274,7 +274,7 @@ async def test_a_payment_whose_order_was_lost_in_a_crash_gets_its_order_later(
         async with assistant(person.bearer) as client:
             return "order" in await answer(client, "get_order", checkout_id=checkout_id)
 
-    await wait_until(ordered, 15)
+    await wait_until(ordered)
 
 
 async def pay_past_us(house: House, http: httpx2.AsyncClient, person: Person, checkout_id: str, **more: object) -> str:

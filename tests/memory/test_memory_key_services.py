@@ -52,7 +52,7 @@ async def test_the_memory_begins_with_a_transit_engine_and_not_without_its_key(d
         }
         environment = {"PATH": "/usr/bin:/bin", **{f"UNDERCROFT_MEMORY_{name}": one for name, one in settings.items()}}
         async with started(environment):
-            await wait_until(lambda: ready(port), 30)
+            await wait_until(lambda: ready(port))
         async with started(environment | {"UNDERCROFT_MEMORY_ROOT_KEY_NAME": "another"}) as refused:
             _, said = await asyncio.wait_for(refused.communicate(), 30)
 

@@ -6,6 +6,7 @@ from infra.chassis.engine import create_engine
 from infra.chassis.secret import Secret
 from memory.forget import purge_redeemed_grants
 from tests.memory.conftest import Bench
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 
 async def test_the_purge_outlives_a_database_that_refuses_it(bench: Bench):
@@ -15,7 +16,7 @@ async def test_the_purge_outlives_a_database_that_refuses_it(bench: Bench):
     purging = asyncio.create_task(purge_redeemed_grants(engine, bench.clock, stop))
     done, _ = await asyncio.wait([purging], timeout=2)
     stop.set()
-    await asyncio.wait_for(purging, 5)
+    await asyncio.wait_for(purging, BUSY_SECONDS_MAX)
     await engine.dispose()
 
     assert not done

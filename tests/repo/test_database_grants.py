@@ -16,6 +16,7 @@ import pytest
 from compliance.checks.tree import SERVICES
 from infra.dev.postgres import Cluster, ServiceDatabase
 from tests.support.database import DatabaseMaker
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 OWN, OTHER = "tnt_own", "tnt_other"
 WITHOUT_WALL = {
@@ -292,7 +293,7 @@ END $$;
 
 
 async def _connect(dsn: str) -> asyncpg.Connection:
-    return await asyncpg.connect(dsn.replace("postgresql+asyncpg", "postgresql"), timeout=10)
+    return await asyncpg.connect(dsn.replace("postgresql+asyncpg", "postgresql"), timeout=BUSY_SECONDS_MAX)
 
 
 async def _may(connection: asyncpg.Connection, table: str, what: str) -> bool:
@@ -315,4 +316,4 @@ async def _enters(dsn: str, *, allowed: bool) -> None:
         await (await _connect(dsn)).close()
         return
     with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.InvalidPasswordError)):
-        await asyncio.wait_for(_connect(dsn), timeout=10)
+        await asyncio.wait_for(_connect(dsn), timeout=BUSY_SECONDS_MAX)

@@ -31,6 +31,7 @@ PYTHON_RULES: list[tuple[Rule, str, str]] = [
     (shape.bare_suppressions, "f()  # pylint: disable=all", "f()  # pylint is not used here"),
     (shape.skipped_tests, "@pytest.mark.skip\ndef test_x(): ...", "@pytest.mark.control('x')\ndef test_x(): ..."),
     (shape.skipped_tests, "pytest.importorskip('x')", "stream.skip(3)"),
+    (shape.own_settings_of_cases, "from hypothesis import given, settings", "from hypothesis import given"),
     (shape.contract_frameworks, "from litestar import get", "import msgspec"),
     (shape.contract_frameworks, "from vault.store import Store", "from vault.contract import ChargeOrder"),
     (words.foreign_words, "def find_user(): ...", "def find_subject(): ..."),

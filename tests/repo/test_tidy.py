@@ -118,6 +118,13 @@ def test_every_source_file_keeps_the_rule(rule: Rule, sources: list[Source]):
     _none(_all(rule, sources))
 
 
+def test_every_property_test_has_its_settings_from_one_place(sources: list[Source]):
+    """So that an ordinary run draws the same cases everywhere and every time."""
+    found = [one.path for one in _all(shape.own_settings_of_cases, sources)]
+
+    assert found == ["tests/support/cases.py"]
+
+
 def test_nothing_is_unfinished_by_its_own_words(sources: list[Source]):
     _none(_all(shape.unfinished, [file for file in sources if file.top != "tests"]))
 

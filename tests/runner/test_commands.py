@@ -17,7 +17,7 @@ from infra.dev.house import LISTENERS
 from infra.dev.ports import Ports
 from infra.dev.processes import Identity
 from infra.dev.state import State, is_running
-from tests.support.waiting import wait_until
+from tests.support.waiting import BUSY_SECONDS_MAX, wait_until
 
 ROOT = Path(__file__).parents[2]
 STARTED = "The house runs."
@@ -77,7 +77,7 @@ def running(throwaway_folder: Path) -> Iterator[Up]:
     yield up
     if up.process.poll() is None:  # the last test stops it, when it is among those that run
         up.process.send_signal(signal.SIGINT)
-        up.process.communicate(timeout=60)
+        up.process.communicate(timeout=BUSY_SECONDS_MAX)
 
 
 def test_up_shows_where_things_are_and_which_walls_stand(running: Up) -> None:
@@ -128,8 +128,8 @@ async def test_up_starts_a_crashed_service_again(running: Up) -> None:
 
     os.kill(crashed.pid, signal.SIGKILL)
 
-    await wait_until(lambda: running.state.processes["memory"] != crashed, seconds=30)
-    await wait_until(lambda: readiness.answers_ok(running.ports.memory, "/ready"), seconds=30)
+    await wait_until(lambda: running.state.processes["memory"] != crashed)
+    await wait_until(lambda: readiness.answers_ok(running.ports.memory, "/ready"))
 
 
 def test_a_taken_port_is_explained(running: Up, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ async def test_down_stops_it_from_another_shell_keeps_the_data_and_reset_deletes
 
     down = undercroft("down", "--folder", str(folder))
 
-    rest, _ = running.process.communicate(timeout=60)
+    rest, _ = running.process.communicate(timeout=BUSY_SECONDS_MAX)
     assert (down.returncode, running.process.returncode) == (0, 0)
     assert "the data is kept" in rest
     await wait_until(lambda: not any(identity.alive for identity in everything))

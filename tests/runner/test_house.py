@@ -153,7 +153,7 @@ async def test_a_killed_runner_leaves_no_orphans(tmp_path: Path) -> None:
     runner.kill()
     runner.communicate()
 
-    await wait_until(lambda: not any(identity.alive for identity in started), seconds=20)
+    await wait_until(lambda: not any(identity.alive for identity in started))
 
 
 async def test_another_shell_brings_the_house_down(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ async def test_another_shell_brings_the_house_down(tmp_path: Path) -> None:
     assert bring_down(tmp_path)
 
     runner.communicate()
-    await wait_until(lambda: not any(identity.alive for identity in started), seconds=20)
+    await wait_until(lambda: not any(identity.alive for identity in started))
     assert not is_running(tmp_path)
     assert not bring_down(tmp_path)
 

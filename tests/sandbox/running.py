@@ -17,6 +17,7 @@ import stripe
 
 from infra.dev.ports import free_ports
 from infra.sandbox.carrier import write_carrier
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "sk_test_sandbox"
@@ -26,8 +27,6 @@ AIRWALLEX_KEY = "awx_sandbox_key"
 TEXTING_ACCOUNT, TEXTING_PASSWORD = f"AC{'0a' * 16}", "0b" * 16
 # Every client would load the certificate authorities again (50 ms); all here speak plain HTTP.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-START_SECONDS_MAX = 30.0
-STOP_SECONDS_MAX = 10.0
 
 
 def free_port() -> int:
@@ -35,7 +34,7 @@ def free_port() -> int:
     return port
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = BUSY_SECONDS_MAX) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -50,7 +49,7 @@ class Sandbox:
     inbox_port: int
     environment: dict[str, str]
     airwallex_port: int = 0
-    plain: httpx2.Client = field(default_factory=lambda: httpx2.Client(verify=NO_TLS, timeout=20.0))
+    plain: httpx2.Client = field(default_factory=lambda: httpx2.Client(verify=NO_TLS, timeout=BUSY_SECONDS_MAX))
     opened: list[stripe.RequestsClient] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
 
@@ -75,7 +74,7 @@ class Sandbox:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.sandbox"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        wait_until(self._answers, seconds=START_SECONDS_MAX)
+        wait_until(self._answers)
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -91,7 +90,7 @@ class Sandbox:
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.wait(STOP_SECONDS_MAX)
+        self.process.wait(BUSY_SECONDS_MAX)
 
     def end(self) -> None:
         """For fixtures: nothing of it is left."""
@@ -101,9 +100,9 @@ class Sandbox:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(STOP_SECONDS_MAX)
+        return self.process.wait(BUSY_SECONDS_MAX)
 
-    def client(self, *, api_key: str = API_KEY, timeout: float = 20.0) -> stripe.StripeClient:
+    def client(self, *, api_key: str = API_KEY, timeout: float = BUSY_SECONDS_MAX) -> stripe.StripeClient:
         http_client = stripe.RequestsClient(timeout=timeout)
         self.opened.append(http_client)
         return stripe.StripeClient(
@@ -119,7 +118,7 @@ class Sandbox:
     def http(self) -> httpx2.Client:
         """With the API key; `plain` is without."""
         headers = {"Authorization": f"Bearer {API_KEY}"}
-        return httpx2.Client(base_url=self.url, headers=headers, verify=NO_TLS, timeout=20.0)
+        return httpx2.Client(base_url=self.url, headers=headers, verify=NO_TLS, timeout=BUSY_SECONDS_MAX)
 
     def fault(self, fault: str, **order: object) -> None:
         self.plain.post(f"{self.url}/_sandbox/faults", json={"fault": fault, **order}).raise_for_status()

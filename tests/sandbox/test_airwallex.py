@@ -12,6 +12,7 @@ import pytest
 from infra.chassis.ids import new_id
 from infra.sandbox.settings import AIRWALLEX_CLIENT_ID
 from tests.sandbox.running import AIRWALLEX_KEY, APPROVES, NO_TLS, Sandbox, make_sandbox
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 FIELDS = json.loads((Path(__file__).parent / "fixtures" / "airwallex_fields.json").read_text())
 DISPUTED, DECLINES, ASKS = "4000000000000259", "4000000000000002", "4000002500003155"
@@ -46,7 +47,7 @@ class Api:
 
 
 def logged_in(sandbox: Sandbox) -> Api:
-    http = httpx2.Client(base_url=sandbox.airwallex_url, verify=NO_TLS, timeout=20.0)
+    http = httpx2.Client(base_url=sandbox.airwallex_url, verify=NO_TLS, timeout=BUSY_SECONDS_MAX)
     keys = {"x-client-id": AIRWALLEX_CLIENT_ID, "x-api-key": AIRWALLEX_KEY}
     http.headers["authorization"] = f"Bearer {http.post('/api/v1/authentication/login', headers=keys).json()['token']}"
     return Api(http)

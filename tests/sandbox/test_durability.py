@@ -22,6 +22,7 @@ from tests.sandbox.running import (
     pay,
     wait_until,
 )
+from tests.support.waiting import BUSY_SECONDS_MAX
 
 
 def test_a_killed_sandbox_remembers_everything(own_sandbox: Sandbox):
@@ -91,7 +92,9 @@ def test_a_held_request_does_not_keep_the_sandbox_from_stopping(own_sandbox: San
 def start_with(sandbox: Sandbox, **changes: str) -> subprocess.CompletedProcess[str]:
     environment = sandbox.environment | {f"UNDERCROFT_SANDBOX_{name}": value for name, value in changes.items()}
     command = [sys.executable, "-m", "infra.sandbox"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=BUSY_SECONDS_MAX, check=False
+    )
 
 
 @pytest.mark.parametrize("name", ["BIND", "INBOX_BIND"])

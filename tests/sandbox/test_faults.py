@@ -5,7 +5,7 @@ import stripe
 
 from tests.sandbox.running import APPROVES, Sandbox, add_card, card, open_intent, wait_until
 
-IMPATIENT_SECONDS = 0.3
+IMPATIENT_SECONDS = 1.0
 
 
 def held(sandbox: Sandbox) -> int:

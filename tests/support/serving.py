@@ -10,7 +10,7 @@ from granian.server.embed import Server
 from litestar.types import ASGIApp
 
 from infra.dev.ports import free_ports
-from tests.support.waiting import wait_until
+from tests.support.waiting import BUSY_SECONDS_MAX, wait_until
 
 
 def free_port() -> int:
@@ -27,7 +27,7 @@ async def served(app: ASGIApp, port: int) -> AsyncIterator[None]:
         yield
     finally:
         server.stop()
-        await asyncio.wait([work], timeout=10)
+        await asyncio.wait([work], timeout=BUSY_SECONDS_MAX)
 
 
 def _listens(port: int) -> bool:

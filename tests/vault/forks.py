@@ -19,6 +19,7 @@ from typing import Any
 
 from infra.chassis.clock import SystemClock
 from tests.sandbox.running import ROOT
+from tests.support.waiting import BUSY_SECONDS_MAX
 from vault.__main__ import main
 
 POLL_SECONDS = 0.005
@@ -96,7 +97,7 @@ def nursery() -> Iterator[Nursery]:
         yield Nursery(process)
         assert process.stdin is not None
         process.stdin.close()
-        process.wait(10)
+        process.wait(BUSY_SECONDS_MAX)
 
 
 def _serve_orders() -> None:

@@ -12,8 +12,9 @@ from infra.chassis.engine import create_engine
 from infra.chassis.secret import Secret
 from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import Sandbox
+from tests.support.waiting import BUSY_SECONDS_MAX
 from tests.vault.forks import ForwardClock
-from tests.vault.process import START_SECONDS_MAX, VaultProcess
+from tests.vault.process import VaultProcess
 from vault.ledger.check import check
 from vault.store import Store
 
@@ -39,7 +40,7 @@ async def die(
             assert answer.status_code == 200, (point, answer.text)
     assert vault.process is not None
     try:
-        code: int | None = await asyncio.to_thread(vault.process.wait, START_SECONDS_MAX)
+        code: int | None = await asyncio.to_thread(vault.process.wait, BUSY_SECONDS_MAX)
     except subprocess.TimeoutExpired:
         code = None
     assert code == KILLED, f"{point} was not reached: {code}\n{vault.log.read_text()[-2000:]}"

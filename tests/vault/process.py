@@ -16,11 +16,8 @@ from infra.chassis.clock import Clock, SystemClock
 from infra.dev.postgres import ServiceDatabase
 from tests.sandbox.running import API_KEY, NO_TLS, ROOT, WEBHOOK_SECRET, Sandbox, free_port
 from tests.support.grants import TestMint
-from tests.support.waiting import wait_until
+from tests.support.waiting import BUSY_SECONDS_MAX, wait_until
 from tests.vault.bench import DOOR_ORIGIN, Doors
-
-START_SECONDS_MAX = 30.0
-STOP_SECONDS_MAX = 15.0
 
 
 class Process(Protocol):
@@ -54,7 +51,7 @@ class VaultProcess(Doors):
 
     async def start(self) -> None:
         self.process = self.spawn(self.environment or {}, self.log)
-        await wait_until(self._ready, START_SECONDS_MAX)
+        await wait_until(self._ready)
 
     async def _ready(self) -> bool:
         assert self.process is not None
@@ -68,12 +65,12 @@ class VaultProcess(Doors):
         """As a crash would: no warning, nothing written."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(STOP_SECONDS_MAX)
+        self.process.wait(BUSY_SECONDS_MAX)
 
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(STOP_SECONDS_MAX)
+        return self.process.wait(BUSY_SECONDS_MAX)
 
 
 @asynccontextmanager
@@ -133,7 +130,7 @@ async def vault_process(
 
 
 def _client(base_url: str) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=base_url, verify=NO_TLS, timeout=30.0)
+    return httpx2.AsyncClient(base_url=base_url, verify=NO_TLS, timeout=BUSY_SECONDS_MAX)
 
 
 def _file(path: Path, content: bytes) -> str:

@@ -63,18 +63,18 @@ async def test_killed_at_every_step_a_holder_is_asked_and_charged_once_or_not_at
     await die(vault, "authentication_entered", lambda: holder.enter(abandoned))
     await die(vault, "reconcile_cancelled", put_forward=PUT_FORWARD)
     await revive(vault, put_forward=PUT_FORWARD)
-    await wait_until(lambda: checked(story.databases, holder.person.tenant_id), 30)
+    await wait_until(lambda: checked(story.databases, holder.person.tenant_id))
     for point, order in zip(ASKING, confirmed, strict=True):
         await die(vault, point, lambda order=order: vault.charge(order))  # type: ignore[misc]  # bound now
     await revive(vault, put_forward=PUT_FORWARD)
-    await wait_until(lambda: waiting(story, len(confirmed)), 30)
+    await wait_until(lambda: waiting(story, len(confirmed)))
     links = [await holder.link(order) for order in confirmed]
     vault.kill()  # or a round would find out between two answers, and leave nothing to die on
     assert {holder.answer(link).status_code for link in links} == {200}
     for point in ENDING:
         await die(vault, point, put_forward=PUT_FORWARD)
     await revive(vault, put_forward=PUT_FORWARD)
-    await wait_until(lambda: checked(story.databases, holder.person.tenant_id), 30)
+    await wait_until(lambda: checked(story.databases, holder.person.tenant_id))
 
     paid = {order.charge_id: ("approved", None) for order in (first, *confirmed)}
     assert await story.states() == {**paid, abandoned.charge_id: ("declined", "authentication_expired")}

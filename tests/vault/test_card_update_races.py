@@ -111,7 +111,7 @@ async def while_storing(
         async with connection.transaction():
             answer = await store_it(Open(connection), *arguments)  # type: ignore[arg-type]  # the one method of a store it uses
             begun.append(asyncio.ensure_future(other()))
-            await wait_until(waits, 30)
+            await wait_until(waits)
         return answer
 
     monkeypatch.setattr(tokenise_module, "take_card", open_for_a_while)

@@ -13,6 +13,7 @@ from infra.chassis.keys.custody import is_sealed_file
 from infra.chassis.secret import Secret
 from tests.runner.test_delegating import RUN
 from tests.sandbox.running import ROOT
+from tests.support.waiting import BUSY_SECONDS_MAX
 from tests.vault.custody import (
     CTRL_C,
     CTRL_D,
@@ -247,7 +248,7 @@ def test_pipes_are_refused_before_anything_is_asked(kept: Place):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=BUSY_SECONDS_MAX,
     )
 
     assert done.returncode == 1

@@ -41,7 +41,7 @@ class Room:
     async def start_sealed(self) -> None:
         assert self.vault.environment is not None
         self.vault.process = self.vault.spawn(self.vault.environment, self.vault.log)
-        await wait_until(self.is_sealed, 30)
+        await wait_until(self.is_sealed)
 
     async def is_sealed(self) -> bool:
         assert self.vault.process is not None

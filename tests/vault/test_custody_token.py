@@ -92,7 +92,7 @@ async def test_the_pin_of_before_opens_the_token_no_more_and_two_custodians_open
     vault.stop()
     assert vault.environment is not None
     vault.process = vault.spawn(vault.environment, vault.log)
-    await wait_until(lambda: any(room.place.custody.glob("door-*.sock")), 30)
+    await wait_until(lambda: any(room.place.custody.glob("door-*.sock")))
     told = [await asyncio.to_thread(room.place.give, "enter", name, papers[name]) for name in ("cleo", "ben")]
     charged = (await vault.charge(ada.charge(first.token_id))).json()
 

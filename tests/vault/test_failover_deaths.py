@@ -57,7 +57,7 @@ async def test_killed_while_moving_on_a_charge_is_taken_once_or_not_at_all(
                 stripe.fault("error_503", "payment_methods.create")
                 await die(vault, point, partial(vault.charge, order))
             await revive(vault, put_forward=PUT_FORWARD)
-            await wait_until(lambda: checked(databases, ada.tenant_id), 30)
+            await wait_until(lambda: checked(databases, ada.tenant_id))
 
             found = await rows(databases.app_dsn, "SELECT charge_id, state FROM charges", ada.tenant_id)
             states = {row["charge_id"]: row["state"] for row in found}

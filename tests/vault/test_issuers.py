@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from compliance.checks.words import TEST_CARDS
 from infra.chassis.screen import find_card_number, luhn
 from infra.chassis.screen.networks import LENGTH_MIN, lengths_of
 from infra.chassis.screen.ranges import RANGES, RangesUnsound, read_ranges
+from tests.support.cases import cases
 from vault.cleartext.intake import CardFormRefused, parse_card_form
 from vault.cleartext.issuers import ISSUER_RANGES, CardBrand, IssuerRange, find_issuer, possible_ranges
 from vault.cleartext.masking import HIDDEN, masked, showable
@@ -84,7 +85,7 @@ def test_every_row_ends_where_it_says(row: IssuerRange):
 
 @pytest.mark.control("UC-3.3")
 @BY_ROW
-@settings(derandomize=True, database=None, deadline=None, max_examples=20)
+@cases(20)
 @given(data=st.data())
 def test_the_screen_and_the_vault_agree_about_every_number_of_a_row(row: IssuerRange, data: st.DataObject):
     length = data.draw(st.integers(12, 19))
@@ -164,7 +165,7 @@ def test_a_beginning_leaves_the_brands_it_can_still_be(head: str, brands: set[st
 
 
 @given(st.text("0123456789", max_size=8))
-@settings(derandomize=True, database=None, deadline=None, max_examples=300)
+@cases(300)
 def test_more_digits_never_bring_a_brand_back_and_four_leave_one_at_most(digits: str):
     left = [{issuer.brand for issuer in possible_ranges(digits[:size])} for size in range(len(digits) + 1)]
 
@@ -195,7 +196,7 @@ def test_at_most_what_the_rule_allows_is_shown_whatever_is_asked_for(length: int
 
 @pytest.mark.control("UC-3.4")
 @given(st.text("0123456789", max_size=40), st.integers(-50, 50))
-@settings(derandomize=True, database=None, deadline=None, max_examples=300)
+@cases(300)
 def test_a_mask_keeps_the_length_and_hides_at_least_four(digits: str, first: int):
     shown = masked(digits, first=first)
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,12 +42,22 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
     silent.over.set()
 
 
+@pytest.fixture
+async def one_thread() -> AsyncIterator[None]:
+    """For everything else in this process. Afterwards as many as usual: the loop is that of all tests of a worker."""
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as narrow:
+        loop.set_default_executor(narrow)
+        yield
+        loop.set_default_executor(ThreadPoolExecutor())
+
+
 @pytest.mark.control("UC-F.1")
+@pytest.mark.usefixtures("one_thread")
 async def test_a_name_server_that_does_not_answer_holds_up_no_other_forward(
     bench: Bench, ready: Forwarding, silence: Silence, monkeypatch: pytest.MonkeyPatch
 ):
-    """With one thread for everything else in this process, a lookup there would keep an answer from being searched."""
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    """A lookup in the one thread that there is would keep an answer from being searched."""
     looked_up, look_up = list[str](), Names.look_up
 
     async def noted(names: Names, host: str, port: int) -> Found:

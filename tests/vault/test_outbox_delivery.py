@@ -100,7 +100,7 @@ async def test_a_silent_endpoint_delays_nobody_else(alone: Bench, ada: Person, r
         await happen(alone, eve, new_id("tok"))
         stop = asyncio.Event()
         running = asyncio.ensure_future(courier.run(stop))
-        await wait_until(lambda: len(receiver.at("/well")) == 30 and len(receiver.at("/eve")) == 1, 30)
+        await wait_until(lambda: len(receiver.at("/well")) == 30 and len(receiver.at("/eve")) == 1)
         under_way = await rows(
             alone.databases.app_dsn, "SELECT 1 FROM deliveries WHERE ended_at IS NULL", ada.tenant_id
         )

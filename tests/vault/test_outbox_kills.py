@@ -46,7 +46,7 @@ async def test_killed_at_every_step_every_event_comes_and_repeats_are_known_by_t
             for point in (*POINTS[1:], AT_START):
                 await die(vault, point, put_forward=PUT_FORWARD)
             await revive(vault, put_forward=PUT_FORWARD)
-            await wait_until(lambda: all_delivered(databases, ada), 60)
+            await wait_until(lambda: all_delivered(databases, ada))
 
     sql = "SELECT event_id, payload FROM outbox_events WHERE kind = 'charge.approved' ORDER BY position"
     first, told = await rows(databases.app_dsn, sql, ada.tenant_id)

@@ -31,7 +31,7 @@ async def test_a_courier_of_its_own_delivers_for_a_vault_that_does_not(
             await vault.paid_charge(ada)
             deliver = VaultCommand({name: environment[name] for name in NEEDED})
             with deliver.started("courier", log=tmp_path / "courier.log") as running:
-                await wait_until(lambda: len(receiver.taken) == 2, 60)
+                await wait_until(lambda: len(receiver.taken) == 2)
                 code = await asyncio.to_thread(running.end)
 
     assert sorted(receiver.kinds()) == ["card.stored", "charge.approved"]

@@ -49,7 +49,7 @@ async def test_a_killed_telephone_order_is_charged_as_one_or_not_at_all_and_a_ta
 
             await die(vault, "keyed_card_taken", keyed)
             await revive(vault, put_forward=PUT_FORWARD)
-            await wait_until(lambda: checked(databases, ada.tenant_id), 30)
+            await wait_until(lambda: checked(databases, ada.tenant_id))
 
             view = (await vault.show_capture(taken)).json()
             late = (await vault.charge(ada.charge(view["token_id"]))).json()

@@ -38,7 +38,7 @@ async def test_what_is_received_comes_in_pieces_that_are_no_larger_than_what_is_
     _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(SENT)
     await writer.drain()
-    await wait_until(lambda: bool(made) and made[0].all_there.done(), 30)
+    await wait_until(lambda: bool(made) and made[0].all_there.done())
     writer.close()
     server.close()
 

@@ -72,18 +72,18 @@ async def test_a_charge_that_came_to_nothing_leaves_the_token_its_one_use(bench:
     assert answers == [("failed", "processor_unreachable"), ("approved", None), ("failed", "token_spent")]
 
 
-async def test_money_that_is_held_is_the_one_use_until_it_is_let_go(bench: Bench, ada: Person):
-    token = await bench.new_token(ada, terms=ONE)
+async def test_money_that_is_held_is_the_one_use_until_it_is_let_go(alone: Bench, ada: Person):
+    token = await alone.new_token(ada, terms=ONE)
     hold = ada.hold(token)
-    await bench.hold(hold)
+    await alone.hold(hold)
 
-    meanwhile = await told(bench, ada.charge(token))
-    bench.expire(hold.charge_id)
-    bench.clock.advance(timedelta(days=8))
-    await bench.vault.reconciler.run_once()
+    meanwhile = await told(alone, ada.charge(token))
+    alone.expire(hold.charge_id)
+    alone.clock.advance(timedelta(days=8))
+    await alone.vault.reconciler.run_once()
 
     assert meanwhile == ("failed", "token_spent")
-    assert await told(bench, ada.charge(token)) == ("approved", None)
+    assert await told(alone, ada.charge(token)) == ("approved", None)
 
 
 async def test_a_use_whose_outcome_nobody_knows_keeps_the_token_spent(alone: Bench, ada: Person):

@@ -162,7 +162,7 @@ async def test_killed_at_every_step_all_money_is_taken_once_or_not_at_all(story:
     for point in RECONCILED:
         await die(story.vault, point, put_forward=PUT_FORWARD)
     await revive(story.vault, put_forward=PUT_FORWARD)
-    await wait_until(lambda: ended(story), 30)
+    await wait_until(lambda: ended(story))
 
     assert await states(story) == {charge_id: state for charge_id, (state, _) in story.ends.items()}
     for charge_id, (state, taken_minor) in story.ends.items():
@@ -188,7 +188,7 @@ async def test_killed_at_every_step_of_an_event_a_dispute_is_recorded_once(story
         await die(story.vault, point, lambda: story.event(payment, "dispute", "charge.dispute.created"))
     await die(story.vault, "hold_looked_up", lambda: expired(story, hold))
     await revive(story.vault)
-    await wait_until(lambda: ended(story), 30)
+    await wait_until(lambda: ended(story))
 
     found = await rows(
         story.databases.app_dsn, "SELECT state, postings.event FROM disputes JOIN postings ON source_id = dispute_ref",

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ from tests.sandbox.running import APPROVES, ROOT, Sandbox, free_port, make_sandb
 from tests.support.database import DatabaseMaker
 from tests.support.waiting import wait_until
 from tests.vault.bench import FORM, Person, rows
+from tests.vault.forks import nursery
+from tests.vault.killed import revive
 from tests.vault.process import VaultProcess, vault_process
 from vault.contract import ChargeOrder
 
 MASTERCARD, DECLINED, CODE = "5555555555554444", "4000000000000002", "7391"
+PATIENT_SECONDS = 60
+"""For what is not to run into its time."""
+PUT_FORWARD = timedelta(minutes=10)
+"""More than a worker may take for four such calls, so that nobody waits for a killed one."""
 
 
 def held(processor: Sandbox) -> int:
@@ -58,26 +65,34 @@ async def test_killed_at_any_step_every_charge_ends_charged_once_or_not_at_all(
         ("timeout_before_charge", "payment_intents.confirm", "failed"),
         ("timeout_after_charge", "payment_intents.confirm", "approved"),
     ]
-    async with vault_process(tmp_path, database("vault"), processor, timeout_seconds=4) as vault:
-        paid = await vault.paid_charge(ada)
-        orders = [await hold_a_charge(vault, processor, ada, fault, operation) for fault, operation, _ in steps]
-        refund = ada.refund(paid.charge_id, 1000)
-        processor.fault("timeout_after_charge", operation="refunds.create")
-        refunding = asyncio.ensure_future(vault.refund(refund))
-        await wait_until(lambda: held(processor) == len(steps) + 1)
+    with nursery() as forks:
+        async with vault_process(
+            tmp_path,
+            database("vault"),
+            processor,
+            timeout_seconds=PATIENT_SECONDS,
+            spawn=forks.spawn,
+            clock=forks.clock,
+        ) as vault:
+            paid = await vault.paid_charge(ada)
+            orders = [await hold_a_charge(vault, processor, ada, fault, operation) for fault, operation, _ in steps]
+            refund = ada.refund(paid.charge_id, 1000)
+            processor.fault("timeout_after_charge", operation="refunds.create")
+            refunding = asyncio.ensure_future(vault.refund(refund))
+            await wait_until(lambda: held(processor) == len(steps) + 1)
 
-        vault.kill()
-        await asyncio.gather(refunding, *(asked for _, asked in orders), return_exceptions=True)
-        await vault.start()
-        answers = await asyncio.gather(*(vault.charge(order) for order, _ in orders))
-        refunded = (await vault.refund(refund)).json()
+            vault.kill()
+            await asyncio.gather(refunding, *(asked for _, asked in orders), return_exceptions=True)
+            await revive(vault, put_forward=PUT_FORWARD)
+            answers = await asyncio.gather(*(vault.charge(order) for order, _ in orders))
+            refunded = (await vault.refund(refund)).json()
 
-        assert [answer.json()["state"] for answer in answers] == [state for _, _, state in steps]
-        for order, state in zip((order for order, _ in orders), (state for _, _, state in steps), strict=True):
-            taken = [item["amount_settled_minor"] for item in charged(processor, order.charge_id)]
-            assert taken == ([7998] if state == "approved" else [])
-        assert (refunded["state"], refunded["refunded_minor"]) == ("refunded", 1000)
-        assert charged(processor, paid.charge_id)[0]["amount_refunded_minor"] == 1000
+            assert [answer.json()["state"] for answer in answers] == [state for _, _, state in steps]
+            for order, state in zip((order for order, _ in orders), (state for _, _, state in steps), strict=True):
+                taken = [item["amount_settled_minor"] for item in charged(processor, order.charge_id)]
+                assert taken == ([7998] if state == "approved" else [])
+            assert (refunded["state"], refunded["refunded_minor"]) == ("refunded", 1000)
+            assert charged(processor, paid.charge_id)[0]["amount_refunded_minor"] == 1000
 
 
 @pytest.mark.control("UC-3.3.1")
@@ -85,7 +100,7 @@ async def test_a_killed_vault_has_lost_its_codes_and_says_so(
     database: DatabaseMaker, processor: Sandbox, tmp_path: Path
 ):
     ada = Person()
-    async with vault_process(tmp_path, database("vault"), processor, timeout_seconds=2) as vault:
+    async with vault_process(tmp_path, database("vault"), processor, timeout_seconds=PATIENT_SECONDS) as vault:
         order = ada.charge(await vault.new_token(ada))
         vault.kill()
         await vault.start()
@@ -103,7 +118,7 @@ async def test_a_signed_event_of_the_processor_arrives_and_ends_what_is_unknown(
     processor = make_sandbox(tmp_path / "processor", webhook_url=f"http://127.0.0.1:{port}/webhooks/stripe")
     processor.start()
     try:
-        async with vault_process(tmp_path, databases, processor, timeout_seconds=1, webhook_port=port) as vault:
+        async with vault_process(tmp_path, databases, processor, timeout_seconds=5, webhook_port=port) as vault:
             order = ada.charge(await vault.new_token(ada))
             processor.fault("timeout_after_charge")
             processor.fault("duplicate_webhook")
@@ -134,9 +149,11 @@ async def test_card_numbers_and_codes_are_nowhere_but_on_their_way_to_the_proces
     database: DatabaseMaker, processor: Sandbox, tmp_path: Path, clusters: dict[str, Cluster]
 ):
     """Every path is driven, with the processor echoing numbers and every library told to log all it can."""
-    ada = Person()
+    ada, databases = Person(), database("vault")
     loud = {"UNDERCROFT_VAULT_LOG_LEVEL": "DEBUG", "STRIPE_LOG": "debug"}
-    async with vault_process(tmp_path, database("vault"), processor, timeout_seconds=2, environment=loud) as vault:
+    async with vault_process(
+        tmp_path, databases, processor, timeout_seconds=PATIENT_SECONDS, environment=loud
+    ) as vault:
         await vault.paid_charge(ada)
         for number in (MASTERCARD, DECLINED):
             await vault.charge(ada.charge(await vault.new_token(ada, number)))
@@ -152,14 +169,21 @@ async def test_card_numbers_and_codes_are_nowhere_but_on_their_way_to_the_proces
     assert b'"event": "card_taken"' in log, "the log was written at all"
     assert find_cards(log) == []
     assert find_cards("\n".join(answers).encode()) == []
-    folder = clusters["vault"].folder
-    hits = {
-        str(path): found
-        for path in folder.rglob("*")
-        if path.is_file() and (found := find_cards(path.read_bytes()) + find_codes(path.read_bytes()))
-    }
+    files = files_of(clusters["vault"], databases)
+    contents = ((str(path), path.read_bytes()) for path in files)
+    hits = {path: found for path, content in contents if (found := find_cards(content) + find_codes(content))}
     assert hits == {}
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) > 1_000_000
+    assert any("pg_wal" in path.parts for path in files)
+    assert sum(path.stat().st_size for path in files) > 1_000_000
+
+
+def files_of(cluster: Cluster, databases: ServiceDatabase) -> list[Path]:
+    """All of the cluster but other tests' databases: this one's tables, the write-ahead log, what all share."""
+    number = cluster.sql(f"SELECT oid FROM pg_database WHERE datname = '{databases.name}'").strip()  # noqa: S608 - ours
+    tables = {one.name: one for one in (cluster.data / "base").iterdir()}
+    del tables[number]
+    files = (path for path in cluster.folder.rglob("*") if path.is_file())
+    return [path for path in files if not any(path.is_relative_to(others) for others in tables.values())]
 
 
 async def type_numbers_into_everything(vault: VaultProcess, ada: Person) -> list[str]:

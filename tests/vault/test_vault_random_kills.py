@@ -135,7 +135,7 @@ async def test_killed_at_random_under_load_all_money_is_taken_once_or_not_at_all
                     await asyncio.sleep(chance.uniform(0.01, UP_SECONDS_MAX))
                     await revive(vault, put_forward=PUT_FORWARD)
             await revive(vault, put_forward=PUT_FORWARD)
-            await wait_until(lambda: checked(databases, load.person.tenant_id), 60)
+            await wait_until(lambda: checked(databases, load.person.tenant_id))
 
     found = await agreed(databases, own_processor, load.person)
     assert load.seen["lost"] > 0
