@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_keys(commands.add_parser("keys", help="the life of tenant keys, of the root and of cards"))
     add_custody(commands.add_parser("custody", help="the custodians of the root, and their shares"))
     add_ledger(commands.add_parser("ledger", help="compare the ledger with the money it is about, or show it"))
-    add_tokens(commands.add_parser("tokens", help="canaries; versions of the fingerprint's key"))
+    add_tokens(commands.add_parser("tokens", help="canaries; fingerprint keys; cards by the file"))
     add_inbox(commands.add_parser("inbox", help="show the processor's events, or have them looked at again"))
     add_webhooks(commands.add_parser("webhooks", help="where tenants are told, what they are owed, sending it again"))
     commands.add_parser("courier", help="deliver webhooks, in a process of its own")

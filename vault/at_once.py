@@ -6,7 +6,7 @@ No parameter is ever a card number or a verification code.
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -107,16 +107,20 @@ async def take_card(
 
 
 def _as_json(card: CardRow, fingerprints: Sequence[bytes]) -> str:
+    return msgspec.json.encode(columns(card, fingerprints)).decode()
+
+
+def columns(card: CardRow, fingerprints: Sequence[bytes]) -> dict[str, Any]:
     """The row's columns by name, bytes as PostgreSQL writes them; besides them `known_as`.
 
     And an id for the shredding of the card whose place this one takes.
     """
     values = ((name, getattr(card, name)) for name in STORED)
     plain = {name: _bytea(value) if isinstance(value, bytes) else value for name, value in values}
-    besides: dict[str, object] = {"known_as": [_bytea(one) for one in fingerprints]}
+    besides: dict[str, Any] = {"known_as": [_bytea(one) for one in fingerprints]}
     if card.generation > 1:
         besides["shredding_id"] = new_id("shd")
-    return msgspec.json.encode({**plain, **besides}).decode()
+    return {**plain, **besides}
 
 
 def _bytea(value: bytes) -> str:

@@ -1,4 +1,4 @@
-"""`python -m vault tokens …`: canaries, and the versions of the fingerprint's key.
+"""`python -m vault tokens …`: canaries, the versions of the fingerprint's key, and cards by the file (vault/batch).
 
 Beside a running vault, as its own role.
 
@@ -21,6 +21,7 @@ from infra.chassis.keys.ringfile import Ring, RingFile, RingUnusable
 from infra.chassis.keys.settings import KeySettings, open_key_service
 from infra.chassis.secret import Secret
 from infra.chassis.settings import load
+from vault.batch.commands import VERBS, add_batch, batch
 from vault.canaries import canary_uses
 from vault.canary_marks import CanaryMarks
 from vault.canary_planting import Planting
@@ -69,10 +70,13 @@ def add_tokens(parser: argparse.ArgumentParser) -> None:
     used.add_argument("tenant", metavar="TENANT")
     verbs.add_parser("fingerprints", help="how many cards of each tenant have which version of the fingerprint")
     verbs.add_parser("fingerprint-key", help="a new version of the fingerprint's key, for vaults started from now on")
+    add_batch(verbs)
 
 
 def tokens(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Raises SettingsIncomplete."""
+    if chosen.verb in VERBS:
+        return batch(chosen, environ)
     logs.configure("vault-tokens", "ERROR")  # what is asked for is what is printed
     try:
         _obey(chosen, environ, SystemClock())

@@ -5,7 +5,10 @@ necessarily ensure that the entry in the directory containing the file has also 
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def flush_folder(folder: Path) -> None:
@@ -30,17 +33,28 @@ def replace(path: Path, content: bytes, *, mode: int = 0o600) -> Path:
 
     It is its owner's only from the first byte; `mode` is given before there is one. Raises OSError.
     """
+    with replacing(path, mode=mode) as file:
+        file.write(content)
+    return path
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """As `replace`, for what is written piece by piece: it takes its place when the block ends without an error."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
     new.replace(path)
     flush_folder(path.parent)
-    return path
 
 
 def remove(path: Path) -> None:

@@ -21,8 +21,9 @@ SETTINGS = {
     "UNDERCROFT_VAULT_OUTBOX_KEY_FILE": "vault/outbox.key",
 }
 """Where the house keeps what the services' commands need."""
-WRITING = frozenset({"keys", "tokens", "custody"})
-"""Commands of the vault that may write beside its keys: what root made there the vault itself could not read."""
+WRITING = frozenset({"keys"})
+"""Commands of the vault that may write beside its keys, besides those in place of this process: what root made there the
+vault itself could not read."""
 DATABASE_GROUPS = [CLUSTER_GROUPS["vault"]]
 """Who they are then may come to the vault's database."""
 SANDBOX = "UNDERCROFT_VAULT_SANDBOX"
@@ -48,17 +49,21 @@ def keys(options: argparse.Namespace) -> int:
 
 
 def custody(options: argparse.Namespace) -> int:
-    """In place of this process: nobody else is to read the terminal, or to be told of its signals."""
-    program, environment = _program("vault", "custody", options)
+    return _in_place("custody", options)
+
+
+def tokens(options: argparse.Namespace) -> int:
+    return _in_place("tokens", options)
+
+
+def _in_place(command: str, options: argparse.Namespace) -> int:
+    """Of the vault, in place of this process: nobody else is to read the terminal, or to be told of its signals."""
+    program, environment = _program("vault", command, options)
     if whose := _owner(options, "vault"):
         os.setgroups(DATABASE_GROUPS)
         os.setgid(whose)
         os.setuid(whose)
     os.execve(sys.executable, program, environment)  # noqa: S606 - our own program, arguments as a list
-
-
-def tokens(options: argparse.Namespace) -> int:
-    return _service("vault", "tokens", options)
 
 
 def ledger(options: argparse.Namespace) -> int:

@@ -20,6 +20,8 @@ from tests.sandbox.running import ROOT
 from tests.support.database import DatabaseMaker
 from tests.support.searching import ALL_ENCODINGS, encodings_in
 
+COMMANDS: Final = "vault/cleartext/batch/"
+"""Processes of their own, of which nothing served knows (import contracts); `leak_paths_batch` drives a card through."""
 PLACES: Final = ("answers", "database", "log", "memory of its database", "memory of the vault", "metrics")
 
 
@@ -48,7 +50,7 @@ def test_every_part_of_the_vault_that_reveals_digits_failed_with_them_in_hand(br
     revealing = {
         place_of(str(path))
         for path in (ROOT / "vault" / "cleartext").rglob("*.py")
-        if ".reveal()" in path.read_text(encoding="utf-8")
+        if ".reveal()" in path.read_text(encoding="utf-8") and not place_of(str(path)).startswith(COMMANDS)
     }
 
     assert {"vault/cleartext/tokenise.py", "vault/cleartext/processors/airwallex.py"} <= revealing

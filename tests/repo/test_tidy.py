@@ -54,7 +54,8 @@ REVEALS = {
     ("memory/seal.py", "SubjectKeys.open_subject_key"),
     # who seals and opens cards
     ("vault/cleartext/fingerprint_renewal.py", "FingerprintRenewal._renew"),
-    ("vault/cleartext/tokenise.py", "Cards._sealed"),
+    ("vault/cleartext/sealing.py", "CardSealer.sealed"),
+    ("vault/cleartext/tokenise.py", "Cards.lend"),
     ("vault/cleartext/tokenise.py", "Cards.tokenise"),
     ("vault/canary_marks.py", "_mark"),
     ("vault/canary_planting.py", "Planting._sealed"),
@@ -66,6 +67,10 @@ REVEALS = {
     ("vault/fingerprint.py", "hidden"),
     ("vault/keys/resealing.py", "_moved"),
     ("vault/keys/rounds.py", "Rounds._wrap_anew"),
+    # who seals a file's own key, and cards for another vault
+    ("vault/cleartext/batch/sealed_file.py", "SealedWriter.__init__"),
+    ("vault/cleartext/batch/leaving.py", "Departure._revealed"),
+    ("vault/cleartext/batch/leaving.py", "_line"),
     # who signs what tenants are told
     ("vault/outbox/settings.py", "OutboxSettings.faults"),
     ("vault/outbox/signing.py", "EndpointKeys._derived"),

@@ -30,6 +30,7 @@ from infra.chassis.settings import SettingsIncomplete
 from tests.support.keys import root_file
 from vault.custodians import shamir, sheets
 from vault.custodians.commands import add_custody, custody
+from vault.token_commands import add_tokens, tokens
 
 SECONDS_MAX = 60.0
 SHEET = re.compile(r"ucs1(?:\s+[a-z0-9]{1,4}\b)+")
@@ -40,7 +41,9 @@ LETTERS_IN_A_ROW = 12
 """Of a share, in a text: 60 bits. Four letters stand somewhere in any log by chance."""
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["vault.custodians.commands"])
+_FORKS.set_forkserver_preload(["vault.custodians.commands", "vault.token_commands"])
+OBEYED = {"custody": custody, "tokens": tokens}
+"""What is typed after `vault`; `custody` unless said."""
 
 
 NAMES = ("ada", "ben", "cleo")
@@ -147,7 +150,7 @@ class Place:
 
     @contextmanager
     def sit(self, *arguments: str, **settings: str) -> Iterator[Typist]:
-        """At a terminal at which `custody <arguments>` runs. No process is left."""
+        """At a terminal at which `custody <arguments>` runs, or `tokens …`. No process is left."""
         with terminal() as (master, slave):
             process = _FORKS.Process(target=_obey, args=(os.ttyname(slave), arguments, self.settings(**settings)))
             process.start()
@@ -288,12 +291,15 @@ def _obey(tty: str, arguments: tuple[str, ...], environment: dict[str, str]) -> 
     descriptor = os.open(tty, os.O_RDWR)  # the first one a leader without a terminal opens becomes his
     for number in (0, 1, 2):
         os.dup2(descriptor, number)
-    parser = argparse.ArgumentParser(prog="custody")
-    add_custody(parser)
+    parser = argparse.ArgumentParser(prog="vault")
+    commands = parser.add_subparsers(dest="command")
+    add_custody(commands.add_parser("custody"))
+    add_tokens(commands.add_parser("tokens"))
+    chosen = parser.parse_args(arguments if arguments[0] in OBEYED else ("custody", *arguments))
     with open(0, closefd=False) as sys.stdin, open(1, "w", closefd=False) as sys.stdout:
         sys.stderr = sys.stdout
         code = SETTINGS_EXIT
         with contextlib.suppress(SettingsIncomplete):
-            code = custody(parser.parse_args(arguments), environment)
+            code = OBEYED[chosen.command](chosen, environment)
         sys.stdout.flush()
     os._exit(code)

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 
@@ -80,3 +81,42 @@ def root_file(content: bytes) -> dict[int, bytes]:
 def fingerprint(key: bytes, version: int, tenant_id: str, digits: bytes) -> bytes:
     tenant_key = hmac.digest(key, f"undercroft fingerprint {version}\n{tenant_id}".encode(), "sha256")
     return hmac.digest(tenant_key, digits, "sha256")
+
+
+def card_file(seed: bytes, content: bytes) -> list[bytes]:
+    """The lines of a file of cards sealed with suite 2; HPKE's own steps by RFC 9180, sections 4.1, 5.1 and 7."""
+    if content[:17] != b"undercroft cards\x01" or content[17] != 2:
+        raise DoesNotOpen
+    end = 20 + int.from_bytes(content[18:20], "big")
+    head, enc, rest = content[:end], content[end : end + 32], content[end + 80 :]
+    key = hpke_x25519(seed, enc, content[end + 32 : end + 80], parts(b"undercroft cards 1", head))
+    lines, number, last = b"", 0, False
+    while not last:
+        kind, length = rest[:1], int.from_bytes(rest[1:5], "big")
+        aad = parts(head, number.to_bytes(8, "big"), kind)
+        lines += body(key, b"undercroft cards 1", rest[5 : 5 + length], aad)
+        number, last, rest = number + 1, kind == b"\x01", rest[5 + length :]
+    if rest:
+        raise DoesNotOpen
+    return lines.split(b"\n")[:-1]
+
+
+def hpke_x25519(private: bytes, enc: bytes, sealed: bytes, info: bytes) -> bytes:
+    mine = X25519PrivateKey.from_private_bytes(private)
+    shared, public = mine.exchange(X25519PublicKey.from_public_bytes(enc)), mine.public_key().public_bytes_raw()
+    kem, suite = b"KEM\x00\x20", b"HPKE\x00\x20\x00\x01\x00\x02"
+    secret = expand(kem, extract(kem, b"", b"eae_prk", shared), b"shared_secret", enc + public, 32)
+    context = b"\x00" + extract(suite, b"", b"psk_id_hash", b"") + extract(suite, b"", b"info_hash", info)
+    schedule = extract(suite, secret, b"secret", b"")
+    key, nonce = expand(suite, schedule, b"key", context, 32), expand(suite, schedule, b"base_nonce", context, 12)
+    return gcm(key, nonce, sealed, b"")
+
+
+def extract(suite: bytes, salt: bytes, label: bytes, given: bytes) -> bytes:
+    return hmac.digest(salt or bytes(32), b"HPKE-v1" + suite + label + given, "sha256")
+
+
+def expand(suite: bytes, key: bytes, label: bytes, info: bytes, length: int) -> bytes:
+    """32 bytes at most, so one block."""
+    labelled = length.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info
+    return hmac.digest(key, labelled + b"\x01", "sha256")[:length]

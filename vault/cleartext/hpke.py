@@ -43,6 +43,9 @@ _KEY_ID_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz"
 _MLKEM768_PUBLIC_BYTES: Final = 1184
 """FIPS 203, table 3. An X-Wing public key is this one and X25519's 32 bytes."""
 _REMEMBERED_BYTES: Final = 16
+SEED_BYTES: Final = 32
+_MLKEM_SEED_BYTES: Final = 64
+"""FIPS 203: d and z."""
 
 PrivateKey = X25519PrivateKey | MLKEM768X25519PrivateKey
 PublicKey = X25519PublicKey | MLKEM768X25519PublicKey
@@ -56,7 +59,8 @@ class SealSuite(StrEnum):
 
 
 _KEMS: Final = {SealSuite.X_WING: KEM.MLKEM768_X25519, SealSuite.X25519: KEM.X25519}
-_SUITES: Final = {name: Suite(kem, KDF.HKDF_SHA256, AEAD.AES_256_GCM) for name, kem in _KEMS.items()}
+SUITES: Final = {name: Suite(kem, KDF.HKDF_SHA256, AEAD.AES_256_GCM) for name, kem in _KEMS.items()}
+"""By name: what seals with a public key and opens with its private one."""
 ENC_BYTES: Final = {name: kem.enc_length() for name, kem in _KEMS.items()}
 
 
@@ -146,7 +150,7 @@ class PageKeys:
             raise SealedFormRefused
         info = _info(place, pair.suite, pair.key_id).encode()
         try:
-            plaintext = _SUITES[pair.suite].decrypt(enc + ct, pair.private, info=info)
+            plaintext = SUITES[pair.suite].decrypt(enc + ct, pair.private, info=info)
         except InvalidTag:
             raise SealedFormRefused from None
         seen = hashlib.sha256(enc).digest()[:_REMEMBERED_BYTES]
@@ -161,7 +165,7 @@ class PageKeys:
 
 def seal_form(plaintext: bytes, key: PagePublicKey) -> SealedForm:
     """What the page's script does, for a client without a browser."""
-    message = _SUITES[key.suite].encrypt(plaintext, _public_key(key), info=key.info.encode())
+    message = SUITES[key.suite].encrypt(plaintext, public_key(key.suite, _decode(key.public_key)), info=key.info.encode())
     length = ENC_BYTES[key.suite]
     return SealedForm(key_id=key.key_id, enc=_encode(message[:length]), ct=_encode(message[length:]))
 
@@ -173,18 +177,28 @@ def info_of(place: SealedFor, key: PagePublicKey) -> str:
 
 def _make_pair(suite: SealSuite, now: datetime) -> _KeyPair:
     key_id = "pgk_" + "".join(secrets.choice(_KEY_ID_ALPHABET) for _ in range(16))
-    x25519 = X25519PrivateKey.generate()
-    public = x25519.public_key().public_bytes_raw()
+    private, public = key_pair(suite, secrets.token_bytes(SEED_BYTES))
+    return _KeyPair(suite, key_id, private, _encode(public), now)
+
+
+def key_pair(suite: SealSuite, seed: bytes) -> tuple[PrivateKey, bytes]:
+    """From 32 bytes, which are X25519's own private key, or what X-Wing expands with SHAKE256 (its draft, 5.2).
+
+    The public key's bytes: 32 of X25519, or 1,184 of ML-KEM-768 with those behind them.
+    """
     if suite is SealSuite.X25519:
-        return _KeyPair(suite, key_id, x25519, _encode(public), now)
-    mlkem = MLKEM768PrivateKey.generate()
-    public = mlkem.public_key().public_bytes_raw() + public
-    return _KeyPair(suite, key_id, MLKEM768X25519PrivateKey(mlkem, x25519), _encode(public), now)
+        alone = X25519PrivateKey.from_private_bytes(seed)
+        return alone, alone.public_key().public_bytes_raw()
+    expanded = hashlib.shake_256(seed).digest(_MLKEM_SEED_BYTES + SEED_BYTES)
+    mlkem = MLKEM768PrivateKey.from_seed_bytes(expanded[:_MLKEM_SEED_BYTES])
+    x25519 = X25519PrivateKey.from_private_bytes(expanded[_MLKEM_SEED_BYTES:])
+    public = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
+    return MLKEM768X25519PrivateKey(mlkem, x25519), public
 
 
-def _public_key(key: PagePublicKey) -> PublicKey:
-    raw = _decode(key.public_key)
-    if key.suite is SealSuite.X25519:
+def public_key(suite: SealSuite, raw: bytes) -> PublicKey:
+    """Raises ValueError for what is none."""
+    if suite is SealSuite.X25519:
         return X25519PublicKey.from_public_bytes(raw)
     mlkem, x25519 = raw[:_MLKEM768_PUBLIC_BYTES], raw[_MLKEM768_PUBLIC_BYTES:]
     return MLKEM768X25519PublicKey(

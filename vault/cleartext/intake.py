@@ -144,7 +144,7 @@ def parse_card_form(
     number = reading.attempt(lambda: CardNumber(_typed_digits(fields, "number", CardFlaw.NUMBER_INVALID)))
     expiry = reading.attempt(lambda: _read_expiry(fields.get("expiry", ""), now))
     code = reading.attempt(lambda: _read_code(fields, number))
-    holder = reading.attempt(lambda: _read_holder(fields.get("holder", ""))) if named else ""
+    holder = reading.attempt(lambda: read_holder(fields.get("holder", ""))) if named else ""
     if number is None or expiry is None or code is None or holder is None:
         for digits in (number, code):
             if digits is not None:
@@ -178,7 +178,8 @@ def _read_expiry(typed: str, now: datetime) -> tuple[int, int]:
     return month, year
 
 
-def _read_holder(typed: str) -> str:
+def read_holder(typed: str) -> str:
+    """The name as it is kept. Raises CardFlawed."""
     holder = " ".join(unicodedata.normalize("NFC", typed).split())
     if not holder:
         raise CardFlawed(CardFlaw.HOLDER_MISSING)

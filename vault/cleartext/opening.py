@@ -1,7 +1,8 @@
-"""Opening a stored card as far as its record key, and what is sealed beside the number; the number itself is not."""
+"""Opening a stored card: as far as its record key, what is sealed beside the number, or the number itself."""
 
 import contextlib
 from calendar import monthrange
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -11,6 +12,7 @@ from infra.chassis import logs
 from infra.chassis.keys import KeyUnusable
 from infra.chassis.secret import Secret
 from vault.at_once import stored_card
+from vault.cleartext.pan import CardDetails, CardNumber
 from vault.envelope import SealBroken, open_sealed, version_of
 from vault.keys.ring import KeyRing
 from vault.keys.states import KeyDestroyed
@@ -41,6 +43,15 @@ class SealedDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exp_month: int
     exp_year: int
     holder: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Revealed:
+    """A card in clear, with the row it was opened from: that may be newer than the one that was read first."""
+
+    card: CardRow
+    details: CardDetails
+    record_key: Secret[bytes]
 
 
 class Opener:
@@ -80,6 +91,16 @@ class Opener:
                 continue
             return card, Secret(open_sealed(tenant_key, card.wrapped_key, at))
         raise CardShredded
+
+    async def reveal(self, card: CardRow) -> Revealed:
+        """The card in clear, for one use; whoever has it wipes it. Raises as `record_key`."""
+        card, record_key = await self.record_key(card)
+        at = place_under_terms(card.tenant_id, card.token_id, "number", card.terms)
+        digits = open_sealed(record_key, card.sealed_number, at)
+        beside = details_of(card, record_key)
+        number = CardNumber(digits.decode("ascii"))
+        details = CardDetails(number=number, exp_month=beside.exp_month, exp_year=beside.exp_year, holder=beside.holder)
+        return Revealed(card, details, record_key)
 
     async def month(self, card: CardRow) -> date:
         """The last day the card is good, from its sealed details. Raises as `record_key`."""

@@ -6,39 +6,25 @@ apart, so that the details can be read one day without the number.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
-from infra.chassis.keys import new_key
-from infra.chassis.secret import Secret
 from vault.at_once import Taken, stored_card, take_card
 from vault.canary_marks import CanaryMarks
 from vault.captures import attempts_max
 from vault.cleartext.fingerprint_renewal import FingerprintRenewal
 from vault.cleartext.intake import CardIntake
-from vault.cleartext.opening import (
-    UNREADABLE,
-    CardReplaced,
-    CardShredded,
-    Opener,
-    SealedDetails,
-    details_of,
-    last_day,
-)
-from vault.cleartext.pan import CardDetails, CardNumber, VerificationCode
+from vault.cleartext.opening import UNREADABLE, CardReplaced, CardShredded, Opener, details_of
+from vault.cleartext.pan import CardDetails, VerificationCode
 from vault.cleartext.processors import CardRefused, Processor, ProcessorRefused, ProcessorSilent
+from vault.cleartext.sealing import CardSealer, Place
 from vault.codes import Codes
 from vault.counters import Counters
-from vault.envelope import open_sealed, seal
-from vault.fingerprint import Fingerprints, hidden_under_each
+from vault.fingerprint import Fingerprints
 from vault.keys import rows
 from vault.keys.ring import KeyRing
 from vault.keys.states import KeyRetired
-from vault.places import RECORD_KEY_VERSION, place, place_under_terms
 from vault.store import Store
 from vault.tables import CaptureRow, CardRow
 from vault.terms import sealed_terms
@@ -50,24 +36,6 @@ SEALINGS_MAX: Final = 5
 
 class CodeMissing(Exception):
     """The first charge of a card needs its verification code, and there is none any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Under which token a card is to be sealed, as which one there, and with which terms."""
-
-    token_id: str
-    generation: int
-    terms: str | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Revealed:
-    """A card in clear, with the row it was opened from: that may be newer than the one that was read first."""
-
-    card: CardRow
-    details: CardDetails
-    record_key: Secret[bytes]
 
 
 class Cards:
@@ -87,7 +55,7 @@ class Cards:
         self._store = store
         self._ring = ring
         self._opener = Opener(store, ring)
-        self._fingerprints = fingerprints
+        self._sealer = CardSealer(ring, fingerprints, clock)
         self._marks = marks
         self._renewal = FingerprintRenewal(store, ring, fingerprints)
         self._codes = codes
@@ -117,7 +85,7 @@ class Cards:
             to_be = await self._place_for(capture)
             if to_be is None:
                 return None, Taken.OVERTAKEN
-            card, fingerprints = await self._sealed(capture, to_be, details)
+            card, fingerprints = await self._sealer.sealed(to_be, details)
             reach("card_sealed")
             try:
                 with rows.telling_refusals():
@@ -139,8 +107,9 @@ class Cards:
         somebody widened in the database would be sealed with the new card, and so become the right ones.
         Raises those of UNREADABLE, and the alarm with them.
         """
+        whose = (capture.tenant_id, capture.brand_id, capture.subject_id)
         if capture.replaces_card_of is None:
-            return Place(self._marks.new_token(capture.tenant_id), 1, sealed_terms(capture))
+            return Place(*whose, self._marks.new_token(capture.tenant_id), 1, sealed_terms(capture))
         former = await stored_card(self._store, capture.tenant_id, capture.replaces_card_of)
         if former is None or former.generation != capture.replaces_generation:
             return None
@@ -150,10 +119,10 @@ class Cards:
         except (CardReplaced, CardShredded):
             return None
         except UNREADABLE:
-            whose = {"tenant_id": former.tenant_id, "token_id": former.token_id}
-            raise_alarm(self._counters, act="replace", reference=capture.capture_id, **whose)
+            of_card = {"tenant_id": former.tenant_id, "token_id": former.token_id}
+            raise_alarm(self._counters, act="replace", reference=capture.capture_id, **of_card)
             raise
-        return Place(former.token_id, former.generation + 1, former.terms)
+        return Place(*whose, former.token_id, former.generation + 1, former.terms)
 
     def key_at_hand(self, card: CardRow) -> bool:
         """Whether the card can be opened, or refused, without asking the key service."""
@@ -175,7 +144,7 @@ class Cards:
         Raises CodeMissing, CardShredded, CardReplaced, those of UNREADABLE, KeyServiceUnreachable, and what the
         processor raises.
         """
-        revealed = await self._reveal(card)  # first, so that a key service that is away does not cost the code
+        revealed = await self._opener.reveal(card)  # first, so that a key service that is away does not cost the code
         try:
             until = self._codes.until(card.tenant_id, card.token_id)
             code = await self._first_code(revealed.card)
@@ -208,7 +177,7 @@ class Cards:
 
         Raises CodeMissing, CardShredded, CardReplaced, those of UNREADABLE and KeyServiceUnreachable.
         """
-        revealed = await self._reveal(card)
+        revealed = await self._opener.reveal(card)
         try:
             await self.refuse_replaced(card)
             code = self._taken_code(revealed.card) if with_code else None
@@ -237,49 +206,3 @@ class Cards:
             return VerificationCode(digits)
         finally:
             digits[:] = bytes(len(digits))
-
-    async def _sealed(self, capture: CaptureRow, to_be: Place, details: CardDetails) -> tuple[CardRow, list[bytes]]:
-        """With all fingerprints under which the same card may be stored already."""
-        tenant_id, token_id, terms = capture.tenant_id, to_be.token_id, to_be.terms
-        record_key = new_key()
-        version, tenant_key = await self._ring.sealing_key(tenant_id)
-        at_number, at_details = (
-            place_under_terms(tenant_id, token_id, field, terms) for field in ("number", "details")
-        )
-        beside = msgspec.json.encode(SealedDetails(details.exp_month, details.exp_year, details.holder))
-        digits = details.number.reveal()
-        *older, fingerprint = self._fingerprints.by_every_version(tenant_id, digits)
-        tenant_keys = [tenant_key, *await self._ring.retired_keys(tenant_id)]
-        known_as = hidden_under_each(tenant_keys, [*older, fingerprint])
-        card = CardRow(
-            tenant_id=tenant_id,
-            token_id=token_id,
-            brand_id=capture.brand_id,
-            subject_id=capture.subject_id,
-            fingerprint=known_as[len(older)],
-            fingerprint_version=self._fingerprints.newest,
-            wrapped_key=seal(tenant_key, version, record_key.reveal(), place(tenant_id, token_id, "record_key")),
-            sealed_number=seal(record_key, RECORD_KEY_VERSION, digits, at_number),
-            sealed_details=seal(record_key, RECORD_KEY_VERSION, beside, at_details),
-            sealed_fingerprint=seal(
-                record_key, RECORD_KEY_VERSION, fingerprint, place(tenant_id, token_id, "fingerprint")
-            ),
-            good_through=last_day(details.exp_year, details.exp_month),
-            card_brand=details.number.brand.value,
-            last4=details.number.last4,
-            created_at=self._clock.now(),
-            on_file_since=None,
-            terms=terms,
-            generation=to_be.generation,
-        )
-        return card, known_as
-
-    async def _reveal(self, card: CardRow) -> Revealed:
-        """Raises as `Opener.record_key`."""
-        card, record_key = await self._opener.record_key(card)
-        at = place_under_terms(card.tenant_id, card.token_id, "number", card.terms)
-        digits = open_sealed(record_key, card.sealed_number, at)
-        beside = details_of(card, record_key)
-        number = CardNumber(digits.decode("ascii"))
-        details = CardDetails(number=number, exp_month=beside.exp_month, exp_year=beside.exp_year, holder=beside.holder)
-        return Revealed(card, details, record_key)

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from infra.chassis import crashpoints, durable, logs
@@ -22,12 +21,13 @@ from infra.chassis.keys.ringfile import Ring, RingUnusable, Root, encode
 from infra.chassis.keys.settings import KeySettings, open_key_service
 from infra.chassis.settings import load
 from vault.custodians import ceremony, door, record, visiting
-from vault.custodians.ceremony import Ceremony, CeremonyUnfit, Gathered, Old, Prepared
-from vault.custodians.people import NAME, PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, Custodian, NotProved, People
+from vault.custodians.ceremony import Ceremony, CeremonyUnfit, Prepared
+from vault.custodians.people import NAME, PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, Custodian, NotProved
 from vault.custodians.record import Record, RecordBroken
+from vault.custodians.room import NotDone, Room
 from vault.custodians.settings import CustodySettings
 from vault.custodians.shamir import SHARES_MAX, THRESHOLD_MIN
-from vault.custodians.sheets import Share, SheetUnreadable, read, wipe, write
+from vault.custodians.sheets import Share, SheetUnreadable, write
 from vault.custodians.terminal import Left, NoTerminal, Terminal
 from vault.keys.commands import actor
 
@@ -36,10 +36,6 @@ TRIES_MAX: Final = 3
 LEFT_EXIT: Final = 130
 THRESHOLD: Final = 2
 CEREMONIES: Final = frozenset({"enrol", "generate", "reshare"})
-
-
-class NotDone(Exception):
-    """The sentence says why."""
 
 
 def add_custody(parser: argparse.ArgumentParser) -> None:
@@ -98,55 +94,6 @@ def _alone(settings: CustodySettings, verb: str) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Where a ceremony is held: its settings, its terminal, its time."""
-
-    settings: CustodySettings
-    terminal: Terminal
-    clock: Clock
-    token: KeySettings | None
-    """Where it is not the root itself that is under custody, but the PIN of the token that has it."""
-
-    @property
-    def people(self) -> People:
-        return People(self.settings.folder)
-
-    @property
-    def record(self) -> Record:
-        return Record(self.settings.folder)
-
-    def present_ceremony(self) -> Ceremony:
-        """Raises NotDone, CeremonyUnfit, RecordBroken."""
-        found = ceremony.settle(self.record, self.settings.file.content()) if self.settings.file.path.exists() else None
-        if found is None:
-            raise NotDone(f"{self.settings.file.path.name} is not under custody: `custody generate` puts it there")
-        return found
-
-    def prove(self, name: str) -> Custodian:
-        """A custodian of the record who knows his passphrase. Raises NotProved, RecordBroken, Left."""
-        enrolled = self.record.check().custodians
-        if name not in enrolled:
-            raise NotProved(f"{name} is not a custodian; `custody enrol` makes one")
-        with self.hidden(f"{name}, your passphrase: ", PASSPHRASE_BYTES_MAX) as passphrase:
-            return self.people.prove(name, passphrase, enrolled[name])
-
-    def share_of(self, name: str) -> Share:
-        """What a custodian types off his sheet. Raises SheetUnreadable, Left."""
-        with self.hidden(f"{name}, your share: ") as typed:
-            return read(typed)
-
-    @contextlib.contextmanager
-    def hidden(self, question: str, bytes_max: int | None = None) -> Iterator[bytearray]:
-        typed = self.terminal.ask_hidden(question)
-        try:
-            if bytes_max is not None and len(typed) > bytes_max:
-                raise NotDone(f"that is longer than {bytes_max} letters")
-            yield typed
-        finally:
-            wipe(typed)
-
-
 def _enrol(room: Room, chosen: argparse.Namespace) -> None:
     if NAME.fullmatch(chosen.name) is None or chosen.name == record.CUSTODY:
         raise NotDone("a name has 2 to 31 small letters, digits, dots, hyphens, and is not `custody`")
@@ -184,19 +131,7 @@ def _generate(room: Room, chosen: argparse.Namespace) -> None:
 
 
 def _reshare(room: Room, chosen: argparse.Namespace) -> None:
-    present = room.present_ceremony()
-    came: dict[str, Custodian] = {}
-    gathered = Gathered(present)
-    try:
-        while gathered.missing:
-            name = room.terminal.ask(f"{gathered.missing} more of the present shares are needed. Who gives one? ")
-            present.holder(name)
-            custodian = room.prove(name)
-            gathered.take(name, room.share_of(name))
-            came[name] = custodian
-        old = Old(present, gathered.combined())
-    finally:
-        gathered.wipe()
+    old, came = room.gather(room.present_ceremony())
     file = room.settings.file
     holders = _holders(room, chosen, came)
     _deal(room, prepared := ceremony.prepare(holders, chosen.threshold))

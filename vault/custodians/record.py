@@ -33,6 +33,9 @@ from infra.chassis.sealing import joined
 CUSTODY: Final = "custody"
 """Who signs with the key that all shares together give. No custodian can be called this: `enrol` refuses it."""
 SIGNED: Final = b"undercroft custody statement 1"
+APPROVED: Final = frozenset({"export approved", "exported", "import approved"})
+"""What is done with cards, and not with shares (vault/batch/approving.py)."""
+APPROVERS_MIN: Final = 2
 RECORD_BYTES_MAX: Final = 1 << 24
 """Half a kilobyte a start: a lifetime."""
 NOTHING_BEFORE: Final = hashlib.sha256(b"").hexdigest()
@@ -193,4 +196,14 @@ def _signers(said: Statement, number: int) -> list[str]:
         return [CUSTODY, *(str(one) for one in said.get("present", ()))]
     if act == "opened":
         return [CUSTODY]
+    if act in APPROVED:
+        return _approvers(said, number)
     raise RecordBroken(f"line {number} tells of an act that is none of ours")
+
+
+def _approvers(said: Statement, number: int) -> list[str]:
+    """Two at least, whoever they are; and the custody, where its shares came together for it."""
+    present = [str(one) for one in said.get("present", ())]
+    if len(set(present)) < APPROVERS_MIN:
+        raise RecordBroken(f"line {number} was approved by fewer than {APPROVERS_MIN}")
+    return [*present, CUSTODY] if said.get("ceremony") is not None else present

@@ -15,6 +15,7 @@ from typing import Final
 from infra.chassis import crashpoints, logs
 from infra.chassis.clock import Clock
 from infra.chassis.secret import Secret
+from vault.batch.import_keys import move
 from vault.envelope import SealBroken, open_sealed, seal
 from vault.fingerprint import hidden
 from vault.keys import rows
@@ -73,6 +74,7 @@ class Resealing:
         for _ in range(2):
             moved = await self._pass(tenant_id, version)
             total = Moved(total.cards + moved.cards, moved.stuck)
+            await move(self._store, self._ring, tenant_id, version)
             crashpoints.reach("rotation_emptied")
             async with self._store.transaction(tenant_id) as tx:
                 now = self._clock.now()
