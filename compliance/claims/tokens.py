@@ -40,12 +40,13 @@ TOKENS = (
         id="UC-T.4",
         title="Cards come from another vault and leave for one sealed, whole and once",
         sources=("PCI DSS 3.3.1", "PCI DSS 3.6.1.2", "PCI DSS 4.2.1", "ASVS 2.3.3", "RFC 9180"),
-        claim="A file of cards is sealed by its sender to a key made for one tenant that ends in days. No part of it can "
-        "be changed, cut off, repeated, exchanged or brought to another tenant: it is refused before there is a row. Each "
-        "line is taken once, whenever the import was killed, through the same checks, seal, fingerprint and event as a "
-        "card that is typed; a line with a verification code is refused. The result names no number. All cards of a "
-        "tenant leave only sealed, by a command at a terminal, when two custodians have proved themselves and signed "
-        "what they were shown; where the root is under custody, by their shares. No route and no grant leads there.",
+        claim="A file of cards is sealed by its sender to a key made for one tenant that ends in days. No part of it "
+        "can be changed, cut off, repeated, exchanged or brought to another tenant: it is refused before there is a "
+        "row. Each line is taken once, whenever the import was killed, through the same checks, seal, fingerprint and "
+        "event as a card that is typed; a line with a verification code is refused. The result names no number. All "
+        "cards of a tenant leave only sealed, by a command at a terminal, when two custodians have proved themselves "
+        "and signed what they were shown; where the root is under custody, by their shares. No route and no grant "
+        "leads there.",
         not_claimed="That a file comes from who says so: its digest is shown on both sides to be compared. Anything "
         "against who may read the vault's secrets where the root lies open. That the two processes keep no copy of a "
         "number in their memory until they end, or that the sender's own file of numbers is destroyed.",

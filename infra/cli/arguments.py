@@ -182,8 +182,8 @@ def _add_tokens(commands: "Commands[argparse.ArgumentParser]") -> None:
         help="the vault's tokens: plant canaries and see who used one; versions of the cards' fingerprints; cards from"
         " another vault and to one: as `python -m vault tokens`",
         usage="undercroft tokens canary TENANT BRAND | canary-uses TENANT | fingerprints | fingerprint-key | "
-        "import-key TENANT | seal CARDS --to KEY --out FILE | import FILE --tenant TENANT --brand BRAND --result FILE | "
-        "export --tenant TENANT --to KEY --out FILE",
+        "import-key TENANT | seal CARDS --to KEY --out FILE | import FILE --tenant TENANT --brand BRAND --result FILE"
+        " | export --tenant TENANT --to KEY --out FILE",
         add_help=False,
     )
     _add_folder(tokens)

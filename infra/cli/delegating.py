@@ -22,8 +22,8 @@ SETTINGS = {
 }
 """Where the house keeps what the services' commands need."""
 WRITING = frozenset({"keys"})
-"""Commands of the vault that may write beside its keys, besides those in place of this process: what root made there the
-vault itself could not read."""
+"""Commands of the vault, besides those in place of this process, that may write beside its keys: what root made there
+the vault itself could not read."""
 DATABASE_GROUPS = [CLUSTER_GROUPS["vault"]]
 """Who they are then may come to the vault's database."""
 SANDBOX = "UNDERCROFT_VAULT_SANDBOX"

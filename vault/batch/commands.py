@@ -1,9 +1,9 @@
 """`python -m vault tokens import-key|seal|import|export`: cards coming from another vault, and leaving for one.
 
 Beside a running vault, as its own role. Where the root is under custody, its custodians open it here, for this one
-command, at a terminal; exporting needs two of them in any case. `seal` needs nothing of a vault but the key it gave out.
+command, at a terminal; exporting needs two of them in any case. `seal` needs of a vault the key it gave out alone.
 
-Exit codes: 0 done; 1 not done, or not all of it, the sentence says why; 2 the settings are incomplete; 130 somebody left.
+Exit codes: 0 done; 1 not done, or not all of it, the sentence says why; 2 the settings are incomplete; 130 broken off.
 """
 
 import argparse

@@ -84,7 +84,7 @@ async def forget_import_keys(tx: Tx, now: datetime) -> int:
     return (await tx.run(sql, {"now": now})).rowcount
 
 
-# imports
+# files, and what became of their lines
 
 
 async def begin_import(tx: Tx, batch_id: str, brand_id: str, file_digest: bytes, now: datetime) -> ImportRow:
@@ -142,5 +142,7 @@ async def cards_to_leave(tx: Tx, *, after: str, limit: int) -> list[CardRow]:
 
 async def count_left_behind(tx: Tx) -> int:
     """Live cards that were never charged with success: their code is gone, and they have to be typed again anyway."""
-    sql = """SELECT count(*) FROM cards WHERE tenant_id = :tenant_id AND shredded_at IS NULL AND on_file_since IS NULL"""
+    sql = (
+        """SELECT count(*) FROM cards WHERE tenant_id = :tenant_id AND shredded_at IS NULL AND on_file_since IS NULL"""
+    )
     return int((await tx.run(sql, {})).scalar_one())

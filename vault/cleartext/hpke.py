@@ -165,7 +165,9 @@ class PageKeys:
 
 def seal_form(plaintext: bytes, key: PagePublicKey) -> SealedForm:
     """What the page's script does, for a client without a browser."""
-    message = SUITES[key.suite].encrypt(plaintext, public_key(key.suite, _decode(key.public_key)), info=key.info.encode())
+    message = SUITES[key.suite].encrypt(
+        plaintext, public_key(key.suite, _decode(key.public_key)), info=key.info.encode()
+    )
     length = ENC_BYTES[key.suite]
     return SealedForm(key_id=key.key_id, enc=_encode(message[:length]), ct=_encode(message[length:]))
 

@@ -90,8 +90,9 @@ class Importing:
         self._clock = clock
 
     async def run(self, order: Order, tell: Callable[[Imported], None]) -> Imported:
-        """`tell` is called after each lot. Raises SealedFileRefused, ImportBusy, KeyUnavailable, OSError, and what the
-        key service and the database raise; what was taken stays, and the same command goes on from there.
+        """`tell` is called after each lot. What was taken stays, and the same command goes on from there.
+
+        Raises SealedFileRefused, ImportBusy, KeyUnavailable, OSError, and what key service and database raise.
         """
         with order.file.open("rb") as file:
             head = read_head(file)
@@ -133,9 +134,7 @@ class Importing:
                 await note(tx, now, actor=order.actor, act="imported", what=imported.batch_id, outcome=counts)
         reach("import_finished")
 
-    async def _take(
-        self, order: Order, imported: Imported, lot: Sequence[tuple[int, bytes]], result: BinaryIO
-    ) -> None:
+    async def _take(self, order: Order, imported: Imported, lot: Sequence[tuple[int, bytes]], result: BinaryIO) -> None:
         known = await self._outcomes(order, imported.batch_id, lot)
         missing = [one for one in lot if one[0] not in known]
         if missing:

@@ -66,7 +66,7 @@ class Departure:
         except CardShredded:
             return
         except UNREADABLE:
-            log.error("card_not_exported", tenant_id=card.tenant_id, token_id=card.token_id)
+            log.error("card_not_exported", tenant_id=card.tenant_id, token_id=card.token_id)  # noqa: TRY400 - a traceback has a card's values
             left.unreadable += 1
             return
         try:

@@ -1,10 +1,10 @@
 """A file of cards, sealed before it travels to who alone can open it. Byte by byte: vault/FORMAT.md, "File of cards".
 
 HPKE (RFC 9180, base mode) seals a key drawn for this one file; under that key each chunk is a body as everywhere here
-(infra/chassis/sealing.py), bound to the file's head, its own number and whether it is the last. So nobody on the way can
-take a chunk out, put one twice, exchange two, cut the end off, bring one from another file, or make one; and the whole
-file opens for one tenant and one key only. What base mode does not say is who sealed it: anybody who has the public key
-can make a whole file. So both ends show its SHA-256, to be compared by another way.
+(infra/chassis/sealing.py), bound to the file's head, its own number and whether it is the last. So nobody on the way
+can take a chunk out, put one twice, exchange two, cut the end off, bring one from another file, or make one; and the
+whole file opens for one tenant and one key only. What base mode does not say is who sealed it: anybody who has the
+public key can make a whole file. So both ends show its SHA-256, to be compared by another way.
 """
 
 import os
@@ -47,7 +47,7 @@ class SealedFileRefused(ValueError):
 
 
 class Recipient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """To whom a file is sealed: no secret. `public_key` is base64; after `good_until` its vault opens no file with it."""
+    """To whom a file is sealed; no secret. After `good_until` its vault opens no file with it."""
 
     undercroft_cards_key: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     tenant_id: Identifier

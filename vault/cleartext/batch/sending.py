@@ -35,7 +35,7 @@ def seal_file(lines: Path, recipient: Recipient, out: Path, now: datetime) -> Se
     count = 0
     with lines.open("rb") as file, durable.replacing(out) as made:
         writer = SealedWriter(made, recipient)
-        for count, line in enumerate(_each(file), 1):  # noqa: B007 - how many there were
+        for count, line in enumerate(_each(file), 1):
             try:
                 read_shape(line)
             except LineRefused as refused:
