@@ -8,7 +8,7 @@ payment-statuses and …/disputes/dispute-flow, error codes those of airwallex.c
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -49,6 +49,7 @@ _STANDINGS: Final[Mapping[str, RefundStanding]] = {
 }
 """An accepted one is on its way to the cardholder; like Stripe's `succeeded` it may still come back days later."""
 _PAGES: Final = frozenset({"redirect", "redirect_iframe"})
+_NO_DATA: Final = frozenset({b"null", b"{}"})
 _BEFORE_MONEY: Final = frozenset({"RFI", "PRE_CHARGEBACK"})
 """Stages in which the bank asks and has taken nothing yet."""
 _WITH_MONEY: Final = frozenset({"CHARGEBACK", "PRE_ARBITRATION", "ARBITRATION"})
@@ -123,17 +124,19 @@ class NextAction(msgspec.Struct, frozen=True):
     payments__native-api__3d-secure-authentication__native-api-(for-api-versions-on-or-after-2024-06-14)). Its key is in
     the address, which therefore must not be posted, whatever `method` says. Until then it was a form for us to post, in
     steps of ours, with a `stage` and its fields in `data`; we do not ask for that version, and do not speak it.
+
+    `data` is not decoded: msgspec keeps short names of fields for the next answer, and a number may stand among them.
     """
 
     type: str = ""
     url: str | None = None
     stage: str | None = None
-    data: Any = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
     @property
     def page(self) -> str | None:
         """The address, if a link is all it takes."""
-        return self.url if self.type in _PAGES and not self.stage and not self.data else None
+        return self.url if self.type in _PAGES and not self.stage and bytes(self.data) in _NO_DATA else None
 
 
 class _Attempt(msgspec.Struct, frozen=True):
