@@ -49,7 +49,7 @@ async def _serve(settings: Settings, clock: Clock) -> None:
     vault = build_vault(settings, clock)
     listeners = (
         Listener(vault.api, settings.bind),
-        Listener(vault.page, settings.page_bind),
+        Listener(vault.page, settings.page_bind, http1_only=True),
         Listener(vault.webhook, settings.webhook_bind),
     )
     try:

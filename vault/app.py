@@ -38,6 +38,7 @@ from vault.counters import Counters
 from vault.custodians.gate import Gate
 from vault.fingerprint import Fingerprints
 from vault.forwarding.forwards import Forwards
+from vault.hanging_up import HangingUp
 from vault.inbox import Inbox
 from vault.keyed.routes import ROUTES as KEYED_ROUTES
 from vault.keyed.taking import KeyedCards
@@ -277,7 +278,7 @@ def _page(
         },
         operations=False,
     )
-    return Gate(app, custody, operations=False)
+    return HangingUp(Gate(app, custody, operations=False))
 
 
 def _webhook(inbox: Inbox) -> ASGIApp:

@@ -75,11 +75,13 @@ CARDS = (
         claim="A root file, or the PIN of a token, can be put under a custody key that is shared out among two to ten "
         "custodians, each share as long as the key (Shamir). Such a vault starts sealed and answers 503 until as many "
         "as were set have each given their own share, proved by a passphrase and a signature; it is opened in memory "
-        "only. Shares are typed at a terminal, unseen, and shown once; who did what when, with which check value, is "
-        "in a record of signed, chained lines. Left or killed at any step, a ceremony is wholly done or not at all.",
+        "only. Shares are typed at a terminal, unseen, into a process whose memory no other of its user may read, and "
+        "shown once; who did what when, with which check value, is in a record of signed, chained lines. Left or "
+        "killed at any step, a ceremony is wholly done or not at all.",
         not_claimed="That two custodians are two people: those in the room see to it. Anything against root on the "
-        "machine while the vault is open, a terminal that records, or who finds enough sheets of paper and a copy of "
-        "the file. A token's SO PIN sets a new PIN, and is not under custody.",
+        "machine while the vault is open, a terminal that records, the first second of a ceremony that is not begun by "
+        "root but by the vault's user, or who finds enough sheets of paper and a copy of the file. A token's SO PIN "
+        "sets a new PIN, and is not under custody.",
     ),
     Control(
         id="UC-3.7.5",
@@ -143,8 +145,9 @@ CARDS = (
         claim="A card is sent to one fixed address, method and place in the body, registered by the tenant's operator "
         "as the owner of the database, for named agents of one brand; the serving process cannot register any. The "
         "name is looked up once, private addresses and certificates of others are refused, redirects are not "
-        "followed. It is sent at most once for an order; what is not known is said to be unknown. The answer is shown "
-        "only after the number, in the writings listed in a test, was removed, and withheld in doubt.",
+        "followed. A tenant whose name server is silent holds up no other's. It is sent at most once for an order; "
+        "what is not known is said to be unknown. The answer is shown only after the number, in the writings listed in "
+        "a test, was removed, and withheld in doubt.",
         not_claimed="Anything about the card at the destination, which has it. That a destination which wants to tell "
         "the agent a number cannot: it can cipher it. Limits on how often an agent forwards, beyond its request rate.",
     ),

@@ -9,8 +9,9 @@ MACHINE = (
         sources=("PCI DSS 1.3.2", "PCI DSS 1.4.4", "PCI DSS 11.4.5"),
         claim="The runner gives the vault a network of its own where it may (Linux, as root): its listeners and the "
         "processor's port are carried in and out, and there is no other way, to peers, a cloud's metadata, name "
-        "servers, IPv6 or the internet. Where there is nftables a packet filter drops whatever else. From inside "
-        "a real vault every way out is tried; one that is open where a wall is said to stand fails the tests.",
+        "servers, IPv6 or the internet. Where there is nftables a packet filter drops whatever else; the one for a "
+        "machine the vault shares with others lets nothing leave its user but what the rules name, by any protocol. "
+        "From inside a real vault every way out is tried; one that is open where a wall is said to stand fails the tests.",
         not_claimed="A firewall in production: there the units bound ports and address families, and hosts only where "
         "the operator names them. A unix socket leads through: PostgreSQL (peer or password) is behind it.",
     ),
@@ -20,7 +21,8 @@ MACHINE = (
         sources=("PCI DSS 2.2.3", "PCI DSS 7.2.1"),
         claim="Where the machine allows it (Linux, as root, a tree others may read) the runner starts each service as "
         "a user that has no account: none reads another's keys, data, environment or memory, or signals it. Where it "
-        "does not, `status` and `harden --report` name the reason. The units for systemd name a user each.",
+        "does not, `status` and `harden --report` name the reason. The units for systemd name a user each. Root writes "
+        "into none of their folders through a link.",
         not_claimed="Anything between two houses on one machine, which use the same numbers, or against root. The "
         "runner itself stays root, and so does what administers a database.",
     ),

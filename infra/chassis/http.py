@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.di import Provide
@@ -38,8 +38,11 @@ log = logs.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Listener:
+    """`http1_only`: where ending a connection with an answer matters, which HTTP/2 has no word for."""
+
     app: ASGIApp
     bind: Bind
+    http1_only: bool = False
 
 
 class Metrics:
@@ -260,6 +263,12 @@ def require_free(bind: Bind) -> None:
         probe.bind((bind.host, bind.port))
 
 
+def _server(item: Listener) -> Server:
+    spoken = HTTPModes.http1 if item.http1_only else HTTPModes.auto
+    host, port = item.bind.host, item.bind.port
+    return Server(item.app, address=host, port=port, interface=Interfaces.ASGINL, http=spoken, log_enabled=False)
+
+
 Background = Callable[[asyncio.Event], Awaitable[None]]
 
 
@@ -274,10 +283,7 @@ async def serve(listeners: Sequence[Listener], background: Sequence[Background] 
         loop.add_signal_handler(number, stop.set)
     for item in listeners if not shared else ():
         require_free(item.bind)
-    servers = [
-        Server(item.app, address=item.bind.host, port=item.bind.port, interface=Interfaces.ASGINL, log_enabled=False)
-        for item in listeners
-    ]
+    servers = [_server(item) for item in listeners]
     work = [asyncio.ensure_future(server.serve()) for server in servers]
     work += [asyncio.ensure_future(task(stop)) for task in background]
     stopping = asyncio.ensure_future(stop.wait())

@@ -4,18 +4,17 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from urllib.parse import quote
 
 from infra.dev.keyring import Keyring
+from infra.dev.settings import ROOT, basic
 from infra.dev.users import CLUSTER_GROUPS
 
 SETTINGS = {
     "UNDERCROFT_GATEWAY_DATABASE_URL_FILE": "gateway/app.url",
     "UNDERCROFT_GATEWAY_KEYS_FOLDER": "gateway/keys",
     "UNDERCROFT_VAULT_DATABASE_URL_FILE": "vault/app.url",
+    "UNDERCROFT_VAULT_OWNER_DATABASE_URL_FILE": "owner/vault/owner.url",
     "UNDERCROFT_VAULT_ROOT_KEY_FILE": "vault/root.key",
     "UNDERCROFT_VAULT_FINGERPRINT_KEY_FILE": "vault/fingerprint.key",
     "UNDERCROFT_VAULT_OUTBOX_KEY_FILE": "vault/outbox.key",
@@ -26,6 +25,9 @@ WRITING = frozenset({"keys"})
 the vault itself could not read."""
 DATABASE_GROUPS = [CLUSTER_GROUPS["vault"]]
 """Who they are then may come to the vault's database."""
+PASSED = frozenset({"SOFTHSM2_CONF"})
+"""Of the caller's environment, besides the service's own settings: where a token's library finds its tokens. The rest
+is the caller's business, who may be root and have secrets in it; and a command may run as the vault."""
 SANDBOX = "UNDERCROFT_VAULT_SANDBOX"
 """Of one machine's house: webhooks may go to this machine."""
 
@@ -49,17 +51,21 @@ def keys(options: argparse.Namespace) -> int:
 
 
 def custody(options: argparse.Namespace) -> int:
-    return _in_place("custody", options)
+    """As whoever asks: it becomes the owner of the vault's files by itself, once it has closed itself to him."""
+    return _in_place("custody", options, 0)
 
 
 def tokens(options: argparse.Namespace) -> int:
-    return _in_place("tokens", options)
+    return _in_place("tokens", options, _owner(options, "vault"))
 
 
-def _in_place(command: str, options: argparse.Namespace) -> int:
-    """Of the vault, in place of this process: nobody else is to read the terminal, or to be told of its signals."""
+def _in_place(command: str, options: argparse.Namespace, whose: int) -> int:
+    """Of the vault, in place of this process: nobody else is to read the terminal, or to be told of its signals.
+
+    `whose`: the user it becomes, 0 for none.
+    """
     program, environment = _program("vault", command, options)
-    if whose := _owner(options, "vault"):
+    if whose:
         os.setgroups(DATABASE_GROUPS)
         os.setgid(whose)
         os.setuid(whose)
@@ -84,26 +90,12 @@ def routes(options: argparse.Namespace) -> int:
 
 def destinations(options: argparse.Namespace) -> int:
     """Of the house: so a destination may be on this machine, as everything of a house is."""
-    return _service("vault", "destinations", options, _vault_owner(Keyring(options.folder.resolve() / "secrets")))
+    return _service("vault", "destinations", options)
 
 
-def _vault_owner(keyring: Keyring) -> dict[str, str]:
-    """The way into the vault's database as its owner, made of the serving process' own; nothing without a house."""
-    served = keyring.path("vault/app.url")
-    if not served.exists():
-        return {}
-    password, theirs = keyring.password_file("vault", "owner"), keyring.path("vault/app.pgpass")
-    url = served.read_text().replace("vault_app@", "vault_owner@").replace(quote(str(theirs)), quote(str(password)))
-    file = keyring.database_url("vault", "owner", url)
-    return {"UNDERCROFT_VAULT_OWNER_DATABASE_URL_FILE": str(file), "UNDERCROFT_VAULT_SANDBOX": "true"}
-
-
-def _service(
-    service: str, command: str, options: argparse.Namespace, more: Mapping[str, str] = MappingProxyType({})
-) -> int:
+def _service(service: str, command: str, options: argparse.Namespace) -> int:
     """A service's own command, in a process of its own: the runner imports no service."""
     program, environment = _program(service, command, options)
-    environment = {**more, **environment}
     whose = (_owner(options, service) if command in WRITING else 0) or None
     groups = None if whose is None else DATABASE_GROUPS
     return subprocess.run(  # noqa: S603 - our own program, arguments as a list
@@ -118,13 +110,16 @@ def _owner(options: argparse.Namespace, service: str) -> int:
 
 
 def _program(service: str, command: str, options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
-    program = [sys.executable, "-m", service, command, *options.arguments]
-    return program, {**_of_house(options.folder, service), **os.environ}
+    """`-P`: what lies in the folder somebody happens to stand in is not imported (Python 3.11)."""
+    program = [sys.executable, "-P", "-m", service, command, *options.arguments]
+    own = f"UNDERCROFT_{service.upper()}_"
+    given = {name: value for name, value in os.environ.items() if name in PASSED or name.startswith(own)}
+    return program, {**basic(), "PYTHONPATH": str(ROOT), **_of_house(options.folder, service), **given}
 
 
 def _of_house(folder: Path, service: str) -> dict[str, str]:
     """The service's settings where the house has been up; what is set already goes before."""
     keyring = Keyring(folder.resolve() / "secrets")
-    own = {name: file for name, file in SETTINGS.items() if file.startswith(f"{service}/")}
+    own = {name: file for name, file in SETTINGS.items() if name.startswith(f"UNDERCROFT_{service.upper()}_")}
     found = {name: str(keyring.path(file)) for name, file in own.items() if keyring.path(file).exists()}
     return {**found, SANDBOX: "true"} if found and service == "vault" else found

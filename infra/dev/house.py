@@ -257,6 +257,8 @@ class House:
                 owner_password=self.keyring.password(service, "owner"),
                 app_password=self.keyring.password(service, "app"),
             )
+        if "vault" in self.databases:
+            self._environment().of_owner("vault")  # writes the way in, for `undercroft destinations`
 
     def _migrate(self) -> None:
         elsewhere = ThreadPoolExecutor(max_workers=1)  # the caller's thread may have a running loop

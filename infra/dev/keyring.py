@@ -6,10 +6,8 @@ is for production, where keys come from a key service and passwords from a secre
 """
 
 import json
-import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +18,8 @@ from infra.chassis.clock import SystemClock
 from infra.chassis.durable import make_folder
 from infra.chassis.jwk import published
 from infra.chassis.ring import SigningRing
-from infra.sandbox.carrier import write_carrier
+from infra.dev import unfollowed
+from infra.sandbox.carrier import new_carrier
 
 ROOT_KEY_BYTES = 32
 DATABASE_SERVICES = ("gateway", "vault", "memory", "mcp_server")
@@ -87,7 +86,10 @@ class Keyring:
             if not self.path(name).exists():
                 self.write(name, maker())
         if not self.path("sandbox/carrier.pem").exists():
-            write_carrier(self.path("gateway/carriers"), self.path("sandbox/carrier.pem"), datetime.now(UTC))
+            trusted, key = new_carrier(datetime.now(UTC))
+            for name, content in trusted.items():
+                self.write(f"gateway/carriers/{name}", content)
+            self.write("sandbox/carrier.pem", key)  # last: whoever is killed before does it all again
         for name, source in COPIED.items():
             self.write(name, self.read(source))
         self.publish_grant_keys()
@@ -107,13 +109,10 @@ class Keyring:
 
     def read(self, name: str) -> bytes:
         """The content of a file; never of one that a service put a link to in its place."""
-        with _below(self.folder, Path(name).parent) as folder:
-            file = os.open(Path(name).name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            with os.fdopen(file, "rb") as opened:
-                return opened.read()
+        return unfollowed.read(self.folder, name)
 
     def private_key(self, name: str) -> Ed25519PrivateKey:
-        key = load_pem_private_key(self.path(name).read_bytes(), password=None)
+        key = load_pem_private_key(self.read(name), password=None)
         if not isinstance(key, Ed25519PrivateKey):
             raise TypeError(f"{name} is not an Ed25519 key")
         return key
@@ -136,59 +135,10 @@ class Keyring:
         return self.write(f"{_of_role(reader or service, role)}.url", url.encode())
 
     def write(self, name: str, content: bytes) -> Path:
-        """Replace a file in one step, also for a crash; only the owner may read it, from its first byte.
-
-        As infra.chassis.durable does, but in a folder that may be a service's: no link in it is followed, and the file
-        belongs to whoever has the folder.
-        """
+        """Replace a file in one step, also for a crash; it belongs to whoever has its folder, and is his alone."""
         make_folder(self.folder)
-        own, new = Path(name).name, Path(name).name + ".new"
-        with _below(self.folder, Path(name).parent) as folder:
-            with suppress(FileNotFoundError):
-                os.unlink(new, dir_fd=folder)
-            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-            with os.fdopen(file, "wb") as opened:
-                _give_as(folder, opened.fileno())
-                opened.write(content)
-                opened.flush()
-                os.fsync(opened.fileno())
-            os.replace(new, own, src_dir_fd=folder, dst_dir_fd=folder)
-            os.fsync(folder)
-        return self.path(name)
+        return unfollowed.write(self.folder, name, content)
 
 
 def _of_role(service: str, role: str) -> str:
     return f"owner/{service}/{role}" if role == "owner" else f"{service}/{role}"
-
-
-@contextmanager
-def _below(top: Path, inner: Path) -> Iterator[int]:
-    """A handle of a folder below `top`, made where it is missing, each step refusing links."""
-    handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for part in inner.parts:
-            parent, handle = handle, _step(handle, part)
-            os.close(parent)
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _step(parent: int, name: str) -> int:
-    try:
-        os.mkdir(name, 0o700, dir_fd=parent)
-        is_new = True
-    except FileExistsError:
-        is_new = False
-    handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    if is_new:
-        _give_as(parent, handle)
-        os.fsync(parent)
-    return handle
-
-
-def _give_as(folder: int, file: int) -> None:
-    """Only root can, and only root has to."""
-    if os.geteuid() == 0:
-        whose = os.fstat(folder)
-        os.fchown(file, whose.st_uid, whose.st_gid)

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,8 @@ PLACES: Final = os.pathsep.join(["/usr/sbin", "/sbin", "/usr/bin"])
 """Where nft is; root's own PATH need not say so."""
 LOAD_SECONDS_MAX: Final = 10.0
 LOOK_SECONDS_MAX: Final = 2.0
+FIRST_PORT, LAST_PORT = 1024, 65535
+"""Nobody needs a privilege for these; in a network that was made just now nobody has one either."""
 NOBODYS_PORT: Final = 0
 """Stands in a set that would be empty, which nft has no word for."""
 
@@ -36,6 +38,7 @@ def find() -> str | None:
 
 def load(inward: Iterable[int], outward: Iterable[int], *, make: Callable[[], socket.socket]) -> str:
     """Why they are not in force in the network of this thread, or nothing. `make` makes sockets of that network."""
+    inward, outward = list(inward), list(outward)
     own, machines = (Path(f"/proc/{whose}/ns/net") for whose in ("thread-self", "self"))
     if own.readlink() == machines.readlink():
         return NOT_ALONE
@@ -54,17 +57,18 @@ def load(inward: Iterable[int], outward: Iterable[int], *, make: Callable[[], so
         return f"nft: {error}"
     if loaded.returncode != 0:
         return f"nft: {(loaded.stderr.strip().splitlines() or ['it said nothing'])[0]}"
-    return "the rules are loaded, and let through what they name nowhere" if _lets_through(make) else ""
+    open_to_all = _lets_through({*inward, *outward}, make)
+    return "the rules are loaded, and let through what they name nowhere" if open_to_all else ""
 
 
 def _set(elements: Iterable[str], *, nobody: str = str(NOBODYS_PORT)) -> str:
     return "{ " + ", ".join([*elements] or [nobody]) + " }"
 
 
-def _lets_through(make: Callable[[], socket.socket]) -> bool:
-    """Somebody listens on a port that no rule names: whether he is reached."""
+def _lets_through(named: Container[int], make: Callable[[], socket.socket]) -> bool:
+    """Somebody listens on a port that no rule names, and not on one the kernel picks: whether he is reached."""
     with make() as listening, make() as calling:
-        listening.bind((HOST, 0))
+        listening.bind((HOST, next(port for port in range(FIRST_PORT, LAST_PORT) if port not in named)))
         listening.listen(1)
         calling.settimeout(LOOK_SECONDS_MAX)
         return calling.connect_ex(listening.getsockname()) == 0

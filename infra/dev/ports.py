@@ -13,6 +13,8 @@ from typing import Self
 
 import psutil
 
+from infra.dev import unfollowed
+
 HOST = "127.0.0.1"
 BASE = 7100
 PICKED_FROM, PICKED_BELOW = (
@@ -71,7 +73,8 @@ _reserved: list[int] = []
 def _reserve(port: int) -> bool:
     folder = Path(tempfile.gettempdir()) / f"undercroft-ports-{os.geteuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    with unfollowed.taken(folder, os.geteuid()) as handle:
+        file = os.open(str(port), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=handle)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import psutil
 
+from infra.dev import unfollowed
 from infra.dev.peers import Peers, write_accounts
 from infra.dev.processes import Child, identify, spawn, stop, wait_for
 from infra.dev.users import READ, SEARCH
@@ -142,7 +143,7 @@ class Cluster:
         stop_left_over(self.data)
         if not (self.data / "PG_VERSION").exists():
             self._create()
-        (self.data / "undercroft.conf").write_text(self._configuration(), encoding="utf-8")
+        self._write("undercroft.conf", self._configuration())
         self._write_access()
         server = self._server = spawn(
             [programs() / "postgres", "-D", self.data],
@@ -200,21 +201,28 @@ class Cluster:
                 _let_search(path)
             _let_read(programs().parent)
         self.socket_folder.mkdir(mode=0o700, exist_ok=True)
-        if self.user is not None:
-            # For services that are not root, or have dropped root's powers.
-            self.socket_folder.chmod(0o710 if self.peers else 0o711)
-        self._give(self.socket_folder, self.peers.group if self.peers else None)
+        self._give_socket_folder()
 
     def _remove_outlying_socket(self) -> None:
         """Leave nothing in the temporary folder, which is everybody's."""
         if self.socket_folder.parent != self.folder and self.socket_folder.exists():
             shutil.rmtree(self.socket_folder)
 
-    def _give(self, path: Path, group: int | None = None) -> None:
+    def _give(self, path: Path) -> None:
         """Hand a path to the user PostgreSQL runs as, if that is not us."""
         if self.user is not None:
             entry = pwd.getpwnam(self.user)
-            os.chown(path, entry.pw_uid, entry.pw_gid if group is None else group)
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+
+    def _give_socket_folder(self) -> None:
+        """It may lie in the temporary folder, where somebody else may have made one of its name, or a link."""
+        if self.user is None:
+            with unfollowed.taken(self.socket_folder, os.geteuid()):
+                return
+        entry = pwd.getpwnam(self.user)
+        with unfollowed.taken(self.socket_folder, os.geteuid(), entry.pw_uid) as handle:
+            os.fchmod(handle, 0o710 if self.peers else 0o711)  # for services that are not root, or gave up its powers
+            os.fchown(handle, entry.pw_uid, self.peers.group if self.peers else entry.pw_gid)
 
     def _create(self) -> None:
         """Into a side folder first, so that an interrupted start leaves nothing that looks like a cluster."""
@@ -230,16 +238,20 @@ class Cluster:
         )
         if initdb.process.wait() != 0:
             raise PostgresFailed(f"cluster {self.name} could not be created; the reason is at the end of {self.log}")
-        with (fresh / "postgresql.conf").open("a", encoding="utf-8") as configuration:
-            configuration.write("\ninclude 'undercroft.conf'\n")
+        made = unfollowed.read(fresh, "postgresql.conf")
+        unfollowed.write(fresh, "postgresql.conf", made + b"\ninclude 'undercroft.conf'\n")
         fresh.rename(self.data)
 
     def _write_access(self) -> None:
         """At each start: a kept cluster may have been another runner's, or one without peers."""
         runner = pwd.getpwuid(os.geteuid()).pw_name
         services = self.peers.identities() if self.peers else ""
-        (self.data / "pg_hba.conf").write_text(ACCESS + (BY_PEER if self.peers else BY_PASSWORD), encoding="utf-8")
-        (self.data / "pg_ident.conf").write_text(f"runner {runner} {SUPERUSER}\n{services}\n", encoding="utf-8")
+        self._write("pg_hba.conf", ACCESS + (BY_PEER if self.peers else BY_PASSWORD))
+        self._write("pg_ident.conf", f"runner {runner} {SUPERUSER}\n{services}\n")
+
+    def _write(self, name: str, content: str) -> None:
+        """In the server's own folder, where a server that was broken into may have put a link."""
+        unfollowed.write(self.folder, f"{self.data.name}/{name}", content.encode())
 
     def _configuration(self) -> str:
         socket = str(self.socket_folder).replace("'", "''")

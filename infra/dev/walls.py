@@ -15,7 +15,7 @@ from typing import Any
 from infra.chassis.walls import MEANING, Wall, build
 from infra.chassis.walls.plan import Plan, python_reads
 from infra.chassis.walls.settings import WallSettings
-from infra.dev import enclosure, peers, users
+from infra.dev import enclosure, peers, unfollowed, users
 from infra.dev.ports import free_ports
 from infra.dev.settings import ROOT
 
@@ -52,13 +52,13 @@ def _enclosures() -> list[Wall]:
             return [Wall(name, stands=False, why=str(reason)) for name in (enclosure.NETWORK, enclosure.FILTER)]
         if child is not None:
             child.stop()
-        return _read([_document(folder / f"{name}.json") for name in (enclosure.NETWORK, enclosure.FILTER)])
+        return _read([_document(folder, f"{name}.json") for name in (enclosure.NETWORK, enclosure.FILTER)])
 
 
 def standing(folder: Path) -> list[Wall]:
     """Around the vault of the house in `folder`, as it said when it started last; empty when it never has."""
-    own = _document(folder / "walls" / "vault" / "walls.json")
-    around = [_document(folder / "walls" / f"{name}.json") for name in AROUND]
+    own = _document(folder / "walls", "vault/walls.json")
+    around = [_document(folder / "walls", f"{name}.json") for name in AROUND]
     return _read([*own.get("walls", []), *filter(None, around)]) if own else []
 
 
@@ -68,10 +68,10 @@ def say(folder: Path, name: str, why: str) -> None:
     (folder / f"{name}.json").write_text(json.dumps(stands), encoding="utf-8")
 
 
-def _document(file: Path) -> dict[str, Any]:
-    """Empty when there is none, or it is being written this moment."""
+def _document(folder: Path, name: str) -> dict[str, Any]:
+    """Empty when there is none, or it is being written this moment. The vault's own lies in a folder of the vault's."""
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(unfollowed.read(folder, name))
     except (FileNotFoundError, ValueError):
         return {}
     return found
@@ -96,7 +96,12 @@ def rows(walls: Iterable[Wall]) -> list[tuple[str, str, str]]:
 
 
 def _read(documents: list[dict[str, Any]]) -> list[Wall]:
-    return [Wall(str(one["name"]), stands=bool(one["stands"]), why=str(one["why"])) for one in documents]
+    """What a vault says is shown on root's terminal, which would obey some of what cannot be printed."""
+    return [Wall(_plain(one["name"]), stands=bool(one["stands"]), why=_plain(one["why"])) for one in documents]
+
+
+def _plain(said: object) -> str:
+    return "".join(letter for letter in str(said) if letter.isprintable())
 
 
 def main() -> None:

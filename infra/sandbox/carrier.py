@@ -5,12 +5,10 @@ A root stands for those of the STI-PA's list; the certificate below it names a s
 
 import base64
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -110,23 +108,17 @@ def certificate(
     return building.sign(issuer.key, SHA256())
 
 
-def write_carrier(gateway_folder: Path, key_file: Path, now: datetime) -> None:
-    """What the gateway's operator gets from the trust list, and the carrier's own key."""
+def new_carrier(now: datetime) -> tuple[dict[str, bytes], bytes]:
+    """What the gateway's operator gets from the trust list, file by file, and the PEM of the carrier's own key."""
     issuer, root = new_root(now, new_key())
     key = new_key()
     leaf = certificate(issuer, _named("SHAKEN 1234"), key, now)
-    gateway_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(gateway_folder / "roots.pem", root.public_bytes(Encoding.PEM))
-    _write(gateway_folder / "carrier.pem", leaf.public_bytes(Encoding.PEM))
-    _write(gateway_folder / "certificates.json", json.dumps({CERTIFICATE_URL: "carrier.pem"}).encode())
-    key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(key_file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Only the owner may read it, from its first byte."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
+    trusted = {
+        "roots.pem": root.public_bytes(Encoding.PEM),
+        "carrier.pem": leaf.public_bytes(Encoding.PEM),
+        "certificates.json": json.dumps({CERTIFICATE_URL: "carrier.pem"}).encode(),
+    }
+    return trusted, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def read_signer(text: str) -> Signer:

@@ -1,5 +1,6 @@
 """Commands that belong to a service: the gateway's are told where the house keeps things, the vault's needs nothing."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,10 +13,55 @@ ROOT = Path(__file__).parents[2]
 RUN = "import sys; from infra import bootstrap, cli; bootstrap.enter = lambda _: None; sys.exit(cli.main())"
 
 
+TELLS = """
+import json, os, subprocess, sys
+from infra.cli import delegating
+given = []
+delegating.subprocess.run = lambda program, **more: given.append((program, more)) or subprocess.CompletedProcess([], 0)
+delegating.os.execve = lambda path, program, environment: given.append((program, {"env": environment}))
+import argparse, pathlib
+options = argparse.Namespace(arguments=["status"], folder=pathlib.Path(sys.argv[1]))
+for name in ("keys", "tokens", "custody", "ledger", "policy"):
+    getattr(delegating, name)(options)
+print(json.dumps([[program, more["env"]] for program, more in given]))
+"""
+"""What each command would be started with."""
+
+
 def undercroft(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNDERCROFT_")}
     command = [sys.executable, "-c", RUN, *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=90)
+
+
+def test_a_services_command_is_given_its_own_settings_and_nothing_else_of_whoever_asks(tmp_path: Path):
+    own = {"UNDERCROFT_VAULT_KEY_SERVICE": "software", "SOFTHSM2_CONF": "/etc/softhsm2.conf"}
+    others = {"AWS_SECRET_ACCESS_KEY": "no", "UNDERCROFT_GATEWAY_BIND": "no", "LD_PRELOAD": "", "PGPASSWORD": "no"}
+    environment = {"PATH": os.environ["PATH"], "HOME": "/root", "PYTHONHASHSEED": "0", **own, **others}
+
+    answer = subprocess.run(
+        [sys.executable, "-c", TELLS, str(tmp_path)], cwd=ROOT, env=environment, capture_output=True, check=True
+    )
+
+    *vaults, gateways = json.loads(answer.stdout)
+    always = {"PATH", "LANG", "PYTHONUNBUFFERED", "PYTHONPATH"}
+    assert [set(given) for _, given in vaults] == [always | set(own)] * 4
+    assert set(gateways[1]) == always | {"UNDERCROFT_GATEWAY_BIND", "SOFTHSM2_CONF"}
+    assert all(program[1:3] == ["-P", "-m"] for program, _ in (*vaults, gateways))
+
+
+def test_what_lies_in_the_folder_somebody_stands_in_is_not_run(tmp_path: Path):
+    (tmp_path / "vault").mkdir()
+    (tmp_path / "vault" / "__init__.py").write_text("raise SystemExit('somebody else')")
+    run = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {RUN}"
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", run, "keys", "list", "--folder", str(tmp_path)],
+        cwd=tmp_path, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2, done.stderr
+    assert "UNDERCROFT_VAULT_DATABASE_URL_FILE is missing" in done.stderr
 
 
 def test_the_policies_are_asked_their_cases_without_any_house(tmp_path: Path):
@@ -66,3 +112,16 @@ def test_the_vaults_keys_are_shown_beside_a_running_house(house: House):
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "shreddings that wait for a round: 0"
+
+
+def test_where_the_vaults_database_is_the_owners_command_does_not_ask_the_vault(house: House):
+    """Who broke into the vault may write there: an address of his would be told the owner's password."""
+    served = house.keyring.path("vault/app.url")
+    before = served.read_bytes()
+    house.keyring.write("vault/app.url", b"postgresql+asyncpg://vault_app@127.0.0.1:1/vault")
+    try:
+        done = undercroft("destinations", "list", min(house.brands), "--folder", str(house.folder))
+    finally:
+        house.keyring.write("vault/app.url", before)
+
+    assert done.returncode == 0, done.stderr

@@ -19,8 +19,8 @@ from infra.chassis.walls import Wall
 from infra.dev import crossing, enclosure, peers, users, walls
 from infra.dev.house import House, Options
 from infra.dev.keyring import Keyring
-from infra.dev.ports import Ports
-from infra.dev.postgres import programs
+from infra.dev.ports import Ports, free_ports
+from infra.dev.postgres import Cluster, programs
 from infra.dev.settings import ROOT
 from tests.runner.test_commands import undercroft
 
@@ -169,8 +169,10 @@ def test_a_restarted_service_is_the_same_user_and_a_written_key_stays_its_own(pa
 
 def test_the_vaults_commands_leave_nothing_that_the_vault_cannot_read(parted: House):
     done = undercroft("keys", "list", "--folder", str(parted.folder))
+    rotated = undercroft("keys", "round", "--folder", str(parted.folder))
 
     assert done.returncode == 0, done.stderr
+    assert rotated.returncode == 0, rotated.stderr
     owners = {path.stat().st_uid for path in parted.keyring.path("vault").rglob("*")}
     assert owners == {parted.users.number("vault")}
 
@@ -259,14 +261,109 @@ def test_what_a_service_put_a_link_to_in_place_of_its_key_is_neither_read_nor_wr
     (vault / "b.key").symlink_to(outside)
     (vault / "inner").symlink_to(tmp_path, target_is_directory=True)
 
-    with pytest.raises(OSError, match="symbolic"):
-        keyring.read("vault/b.key")
+    for reading in (keyring.read, keyring.private_key):
+        with pytest.raises(OSError, match="symbolic"):
+            reading("vault/b.key")
     with pytest.raises(OSError, match=r"inner"):
         keyring.write("vault/inner/shadow", b"gone")
     keyring.write("vault/b.key", b"second")
 
     assert outside.read_text() == "root's own"
     assert keyring.read("vault/b.key") == b"second"
+
+
+def test_links_put_where_the_carriers_certificates_are_to_be_written_lead_nowhere(tmp_path: Path):
+    """By a gateway that was broken into, before root starts the house again: it would have root write through them."""
+    keyring, outside = Keyring(tmp_path / "secrets"), tmp_path / "shadow"
+    outside.write_text("root's own")
+    carriers = keyring.path("gateway/carriers")
+    carriers.mkdir(mode=0o700, parents=True)
+    for name in ("roots.pem", "carrier.pem", "certificates.json"):
+        (carriers / name).symlink_to(outside)
+    (carriers / "roots.pem.new").symlink_to(outside)
+
+    keyring.make([])
+
+    assert outside.read_text() == "root's own"
+    assert not any(path.is_symlink() for path in carriers.iterdir())
+    assert b"BEGIN CERTIFICATE" in keyring.read("gateway/carriers/roots.pem")
+
+
+def test_a_folder_of_carriers_that_is_a_link_stops_the_start_and_nothing_is_written_behind_it(tmp_path: Path):
+    keyring, elsewhere = Keyring(tmp_path / "secrets"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    keyring.path("gateway").mkdir(mode=0o700, parents=True)
+    keyring.path("gateway/carriers").symlink_to(elsewhere, target_is_directory=True)
+
+    with pytest.raises(OSError, match="carriers"):
+        keyring.make([])
+
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_what_the_database_server_put_links_to_in_its_own_folder_root_does_not_write_through(throwaway_folder: Path):
+    cluster, outside = Cluster(throwaway_folder / "linked", "vault", durable=False), throwaway_folder / "shadow"
+    outside.write_text("root's own")
+    try:
+        cluster.start()
+        cluster.stop()
+        for name in ("undercroft.conf", "pg_hba.conf", "pg_ident.conf"):
+            (cluster.data / name).unlink()
+            (cluster.data / name).symlink_to(outside)
+
+        cluster.start()
+
+        assert cluster.sql("SELECT 1").strip() == "1"
+    finally:
+        cluster.stop()
+    assert outside.read_text() == "root's own"
+
+
+def test_a_folder_for_the_socket_that_is_a_link_or_somebody_elses_is_not_taken(throwaway_folder: Path):
+    cluster, outside = Cluster(throwaway_folder / "socketless", "vault"), throwaway_folder / "outside"
+    outside.mkdir(mode=0o700)
+    cluster.folder.mkdir(parents=True)
+    cluster.socket_folder.symlink_to(outside, target_is_directory=True)
+    before = outside.stat()
+
+    with pytest.raises(OSError, match="socket"):
+        cluster.prepare()
+
+    assert (outside.stat().st_uid, outside.stat().st_mode) == (before.st_uid, before.st_mode)
+    if os.geteuid() == 0:
+        cluster.socket_folder.unlink()
+        cluster.socket_folder.mkdir(mode=0o700)
+        os.chown(cluster.socket_folder, users.NUMBERS["memory"], users.NUMBERS["memory"])
+        with pytest.raises(PermissionError, match="it belongs to user"):
+            cluster.prepare()
+
+
+def test_a_link_where_ports_are_reserved_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In the temporary folder anybody may make one of that name, before root does."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / f"undercroft-ports-{os.geteuid()}").symlink_to(outside, target_is_directory=True)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+
+    with pytest.raises(OSError, match="undercroft-ports"):
+        free_ports(1)
+
+    assert list(outside.iterdir()) == []
+
+
+def test_what_a_vault_says_of_its_walls_moves_nothing_on_the_terminal_and_is_read_through_no_link(tmp_path: Path):
+    own = tmp_path / "walls" / "vault"
+    own.mkdir(parents=True)
+    said = {"pid": 1, "walls": [{"name": "files", "stands": False, "why": "\x1b[2Jall\u202e is well\x07"}]}
+    (own / "walls.json").write_text(json.dumps(said))
+
+    (wall,) = walls.standing(tmp_path)
+    (own / "walls.json").rename(own / "elsewhere.json")
+    (own / "walls.json").symlink_to(own / "elsewhere.json")
+
+    assert wall.why == "[2Jall is well"
+    with pytest.raises(OSError, match=r"walls\.json"):
+        walls.standing(tmp_path)
 
 
 def test_handing_a_folder_over_gives_away_nothing_it_only_points_to(tmp_path: Path):

@@ -16,7 +16,7 @@ import pytest
 import stripe
 
 from infra.dev.ports import free_ports
-from infra.sandbox.carrier import write_carrier
+from infra.sandbox.carrier import new_carrier
 from tests.support.waiting import BUSY_SECONDS_MAX
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +131,13 @@ def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
     (folder / "airwallex.key").write_text(f"{AIRWALLEX_KEY}\n")
     port, inbox_port, airwallex_port = free_ports(3)
     (folder / "texting.account").write_text(f"{TEXTING_ACCOUNT}:{TEXTING_PASSWORD}\n")
-    write_carrier(folder / "carriers", folder / "carrier.pem", datetime.now(UTC))
+    trusted, carrier_key = new_carrier(datetime.now(UTC))
+    (folder / "carriers").mkdir(exist_ok=True)
+    for name, content in {
+        **{f"carriers/{name}": pem for name, pem in trusted.items()},
+        "carrier.pem": carrier_key,
+    }.items():
+        (folder / name).write_bytes(content)
     environment = {
         "PATH": os.environ["PATH"],
         "UNDERCROFT_SANDBOX_BIND": f"127.0.0.1:{port}",

@@ -18,25 +18,39 @@ from infra.chassis import durable
 from infra.chassis.clock import SystemClock
 from infra.dev.ports import free_ports
 from infra.dev.postgres import ServiceDatabase
-from tests.sandbox.running import ROOT, Sandbox
+from infra.sandbox.settings import AIRWALLEX_CLIENT_ID
+from tests.sandbox.running import AIRWALLEX_KEY, ROOT, WEBHOOK_SECRET, Sandbox
 from tests.support.attempts import DONE, is_locked
 from tests.support.database import DatabaseMaker
 from tests.support.grants import TestMint
 from tests.vault.bench import Person, settings_for
 from tests.vault.process import vault_process
-from tests.vault.within import REFUSED, defenceless, infiltrated, neighbour, peer_service
+from tests.vault.within import EVERYTHING, REFUSED, defenceless, infiltrated, neighbour, peer_service
 from vault.processors import ProcessorSettings
 from vault.walls import plan_of
 
 WALLS_EXIT = 4
 
 
+def second_processor(sandbox: Sandbox, folder: Path) -> dict[str, str]:
+    """Settings of a vault all of whose charges go there."""
+    files, own = {"KEY_FILE": AIRWALLEX_KEY, "WEBHOOK_SECRET_FILE": WEBHOOK_SECRET}, folder / "airwallex"
+    own.mkdir()
+    for name, content in files.items():
+        (own / name).write_text(content)
+    given = {"URL": sandbox.airwallex_url, "CLIENT_ID": AIRWALLEX_CLIENT_ID}
+    given |= {name: str(own / name) for name in files}
+    named = {f"UNDERCROFT_VAULT_AIRWALLEX_{name}": value for name, value in given.items()}
+    return {**EVERYTHING, **named, "UNDERCROFT_VAULT_DEFAULT_PROCESSOR": "airwallex"}
+
+
 @pytest.mark.control("UC-2.2")
 async def test_code_inside_the_vault_reaches_no_peer_no_file_of_others_and_no_shell_and_cards_are_still_charged(
     database: DatabaseMaker, processor: Sandbox, tmp_path: Path
 ):
+    """By the second processor, whose address opened the way to it; by the first in `test_vault_segmentation`."""
     with peer_service(tmp_path) as (port, key):
-        async with infiltrated(database, processor, tmp_path) as within:
+        async with infiltrated(database, processor, tmp_path, second_processor(processor, tmp_path)) as within:
             own = tmp_path / "vault"
             assert is_locked(within.pid) == (within.walls["memory_locked"] is None)
             assert await within.refuses("ports", "tcp", "127.0.0.1", port)
@@ -53,6 +67,8 @@ async def test_code_inside_the_vault_reaches_no_peer_no_file_of_others_and_no_sh
             assert await within.refuses("system_calls", "family", socket.AF_INET6, socket.SOCK_STREAM)
             assert await within.infiltrator.attempt("read", str(own / "grant.jwks")) == DONE
             assert await within.infiltrator.attempt("tcp", "127.0.0.1", processor.port) == DONE
+            assert await within.infiltrator.attempt("tcp", "127.0.0.1", processor.airwallex_port) == DONE
+            assert await within.refuses("ports", "tcp", "127.0.0.1", processor.inbox_port)
             assert await within.infiltrator.attempt("outlive_the_collector") == "EIDRM"
 
             await within.vault.paid_charge(Person())

@@ -20,7 +20,7 @@ from infra.chassis.keys.custody import Custody
 from infra.chassis.keys.ringfile import Ring, RingUnusable, Root, encode
 from infra.chassis.keys.settings import KeySettings, open_key_service
 from infra.chassis.settings import load
-from vault.custodians import ceremony, door, record, visiting
+from vault.custodians import ceremony, closing, door, record, visiting
 from vault.custodians.ceremony import Ceremony, CeremonyUnfit, Prepared
 from vault.custodians.people import NAME, PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, Custodian, NotProved
 from vault.custodians.record import Record, RecordBroken
@@ -63,6 +63,7 @@ def custody(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
     crashpoints.arm(settings.crash_points, sandbox=settings.sandbox)
     logs.configure("vault-custody", "ERROR")
     try:
+        closing.close(settings.file.path.parent)
         if chosen.verb == "status":
             return _status(settings)
         with Terminal.taken() as terminal, _alone(settings, chosen.verb):

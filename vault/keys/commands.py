@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 from infra.chassis import crashpoints, logs
 from infra.chassis.clock import Clock, SystemClock
@@ -161,9 +162,16 @@ def _moved(moved: Moved) -> str:
     return f"a new key; cards moved {moved.cards}, not opening {moved.stuck}, versions destroyed {destroyed}"
 
 
+@cache
 def actor() -> str:
-    """Who the machine says is asking; whoever may become another person here may also act in his name."""
-    return f"operator {pwd.getpwuid(os.getuid()).pw_name}"
+    """Who the machine says is asking; whoever may become another person here may also act in his name.
+
+    Remembered, for a process may become somebody else. A user of a house has no account, and so only a number.
+    """
+    try:
+        return f"operator {pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        return f"operator {os.getuid()}"
 
 
 @asynccontextmanager

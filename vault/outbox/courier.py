@@ -19,6 +19,7 @@ from typing import Final
 from infra.chassis import logs
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
+from vault.names import asked_by
 from vault.outbox import rows, schedule
 from vault.outbox.counters import OutboxCounters
 from vault.outbox.rows import Claimed, EndpointRow
@@ -124,7 +125,8 @@ class Courier:
     async def _deliver(self, endpoint: EndpointRow, keys: list[KeyRow], one: Claimed) -> None:
         body = one.payload.encode()
         headers = self._keys.headers(keys, one.event_id, self._clock.now(), body)
-        answer = await self._sender.post(endpoint.url, {**headers, DELIVERY_HEADER: one.delivery_id}, body)
+        with asked_by(endpoint.tenant_id):
+            answer = await self._sender.post(endpoint.url, {**headers, DELIVERY_HEADER: one.delivery_id}, body)
         reach("outbox_sent")
         self._counters.attempts.labels(answer.ending.value).inc()
         async with self._store.transaction(endpoint.tenant_id) as tx:

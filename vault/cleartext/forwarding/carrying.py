@@ -104,7 +104,7 @@ class Carrier:
         """Raises AnswerMissing, and those of FAILURES."""
         target = target_of(destination.url, sandbox=self._sandbox)
         credential = self._credential(destination)
-        addresses = await self._network.addresses(target)
+        addresses = await self._network.addresses(target, destination.tenant_id)
         async with self._cards.lend(card, with_code=Part.CODE in template.parts) as (details, code):
             headers = _headers(destination, template, credential, errand.forward_id)
             body = fill(template, _parts(details, code))

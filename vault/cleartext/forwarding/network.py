@@ -58,10 +58,10 @@ class Network:
         self._sandbox = sandbox
         self._authorities: ssl.SSLContext | None = None
 
-    async def addresses(self, target: Target) -> list[str]:
+    async def addresses(self, target: Target, tenant_id: str) -> list[str]:
         """All of the host's, none of them private. Raises NotReached and AddressRefused."""
         try:
-            found = await asyncio.wait_for(self._names.look_up(target.host, target.port), RESOLVE_SECONDS)
+            found = await asyncio.wait_for(self._names.look_up(target.host, target.port, tenant_id), RESOLVE_SECONDS)
         except (OSError, UnicodeError, TimeoutError):
             raise NotReached from None
         addresses = sorted({str(one[4][0]) for one in found})
