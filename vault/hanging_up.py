@@ -1,4 +1,4 @@
-"""Ends a browser's connection after each form it posts.
+"""Ends a browser's connection after each form it posts that may hold a card.
 
 The web server reads what comes by a connection into one buffer, and keeps it as long as the connection lives: a minute
 or more, for a browser keeps it open for the next page. A form that is not sealed (no JavaScript) has the card in clear.
@@ -12,6 +12,8 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 CLOSE: Final = (b"connection", b"close")
+DOOR: Final = "/open"
+"""Where a form holds a grant, which is used up, and never a card."""
 
 
 class HangingUp:
@@ -21,7 +23,7 @@ class HangingUp:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or scope["method"] != "POST":
+        if scope["type"] != ScopeType.HTTP or scope["method"] != "POST" or scope["path"].endswith(DOOR):
             await self._app(scope, receive, send)
             return
 
