@@ -11,7 +11,8 @@ MACHINE = (
         "processor's port are carried in and out, and there is no other way, to peers, a cloud's metadata, name "
         "servers, IPv6 or the internet. Where there is nftables a packet filter drops whatever else; the one for a "
         "machine the vault shares with others lets nothing leave its user but what the rules name, by any protocol. "
-        "From inside a real vault every way out is tried; one that is open where a wall is said to stand fails the tests.",
+        "From inside a real vault every way out is tried; one that is open where a wall is said to stand fails the "
+        "tests.",
         not_claimed="A firewall in production: there the units bound ports and address families, and hosts only where "
         "the operator names them. A unix socket leads through: PostgreSQL (peer or password) is behind it.",
     ),

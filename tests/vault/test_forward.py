@@ -386,9 +386,9 @@ async def test_a_key_that_comes_too_late_sends_nothing_and_says_so(
 ):
     addresses = Network.addresses
 
-    async def slowly(network: Network, target: Target) -> list[str]:
+    async def slowly(network: Network, target: Target, tenant_id: str) -> list[str]:
         bench.clock.advance(SEND_WITHIN)
-        return await addresses(network, target)
+        return await addresses(network, target, tenant_id)
 
     monkeypatch.setattr(Network, "addresses", slowly)
     view = await ready.sent()

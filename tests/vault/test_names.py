@@ -80,10 +80,10 @@ async def test_a_name_server_that_does_not_answer_holds_up_no_other_forward(
     assert (silence.asked, len(ready.company.received)) == ([SILENT], 1)
 
 
-async def filled(names: Names, silence: Silence, tenant_id: str) -> list[asyncio.Future[Found]]:
+async def filled(names: Names, silence: Silence, tenant_id: str) -> list[asyncio.Task[Found]]:
     """As many names of this tenant as it may have under way; none is answered."""
     hosts, asked = [f"{place}.{tenant_id}.example" for place in range(TENANT_THREADS_MAX)], len(silence.asked)
-    waiting = [asyncio.ensure_future(names.look_up(host, 443, tenant_id)) for host in hosts]
+    waiting = [asyncio.create_task(names.look_up(host, 443, tenant_id)) for host in hosts]
     await wait_until(lambda: len(silence.asked) == asked + TENANT_THREADS_MAX)
     return waiting
 
@@ -110,7 +110,7 @@ async def test_a_tenant_whose_names_nobody_answers_is_refused_more_and_others_st
 
 
 async def test_when_every_thread_waits_no_further_name_is_asked_for_and_later_it_is_again(silence: Silence):
-    names, waiting = Names(), list[asyncio.Future[Found]]()
+    names, waiting = Names(), list[asyncio.Task[Found]]()
     for number in range(THREADS_MAX // TENANT_THREADS_MAX):
         waiting += await filled(names, silence, f"tnt_{number}")
 
