@@ -20,7 +20,7 @@ from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
 from infra.dev.postgres import ServiceDatabase
 from tests.attacks.leak_world import sealed_form
-from tests.vault.bench import FORM, JSON, Person, rows
+from tests.vault.bench import FORM, JSON, Person
 from tests.vault.destination import Forwarding, company, echo, register, registration
 from tests.vault.events import event_about, signed
 from tests.vault.phone import Guard
@@ -28,7 +28,6 @@ from tests.vault.process import VaultProcess
 from tests.vault.processor_rigs import airwallex_signature
 from vault.cleartext.hpke import SealSuite
 from vault.contract import CaptureOrder
-from vault.forwarding.destinations import BodyKind, Part
 from vault.keyed.wire import KeyedCard
 from vault.processors import AIRWALLEX
 from vault.routing.rows import add_route
@@ -36,7 +35,6 @@ from vault.routing.rules import Route
 from vault.store import Store
 
 SAID: Final = "5105105105105100"
-FORM_TEMPLATE: Final = "booking=bk-7&pan={{card.number}}"
 PARAMETER: Final = re.compile(r"\{[^}]+\}")
 CANDIDATES: Final[tuple[Any, ...]] = (
     "abc_example",
@@ -63,7 +61,6 @@ class Somebody:
     second: Person
     second_token: str
     forwarding: Forwarding
-    form_destination: str
     answers: list[bytes] = field(default_factory=list)
 
     async def opened(self) -> tuple[CaptureOrder, str]:
@@ -73,11 +70,9 @@ class Somebody:
         assert (await self.vault.enter(order)).status_code == 303
         return order, (await self.vault.page(order)).text
 
-    async def post(
-        self, order: CaptureOrder, fields: dict[str, str], browser: httpx2.AsyncClient | None = None
-    ) -> httpx2.Response:
-        origin, browser = {"origin": self.vault.page_url}, browser or self.vault.browser
-        return await browser.post(f"/captures/{order.capture_id}", data=fields, headers=origin)
+    async def post(self, order: CaptureOrder, fields: dict[str, str]) -> httpx2.Response:
+        origin = {"origin": self.vault.page_url}
+        return await self.vault.browser.post(f"/captures/{order.capture_id}", data=fields, headers=origin)
 
 
 Go = Callable[[Somebody, Any], Awaitable[Any]]
@@ -113,30 +108,13 @@ async def _charge_a_new_card(one: Somebody, token: str) -> None:
 
 
 async def _forward(one: Somebody, _: None) -> None:
-    one.forwarding.company.answering = echo()
     await one.forwarding.send(one.forwarding.order())
-
-
-async def _forward_as_a_form(one: Somebody, _: None) -> None:
-    one.forwarding.company.answering = echo(content_type=FORM["content-type"])
-    await one.forwarding.send(one.forwarding.order(FORM_TEMPLATE, destination_id=one.form_destination))
-
-
-async def _older_fingerprint(one: Somebody) -> None:
-    """As of a card stored before the fingerprint's key had a second version (`breaking_vault` gives it one)."""
-    sql = "UPDATE cards SET fingerprint_version = 1 WHERE token_id = :token RETURNING 1"
-    assert await rows(one.forwarding.databases.app_dsn, sql, one.person.tenant_id, token=one.token)
-
-
-def plain_form(page: str, number: str) -> dict[str, str]:
-    """As a browser without JavaScript posts it."""
-    csrf = sealed_form(page, SealSuite.X25519, number)["csrf"]
-    return {"csrf": csrf, "number": number, "expiry": "12/40", "code": "123", "holder": "Ada Byron"}
 
 
 async def _post_plain(one: Somebody, opened: tuple[CaptureOrder, str]) -> None:
     order, page = opened
-    await one.post(order, plain_form(page, SAID))
+    csrf = sealed_form(page, SealSuite.X25519, SAID)["csrf"]
+    await one.post(order, {"csrf": csrf, "number": SAID, "expiry": "12/40", "code": "123", "holder": "Ada Byron"})
 
 
 async def _post_mistyped(one: Somebody, opened: tuple[CaptureOrder, str]) -> None:
@@ -186,9 +164,7 @@ async def _opened(one: Somebody) -> tuple[CaptureOrder, str]:
 
 ACTS: Final = (
     Act("a charge", _charge, _nothing),
-    Act("a charge of a card with an older fingerprint", _charge, _older_fingerprint),
     Act("a forward", _forward, _nothing),
-    Act("a forward as a form", _forward_as_a_form, _nothing),
     Act("a charge by the second processor", _charge_by_the_second, _nothing),
     Act("a form posted plain", _post_plain, _opened),
     Act("a form posted sealed", _post_sealed, _opened),
@@ -213,7 +189,7 @@ async def somebody(vault: VaultProcess, databases: ServiceDatabase, webhooks: st
 
     for client in (vault.api, vault.browser):
         client.event_hooks = {"response": [keep]}
-    vault.api.headers["connection"] = "close"  # the web server keeps what it read of one until it ends
+        client.headers["connection"] = "close"  # the web server keeps what it read of one until it ends
     token, second_token = await vault.new_token(person, SAID), await vault.new_token(second, SAID)
     engine = create_engine(Secret(databases.app_dsn), pool_size=1)
     try:
@@ -224,14 +200,11 @@ async def somebody(vault: VaultProcess, databases: ServiceDatabase, webhooks: st
     assert (await vault.charge(person.charge(token))).json()["state"] == "approved"
     assert (await vault.charge(second.charge(second_token))).json()["state"] == "approved"
     async with company() as there:
+        there.answering = echo()
         new = registration(person, there.url)
-        as_form = registration(person, there.url, body=BodyKind.FORM, fields={"/pan": Part.NUMBER})
-        for one in (new, as_form):
-            await register(databases, one, SystemClock())
+        await register(databases, new, SystemClock())
         forwarding = Forwarding(vault, databases, person, there, token, new.destination_id)
-        yield Somebody(
-            vault, webhooks, person, token, second, second_token, forwarding, as_form.destination_id, answers
-        )
+        yield Somebody(vault, webhooks, person, token, second, second_token, forwarding, answers)
 
 
 def knocking_at(handler: HTTPRouteHandler, base: str) -> Act:

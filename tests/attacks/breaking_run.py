@@ -3,7 +3,6 @@
 import contextlib
 import inspect
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -11,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,25 +18,20 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from infra.chassis.clock import SystemClock
-from infra.chassis.keys.ringfile import decode, encode
 from infra.dev.postgres import SUPERUSER, Cluster, ServiceDatabase, programs
 from infra.sandbox.settings import AIRWALLEX_CLIENT_ID
 from tests.attacks.breaking import COLLECTED, CONTROL_BYTES, place_of
-from tests.attacks.breaking_acts import ACTS, SAID, Act, Somebody, knocking_at, plain_form, somebody
+from tests.attacks.breaking_acts import ACTS, SAID, Act, Somebody, knocking_at, somebody
 from tests.attacks.leak_media import GARBAGE_SECONDS_MAX, REQUESTS_MEANWHILE, holder
-from tests.sandbox.running import AIRWALLEX_KEY, NO_TLS, ROOT, WEBHOOK_SECRET, Sandbox, free_port, make_sandbox
-from tests.sandbox.running import wait_until as wait_for
+from tests.sandbox.running import AIRWALLEX_KEY, ROOT, WEBHOOK_SECRET, Sandbox, free_port, make_sandbox
 from tests.support.memory_of import memory_of, memory_of_family
 from tests.support.searching import Hit, Search, planting
 from tests.support.waiting import wait_until
-from tests.vault.bench import open_bench, rows
+from tests.vault.bench import open_bench
 from tests.vault.process import VaultProcess, vault_process
 from vault.scrubbing import OVERWRITTEN
 
 PLANTED: Final = "6011000990139424"
-KEPT: Final = "4000000000000341"
-"""Typed without JavaScript by somebody whose browser keeps its connection."""
 KNOWN: Final = b"UNDERCROFT_VAULT_PHONE_PROCESSORS=stripe"
 """Of the vault's environment, which lies in its memory: where this is not found, nothing was read."""
 LOOPS_SECONDS: Final = 60.0
@@ -57,8 +50,6 @@ ENDING: Final = (
     "vault/custodians/door.py:Door.run",
 )
 """Loops whose failure ends the service, which says so."""
-BACKFILL: Final = "vault/cleartext/months.py:Months._fill_in_one"
-"""Done by a vault that starts and finds a card without its month."""
 BINDS: Final = ("BIND", "PAGE_BIND", "WEBHOOK_BIND")
 OUTERMOST: Final = "infra/chassis/http.py:_Edge.__call__"
 """Every request ends with it, at each listener."""
@@ -124,7 +115,7 @@ class Strings:
 
 
 async def break_a_vault(folder: Path, cluster: Cluster, databases: ServiceDatabase) -> Broke:
-    broke, search = Broke(), Search([SAID, PLANTED, KEPT], folder / "search")
+    broke, search = Broke(), Search([SAID, PLANTED], folder / "search")
     strings, processor = Strings(folder / "strings"), make_sandbox(folder / "processor")
     for name in ("bench", "holder"):
         (folder / name).mkdir()
@@ -141,14 +132,10 @@ async def break_a_vault(folder: Path, cluster: Cluster, databases: ServiceDataba
             async with somebody(vault, databases, webhooks) as person:
                 await break_everywhere(person, strings, broke, acts)
                 metrics = (await vault.api.get("/metrics")).content
-                async with a_kept_connection(person):
-                    broke.hits |= await look_at_memory(search, vault, strings, cluster, folder / "holder")
-                forget_month = "UPDATE cards SET good_through = NULL RETURNING 1"
-                assert await rows(databases.app_dsn, forget_month, person.person.tenant_id)
+            broke.hits |= await look_at_memory(search, vault, strings, cluster, folder / "holder")
             vault.stop()
             broke.exit_codes = break_the_rest(vault, folder)
-        logs = (vault.log, *(ending_log(folder, place) for place in (*ENDING, BACKFILL)))
-        log = b"\n".join(one.read_bytes() for one in logs)
+        log = b"\n".join(one.read_bytes() for one in (vault.log, *(ending_log(folder, loop) for loop in ENDING)))
         looked_at = {
             "answers": b"\n".join(person.answers),
             "log": log,
@@ -161,16 +148,6 @@ async def break_a_vault(folder: Path, cluster: Cluster, databases: ServiceDataba
         return broke
     finally:
         processor.end()
-
-
-@asynccontextmanager
-async def a_kept_connection(one: Somebody) -> AsyncIterator[None]:
-    """Of a browser that has posted a form and waits for the person's next step."""
-    order, page = await one.opened()
-    cookies = one.vault.browser.cookies
-    async with httpx2.AsyncClient(base_url=one.vault.page_url, cookies=cookies, verify=NO_TLS) as browser:
-        assert (await one.post(order, plain_form(page, KEPT), browser)).status_code == HTTPStatus.SEE_OTHER
-        yield
 
 
 async def _all_in(strings: Strings, places: tuple[str, ...]) -> bool:
@@ -204,11 +181,9 @@ async def breaking_vault(
 ) -> AsyncIterator[tuple[VaultProcess, str]]:
     """It, and where its webhooks go."""
     port = free_port()
-    keys = decode(secrets.token_bytes(32)).rotated(SystemClock().now())
     environment = {
         **OVERWRITTEN,
         **strings.environment,
-        "UNDERCROFT_VAULT_FINGERPRINT_KEY_FILE": _file(folder / "two.keys", encode(keys).decode()),
         "STRIPE_LOG": "debug",
         "UNDERCROFT_VAULT_LOG_LEVEL": "DEBUG",
         "UNDERCROFT_VAULT_PHONE_PROCESSORS": "stripe",
@@ -285,22 +260,18 @@ async def break_at(person: Somebody, strings: Strings, act: Act, verb: str, plac
 
 
 def break_the_rest(vault: VaultProcess, folder: Path) -> list[int]:
-    """What a process of its own is needed for: loops that end a service with them, whose exit codes these are; and
-    what is done once at a start."""
-    orders = {loop: ("loops", loop) for loop in ENDING} | {BACKFILL: ("break!", BACKFILL)}
-    running = {}
+    """Loops that end a service with them, each in a process of its own; their exit codes."""
+    running = []
     try:
-        for number, (place, order) in enumerate(orders.items()):
+        for number, loop in enumerate(ENDING):
             strings = Strings(folder / f"strings{number}")
-            strings.order(*order)
+            strings.order("loops", loop)
             elsewhere = {f"UNDERCROFT_VAULT_{name}": f"127.0.0.1:{free_port()}" for name in BINDS}
             environment = {**(vault.environment or {}), **strings.environment, **elsewhere}
-            running[place] = run_breaking(environment, ending_log(folder, place))
-        wait_for(lambda: BACKFILL in strings.places(), seconds=END_SECONDS)  # the last one's
-        running[BACKFILL].terminate()
-        return [running[loop].wait(END_SECONDS) for loop in ENDING]
+            running.append(run_breaking(environment, ending_log(folder, loop)))
+        return [process.wait(END_SECONDS) for process in running]
     finally:
-        for process in running.values():
+        for process in running:
             process.kill()
             process.wait()
 

@@ -15,12 +15,11 @@ import pytest
 from infra.dev.postgres import Cluster
 from tests.attacks.breaking import place_of
 from tests.attacks.breaking_acts import SAID
-from tests.attacks.breaking_run import ENDING, GUARDED, KEPT, PLANTED, Broke, break_a_vault
+from tests.attacks.breaking_run import ENDING, GUARDED, PLANTED, Broke, break_a_vault
 from tests.sandbox.running import ROOT
 from tests.support.database import DatabaseMaker
 from tests.support.searching import ALL_ENCODINGS, encodings_in
 
-BACKFILLED: Final = "lifecycle_of_tenant_failed"
 COMMANDS: Final = "vault/cleartext/batch/"
 """Processes of their own: nothing served knows of them (import contracts). `leak_paths_batch` drives a card through."""
 PLACES: Final = ("answers", "database", "log", "memory of its database", "memory of the vault", "metrics")
@@ -38,24 +37,6 @@ async def broke(
 def test_the_number_is_nowhere_where_a_planted_one_is_found_in_every_encoding(broke: Broke, place: str):
     assert encodings_in(hit for hit in broke.hits[place] if hit.number == PLANTED) == ALL_ENCODINGS
     assert [hit for hit in broke.hits[place] if hit.number == SAID] == []
-
-
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.control("UC-3.1.1")
-def test_a_card_typed_without_javascript_is_gone_while_the_browser_that_sent_it_is_still_there(
-    broke: Broke, place: str
-):
-    """The web server keeps what it read of a connection as long as that lives, so the vault ends it."""
-    assert [hit for hit in broke.hits[place] if hit.number == KEPT] == []
-
-
-def test_what_happens_to_a_card_only_sometimes_failed_with_its_number_too(broke: Broke):
-    renewal, as_form = "vault/cleartext/fingerprint_renewal.py", "vault/cleartext/forwarding/template.py"
-
-    assert f"{renewal}:FingerprintRenewal._renew" in broke.held
-    assert {"a charge of a card with an older fingerprint", "a forward as a form"} <= set(broke.cases.values())
-    assert any(place.startswith(as_form) for place in broke.held)
-    assert f'"{BACKFILLED}"' in broke.log
 
 
 def test_every_handler_failed_and_every_function_that_had_the_number(broke: Broke):
@@ -86,9 +67,7 @@ def test_every_loop_failed_and_went_on_or_ended_the_service_with_a_word(broke: B
 def test_what_failed_was_logged_by_its_kind(broke: Broke):
     """So the exceptions did come as far as where an operator, or whoever asked, might have read them."""
     assert [
-        word
-        for word in ("unexpected_error", "card_page_failed", "redaction_failed", "fingerprint_not_renewed")
-        if word not in broke.log
+        word for word in ("unexpected_error", "card_page_failed", "redaction_failed") if word not in broke.log
     ] == []
     assert broke.log.count('"error": "Broken"') > len(broke.cases) // 2
 
