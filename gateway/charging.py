@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway import ledger
+from gateway import card_rows, ledger
 from gateway.contract import PurchaseState
 from gateway.peers import Behalf, Vault
 from gateway.record.entries import Record
@@ -86,6 +86,8 @@ class Charging:
             present = await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
             if not _same_charge(present, purchase):
                 return present
+            if charge is not None:
+                present = await card_rows.charged(tx, present, charge.card_brand, charge.last4)
             if charge is None or charge.state is ChargeState.UNKNOWN:
                 await ledger.leave_unknown(tx, present)
             elif charge.state is ChargeState.APPROVED:

@@ -251,6 +251,8 @@ def _purchase_question(facts: PurchaseFacts, now: datetime) -> Question:
         "cart_sha256": facts.cart_sha256,
         "parameters_sha256": facts.parameters_sha256,
     }
+    if facts.keyed_by_phone is not None:
+        context["keyed_by_phone"] = facts.keyed_by_phone
     entities = [caller_entity(facts.caller), facts.conversation.entity(), facts.quote.entity()]
     if facts.mandate is not None:
         context["mandate"] = ref("Mandate", facts.mandate.mandate_id)

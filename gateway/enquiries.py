@@ -30,7 +30,7 @@ from gateway.decide import decide_about_person, decide_purchase, decide_refund
 from gateway.deciding import Deciding, Make
 from gateway.disclosures import person_facts
 from gateway.facts import ConversationFacts, delegate_names
-from gateway.purchases import only_mine, purchase_facts
+from gateway.purchases import card_plan, only_mine, purchase_facts
 from gateway.refunds import refund_facts, require_refundable
 from gateway.store import purchase_lookup, purchase_of
 from gateway.undecided import asked
@@ -93,8 +93,8 @@ class Enquiries:
             now=now,
         )
         require_own(caller, lookup.conversation)
-        only_mine(purchase, lookup)
-        facts = purchase_facts(caller, enquiry.cart_sha256, lookup, now)
+        plan = card_plan(caller, lookup, only_mine(purchase, lookup), now)
+        facts = purchase_facts(caller, enquiry.cart_sha256, lookup, now, plan)
         return lambda cedar: decide_purchase(cedar, facts, now), facts.conversation
 
     async def _refund(self, tx: AsyncConnection, enquiry: RefundEnquiry, caller: Caller, now: datetime) -> Make:

@@ -5,7 +5,7 @@ Three or four entities a request; what a policy may ask for is always there, or 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from infra.chassis.canonical import parameters_sha256
 Entity = dict[str, Any]
 SOMEBODY: Final = "sub_somebody"
 """Stands for a subject not known yet, when it is asked what a known one could do."""
+QUOTE_TTL: Final = timedelta(minutes=30)
+"""Longer than it takes to read a checkout and find a card; shorter than prices live."""
 FAR: Final = datetime(9999, 12, 31, tzinfo=UTC)
 """When a supposed quote or mandate ends."""
 
@@ -168,6 +170,8 @@ class PurchaseFacts:
     quote: QuoteFacts
     mandate: MandateFacts | None
     approval: ApprovalFacts | None = None
+    keyed_by_phone: bool | None = False
+    """Whether the card is, or is to be, keyed in on the telephone; None in what was recorded before it was asked."""
 
     @property
     def parameters_sha256(self) -> str:

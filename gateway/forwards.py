@@ -180,7 +180,7 @@ def _sha256(said: str) -> str:
 
 
 async def _card_on_file(tx: AsyncConnection, conversation: ConversationFacts) -> str | None:
-    """Of the conversation's person, with its brand."""
+    """Of the conversation's person, with its brand: one that the brand's own agents asked for."""
     row = {
         "tenant_id": conversation.tenant_id,
         "subject_id": conversation.subject_id,
@@ -192,4 +192,5 @@ async def _card_on_file(tx: AsyncConnection, conversation: ConversationFacts) ->
 
 _CARD: Final = text(
     "SELECT token_id FROM cards WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND brand_id = :brand_id"
+    " AND agent_id = '' AND NOT unusable"
 )

@@ -12,12 +12,14 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway import card_rows
+from gateway.cards import Card, CardPlan
 from gateway.contract import PurchaseState
 from gateway.errors import PurchaseUnderWay
-from gateway.store import Card, Purchase, PurchaseLookup, purchase_for_update
+from gateway.store import Purchase, PurchaseLookup, purchase_for_update
 from gateway.windows import day_of
 from infra.chassis.ids import new_id
-from vault.contract import CaptureChannel, ChargeReason
+from vault.contract import ChargeReason
 
 RESERVATION_TTL: Final = timedelta(minutes=15)
 """Time to find a card and type it. While a charge is on its way a reservation does not end."""
@@ -30,18 +32,27 @@ CARD_REFUSED: Final = frozenset(ChargeReason) - {
     ChargeReason.AUTHENTICATION_EXPIRED,
 }
 """After these another card is asked for; after the others the same one may be tried again."""
-CARD_GONE: Final = frozenset(
+CARD_SPOILT: Final = frozenset(
     {
         ChargeReason.LOST_OR_STOLEN,
         ChargeReason.EXPIRED_CARD,
         ChargeReason.INCORRECT_NUMBER,
         ChargeReason.VERIFICATION_CODE_MISSING,
-        ChargeReason.CARD_SHREDDED,
-        ChargeReason.TOKEN_EXPIRED,
-        ChargeReason.TOKEN_SPENT,
     }
 )
-"""After these the card is of no use for other purchases either, and is not kept on file."""
+"""After these the card is of no use for other purchases either: another has to take its place."""
+TOKEN_GONE: Final = frozenset(
+    {
+        ChargeReason.CARD_SHREDDED,
+        ChargeReason.CARD_UNREADABLE,
+        ChargeReason.TOKEN_EXPIRED,
+        ChargeReason.TOKEN_SPENT,
+        ChargeReason.TOKEN_NOT_FOR_AGENT,
+        ChargeReason.TOKEN_NOT_FOR_CURRENCY,
+        ChargeReason.TOKEN_NOT_FOR_AMOUNT,
+    }
+)
+"""After these nothing that would take its place helps: the token is not what it is taken for here, and off file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +65,9 @@ class Attempt:
     client_id: str
     decision_id: str
     now: datetime
-    call: str | None = None
-    """The evidence of the call in which a card may be keyed in, if there is one (gateway/phone_orders.py)."""
+    plan: CardPlan
+    new_card: bool = False
+    """The person wants to pay with another card than the one on file."""
 
 
 def told_as_it_is(*, going_on: bool) -> frozenset[PurchaseState]:
@@ -67,8 +79,8 @@ def told_as_it_is(*, going_on: bool) -> frozenset[PurchaseState]:
 async def reserve(tx: AsyncConnection, attempt: Attempt, earlier: Purchase | None) -> Purchase:
     """Hold the money and write the purchase, which then needs a card or is charging the card on file.
 
-    An earlier attempt's reservation gives way to the new one; its open or completed card page stays in use when it
-    shows the same amount. The caller has decided in this very transaction, under `store.lock_money`. Raises
+    An earlier attempt's reservation gives way to the new one; its card page stays in use where the plan says so. The
+    caller has decided in this very transaction, under `store.lock_money`. Raises
     PurchaseUnderWay rather than begin again what is being charged.
     """
     quote = attempt.lookup.quote
@@ -89,6 +101,7 @@ async def reserve(tx: AsyncConnection, attempt: Attempt, earlier: Purchase | Non
         "day": day_of(attempt.now),
         "now": attempt.now,
         "expires_at": attempt.now + RESERVATION_TTL,
+        "new_card": attempt.new_card,
     }
     if earlier is not None and (await tx.execute(_PURCHASE_AGAIN, row)).scalar_one_or_none() is None:
         raise PurchaseUnderWay
@@ -97,51 +110,11 @@ async def reserve(tx: AsyncConnection, attempt: Attempt, earlier: Purchase | Non
         await tx.execute(_NEW_PURCHASE, row)
     await tx.execute(_NEW_RESERVATION, row)
     purchase = await purchase_for_update(tx, str(row["tenant_id"]), str(row["purchase_id"]))
-    card = attempt.lookup.card
-    if card is not None and not purchase.card_refused:
-        return await begin_charge(tx, purchase, card, attempt.now)
-    return await _with_capture(tx, purchase, attempt)
-
-
-async def _with_capture(tx: AsyncConnection, purchase: Purchase, attempt: Attempt) -> Purchase:
-    """A capture that is open stays, but one by phone only as long as a carrier's word about the call counts."""
-    key = {"tenant_id": purchase.tenant_id, "capture_id": purchase.capture_id}
-    shown = (await tx.execute(_CAPTURE, key)).mappings().one_or_none()
-    shows = None if shown is None else (shown["amount_minor"], shown["currency"])
-    stays = shown is not None and (shown["channel"] == CaptureChannel.PAGE or attempt.call is not None)
-    if stays and shows == (purchase.amount_minor, purchase.currency):
-        return purchase
-    by_phone = attempt.call is not None and not purchase.card_refused
-    return await new_capture(
-        tx, purchase, attempt.now, channel=CaptureChannel.PHONE if by_phone else CaptureChannel.PAGE
-    )
-
-
-async def new_capture(
-    tx: AsyncConnection, purchase: Purchase, now: datetime, *, channel: CaptureChannel = CaptureChannel.PAGE
-) -> Purchase:
-    """Another card page for this purchase, or keypad; the door of an earlier one no longer opens."""
-    row = {
-        "tenant_id": purchase.tenant_id,
-        "purchase_id": purchase.purchase_id,
-        "capture_id": new_id("cap"),
-        "brand_id": purchase.brand_id,
-        "subject_id": purchase.subject_id,
-        "amount_minor": purchase.amount_minor,
-        "currency": purchase.currency,
-        "channel": channel.value,
-        "now": now,
-    }
-    for statement in (_END_CAPTURES, _NEW_CAPTURE, _LIST_CAPTURE, _USE_CAPTURE):
-        await tx.execute(statement, row)
-    return await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
-
-
-async def note_capture(tx: AsyncConnection, purchase: Purchase, state: str) -> None:
-    """What the vault said about the card page."""
-    await tx.execute(
-        _NOTE_CAPTURE, {"tenant_id": purchase.tenant_id, "capture_id": purchase.capture_id, "state": state}
-    )
+    if attempt.plan.card is not None:
+        return await begin_charge(tx, purchase, attempt.plan.card, attempt.now)
+    if attempt.plan.wanted is not None:
+        return await card_rows.new_capture(tx, purchase, attempt.plan.wanted, attempt.now)
+    return purchase
 
 
 async def begin_charge(tx: AsyncConnection, purchase: Purchase, card: Card, now: datetime) -> Purchase:
@@ -166,22 +139,14 @@ async def call_again(tx: AsyncConnection, purchase: Purchase, now: datetime) -> 
 
 
 async def post(tx: AsyncConnection, purchase: Purchase, now: datetime) -> None:
-    """Paid: the reservation is spent, the card is kept on file, the purchase gets its place in the brand's row.
+    """Paid: the reservation is spent, the card is put on file if it is to be, the purchase gets its place in the row.
 
     The place is drawn from the brand's counter, whose row stays locked until this commits: places become visible in
     their order, so that a reader who remembers the last one misses nothing.
     """
-    row = _key(purchase) | {
-        "brand_id": purchase.brand_id,
-        "subject_id": purchase.subject_id,
-        "token_id": purchase.token_id,
-        "card_brand": purchase.card_brand,
-        "last4": purchase.card_last4,
-        "state": "posted",
-        "now": now,
-    }
+    row = _key(purchase) | {"brand_id": purchase.brand_id, "state": "posted", "now": now}
     await tx.execute(_CLOSE_RESERVATION, row)
-    await tx.execute(_KEEP_CARD, row)
+    await card_rows.keep(tx, purchase, now)
     row["position"] = (await tx.execute(_NEXT_POSITION, row)).scalar_one()
     await tx.execute(_PAID, row)
 
@@ -194,8 +159,10 @@ async def void(
     row = _key(purchase) | {"state": "voided", "now": now}
     await tx.execute(_CLOSE_RESERVATION, row)
     await tx.execute(_NOT_PAID, row | {"state": state.value, "reason": reason.value, "card_refused": refused})
-    if reason in CARD_GONE:
-        await tx.execute(_DROP_CARD, row | {"token_id": purchase.token_id, "subject_id": purchase.subject_id})
+    if reason in TOKEN_GONE:
+        await card_rows.drop(tx, purchase, purchase.token_id)
+    if reason in CARD_SPOILT:
+        await card_rows.spoil(tx, purchase)
 
 
 async def release(tx: AsyncConnection, purchase: Purchase, now: datetime) -> None:
@@ -242,14 +209,14 @@ _VOID_HELD = text(
 )
 _NEW_PURCHASE = text(
     "INSERT INTO purchases (tenant_id, purchase_id, checkout_id, brand_id, subject_id, conversation_id, client_id,"
-    " cart_sha256, amount_minor, currency, state, decision_id, reservation_id, created_at) VALUES (:tenant_id,"
-    " :purchase_id, :checkout_id, :brand_id, :subject_id, :conversation_id, :client_id, :cart_sha256, :amount_minor,"
-    " :currency, 'needs_card', :decision_id, :reservation_id, :now)"
+    " cart_sha256, amount_minor, currency, state, decision_id, reservation_id, card_refused, created_at)"
+    " VALUES (:tenant_id, :purchase_id, :checkout_id, :brand_id, :subject_id, :conversation_id, :client_id,"
+    " :cart_sha256, :amount_minor, :currency, 'needs_card', :decision_id, :reservation_id, :new_card, :now)"
 )
 _PURCHASE_AGAIN = text(
     "UPDATE purchases SET conversation_id = :conversation_id, client_id = :client_id, cart_sha256 = :cart_sha256,"
     " amount_minor = :amount_minor, currency = :currency, state = 'needs_card', decision_id = :decision_id,"
-    " reservation_id = :reservation_id, reason = NULL"
+    " reservation_id = :reservation_id, card_refused = card_refused OR :new_card, reason = NULL"
     " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id AND state NOT IN ('charging', 'unknown',"
     " 'needs_authentication', 'paid') RETURNING purchase_id"
 )
@@ -271,26 +238,6 @@ _VOID_STALE = text(
     " AND r.reservation_id = stale.reservation_id AND r.state = 'held'"
     " RETURNING stale.purchase_id"
 )
-_CAPTURE = text(
-    "SELECT amount_minor, currency, channel FROM captures WHERE tenant_id = :tenant_id AND capture_id = :capture_id"
-    " AND state <> 'expired'"
-)
-_END_CAPTURES = text(
-    "UPDATE captures SET state = 'expired'"
-    " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id AND state = 'open'"
-)
-_NEW_CAPTURE = text(
-    "INSERT INTO captures (tenant_id, capture_id, purchase_id, brand_id, subject_id, amount_minor, currency, state,"
-    " channel, created_at) VALUES (:tenant_id, :capture_id, :purchase_id, :brand_id, :subject_id, :amount_minor,"
-    " :currency, 'open', :channel, :now)"
-)
-_LIST_CAPTURE = text("INSERT INTO capture_directory (capture_id, tenant_id) VALUES (:capture_id, :tenant_id)")
-_USE_CAPTURE = text(
-    "UPDATE purchases SET capture_id = :capture_id WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id"
-)
-_NOTE_CAPTURE = text(
-    "UPDATE captures SET state = :state WHERE tenant_id = :tenant_id AND capture_id = :capture_id AND state <> :state"
-)
 _BEGIN_CHARGE = text(
     "UPDATE purchases SET state = 'charging', charge_id = :charge_id, token_id = :token_id, card_brand = :card_brand,"
     " card_last4 = :last4, charge_calls = 1, called_at = :now"
@@ -299,15 +246,6 @@ _BEGIN_CHARGE = text(
 _CALL_AGAIN = text(
     "UPDATE purchases SET charge_calls = charge_calls + 1, called_at = :now"
     " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id"
-)
-_KEEP_CARD = text(
-    "INSERT INTO cards (tenant_id, subject_id, brand_id, token_id, card_brand, last4, kept_at) VALUES (:tenant_id,"
-    " :subject_id, :brand_id, :token_id, :card_brand, :last4, :now) ON CONFLICT (tenant_id, subject_id, brand_id)"
-    " DO UPDATE SET token_id = excluded.token_id, card_brand = excluded.card_brand, last4 = excluded.last4,"
-    " kept_at = excluded.kept_at"
-)
-_DROP_CARD = text(
-    "DELETE FROM cards WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND token_id = :token_id"
 )
 _NEXT_POSITION = text(
     "UPDATE brands SET paid_count = paid_count + 1 WHERE tenant_id = :tenant_id AND brand_id = :brand_id"

@@ -97,13 +97,14 @@ class MoreLimits:
     """What a mandate may hold beyond its two caps; as it stands here it limits nothing more.
 
     `payees` are further brands of the tenant beside the one it is granted at. Above `approval_above_minor` the person
-    is asked each time.
+    is asked each time. Where no card is remembered, every payment asks for one.
     """
 
     payees: frozenset[str] = frozenset()
     purposes: frozenset[SpendingPurpose] = frozenset(SpendingPurpose)
     window: Window = NO_WINDOW
     approval_above_minor: int = CAP_MINOR_MAX
+    remembers_card: bool = True
 
 
 NO_MORE_LIMITS: Final = MoreLimits()
@@ -147,6 +148,7 @@ async def grant(
         "window_cap_minor": more.window.cap_minor,
         "window_count_max": more.window.count_max,
         "approval_above_minor": more.approval_above_minor,
+        "remembers_card": more.remembers_card,
     }
     await tx.execute(_REVOKE_SAME, row)
     await tx.execute(_NEW_MANDATE, row)
@@ -176,10 +178,10 @@ _REVOKE_SAME = text(
 )
 _NEW_MANDATE = text(
     "INSERT INTO mandates (tenant_id, mandate_id, subject_id, brand_id, payees, purposes, currency, payment_cap_minor,"
-    " day_cap_minor, window_seconds, window_cap_minor, window_count_max, approval_above_minor, delegates, granted_in,"
-    " granted_at, expires_at) VALUES (:tenant_id, :mandate_id, :subject_id, :brand_id, :payees, :purposes, :currency,"
-    " :payment_cap_minor, :day_cap_minor, :window_seconds, :window_cap_minor, :window_count_max,"
-    " :approval_above_minor, :delegates, :granted_in, :granted_at, :expires_at)"
+    " day_cap_minor, window_seconds, window_cap_minor, window_count_max, approval_above_minor, remembers_card,"
+    " delegates, granted_in, granted_at, expires_at) VALUES (:tenant_id, :mandate_id, :subject_id, :brand_id, :payees,"
+    " :purposes, :currency, :payment_cap_minor, :day_cap_minor, :window_seconds, :window_cap_minor, :window_count_max,"
+    " :approval_above_minor, :remembers_card, :delegates, :granted_in, :granted_at, :expires_at)"
 )
 _REVOKE = text(
     "UPDATE mandates SET revoked_at = coalesce(revoked_at, :revoked_at) WHERE tenant_id = :tenant_id"

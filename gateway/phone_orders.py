@@ -7,7 +7,8 @@ that was closed pays for nothing, and the signature counts for four hours. Whoev
 for gets a link to the page, as everybody does.
 
 After a card that was refused, or a keyed one that never came, the next one is asked for on the page: a bank that does
-not accept a telephone order wants 3-D Secure, and who cannot key a card in can still type it.
+not accept a telephone order wants 3-D Secure, and who cannot key a card in can still type it. A brand's policy may say
+more: every decision about a purchase is told whether its card is keyed in (`keyed_by_phone`).
 """
 
 from datetime import datetime
@@ -32,7 +33,7 @@ def call_of(facts: ConversationFacts, now: datetime) -> str | None:
 
 def is_keyed_in(purchase: Purchase) -> bool:
     """Whether the card this purchase waits for is keyed in on the telephone."""
-    return purchase.capture_channel == CaptureChannel.PHONE
+    return purchase.capture is not None and purchase.capture.channel is CaptureChannel.PHONE
 
 
 async def note_call(

@@ -15,7 +15,9 @@ from gateway import ledger, owners
 from gateway.approvals import Approvals
 from gateway.callers import Caller, CallerKind
 from gateway.captures import Captures
-from gateway.charging import Charging, note
+from gateway.card_asking import CardAsking
+from gateway.cards import CardPlan, Paying, planned
+from gateway.charging import Charging
 from gateway.confirmations import level_for
 from gateway.contract import (
     CardOnFile,
@@ -33,26 +35,24 @@ from gateway.deciding import Deciding
 from gateway.errors import PurchaseUnderWay
 from gateway.factors.confirming import Confirming
 from gateway.facts import PurchaseFacts, delegate_names
-from gateway.peers import Behalf, Vault
+from gateway.page_language import page_language
+from gateway.peers import Vault
 from gateway.phone_orders import call_of, is_keyed_in, note_call
 from gateway.record.entries import Record
 from gateway.store import (
-    Card,
     Purchase,
     PurchaseLookup,
     lock_money,
     note_use,
     paid_purchases,
-    purchase_for_update,
     purchase_lookup,
     tenant_of_brand,
 )
 from gateway.undecided import asked
-from infra.chassis.client import PeerRefused
 from infra.chassis.clock import Clock
 from infra.chassis.engine import directory_transaction, tenant_transaction
-from infra.chassis.problems import FieldsInvalid, NotFound, PeerUnreachable
-from vault.contract import CaptureChannel, CaptureOrder, CaptureState, CaptureView, ChargeReason
+from infra.chassis.problems import FieldsInvalid, NotFound
+from vault.contract import ChargeReason
 
 PAGE: Final = 100
 CURSOR_DIGITS_MAX: Final = 18
@@ -89,7 +89,7 @@ class Purchases:
         self._engine = engine
         self._deciding = deciding
         self._record = record
-        self._vault = vault
+        self._cards = CardAsking(engine=engine, vault=vault, record=record, clock=clock)
         self._approvals = approvals
         self._confirming = confirming
         self._captures = captures
@@ -168,7 +168,8 @@ class Purchases:
         earlier: Purchase | None,
         now: datetime,
     ) -> Step:
-        facts = purchase_facts(caller, request.cart_sha256, lookup, now)
+        plan = card_plan(caller, lookup, earlier, now, new_card=request.new_card, language=request.language)
+        facts = purchase_facts(caller, request.cart_sha256, lookup, now, plan)
         level = await level_for(tx, facts.conversation, now, "purchase", _what_is_confirmed(facts))
         facts = replace(facts, level=level)
         decided = await self._deciding.decide(
@@ -192,10 +193,11 @@ class Purchases:
             client_id=caller.client_id,
             decision_id=decided.decision_id,
             now=now,
-            call=call_of(facts.conversation, now),
+            plan=plan,
+            new_card=request.new_card,
         )
         purchase = await ledger.reserve(tx, attempt, earlier)
-        await note_call(self._record, tx, purchase, earlier, attempt.call, now)
+        await note_call(self._record, tx, purchase, earlier, call_of(facts.conversation, now), now)
         if facts.quote.amount_minor > mandate.approval_above_minor:
             await self._use_approval(tx, facts, purchase, now)
         return Step(purchase.amount_minor, purchase.currency, purchase, view, denied=False)
@@ -235,72 +237,12 @@ class Purchases:
     async def _go_on(self, purchase: Purchase, *, begun: bool) -> Purchase:
         """`begun`: this very request wrote the purchase's present state, so nobody has called the vault for it yet."""
         if purchase.state is PurchaseState.NEEDS_CARD:
-            purchase, begun = await self._take_card(purchase)
+            purchase, begun = await self._cards.take(purchase)
         if purchase.state not in ledger.UNDER_WAY:
             return purchase
         if begun:
             return await self._charging.finish(purchase)
         return await self._charging.resume(purchase.tenant_id, purchase.purchase_id)
-
-    async def _take_card(self, purchase: Purchase) -> tuple[Purchase, bool]:
-        """Ask the vault about the card page. A typed card begins the charge (then True); a page that ended is replaced.
-
-        Whoever asked at the same moment may have taken the purchase further; then theirs is the answer.
-        """
-        capture = await self._capture(purchase)
-        if capture.state is CaptureState.EXPIRED:
-            async with tenant_transaction(self._engine, purchase.tenant_id) as tx:
-                present = await self._present(tx, purchase)
-                if present.state is not PurchaseState.NEEDS_CARD:
-                    return present, False
-                await ledger.note_capture(tx, present, capture.state.value)
-                purchase = await ledger.new_capture(tx, present, self._clock.now())
-            capture = await self._capture(purchase)
-        if capture.token_id is None or capture.card_brand is None or capture.last4 is None:
-            return purchase, False
-        card = Card(token_id=capture.token_id, card_brand=capture.card_brand, last4=capture.last4)
-        async with tenant_transaction(self._engine, purchase.tenant_id) as tx:
-            present = await self._present(tx, purchase)
-            if present.state is not PurchaseState.NEEDS_CARD:
-                return present, False
-            await ledger.note_capture(tx, present, capture.state.value)
-            return await ledger.begin_charge(tx, present, card, self._clock.now()), True
-
-    async def _present(self, tx: AsyncConnection, purchase: Purchase) -> Purchase:
-        """The purchase as it is now, locked. Raises PurchaseUnderWay when it waits, but not for this card page."""
-        present = await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
-        changed = present.capture_id != purchase.capture_id or not present.reservation_held
-        if present.state is PurchaseState.NEEDS_CARD and changed:
-            raise PurchaseUnderWay
-        return present
-
-    async def _capture(self, purchase: Purchase) -> CaptureView:
-        order = CaptureOrder(
-            tenant_id=purchase.tenant_id,
-            brand_id=purchase.brand_id,
-            subject_id=purchase.subject_id,
-            capture_id=purchase.capture_id or "",
-            purchase_id=purchase.purchase_id,
-            brand_name=purchase.brand_name,
-            amount_minor=purchase.amount_minor,
-            currency=purchase.currency,
-            channel=CaptureChannel.PHONE if is_keyed_in(purchase) else CaptureChannel.PAGE,
-        )
-        try:
-            return await self._vault.capture(order, Behalf(purchase.client_id, purchase.decision_id))
-        except (PeerUnreachable, PeerRefused) as error:
-            await self._release(purchase)
-            if isinstance(error, PeerUnreachable):
-                raise
-            raise PeerUnreachable(code="vault_unreachable") from error
-
-    async def _release(self, purchase: Purchase) -> None:
-        async with tenant_transaction(self._engine, purchase.tenant_id) as tx:
-            present = await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
-            if present.state is PurchaseState.NEEDS_CARD and present.reservation_id == purchase.reservation_id:
-                now = self._clock.now()
-                await ledger.release(tx, present, now)
-                await note(self._record, tx, present, "voided", now, reason="vault_unreachable")
 
     def _denied(self, request: PurchaseRequest, step: Step) -> PurchaseView:
         return PurchaseView(
@@ -343,7 +285,35 @@ class Purchases:
         )
 
 
-def purchase_facts(caller: Caller, cart_sha256: str, lookup: PurchaseLookup, now: datetime) -> PurchaseFacts:
+def card_plan(
+    caller: Caller,
+    lookup: PurchaseLookup,
+    earlier: Purchase | None,
+    now: datetime,
+    *,
+    new_card: bool = False,
+    language: str | None = None,
+) -> CardPlan:
+    """Which card is to pay. `earlier`: what there is of this purchase, as its own person's."""
+    return planned(
+        Paying(
+            quote=lookup.quote,
+            caller=caller,
+            mandate=lookup.mandate,
+            remembers=lookup.remembers_card,
+            card=lookup.card,
+            capture=None if earlier is None else earlier.capture,
+            typed=new_card or (earlier is not None and earlier.card_refused),
+            call=call_of(lookup.conversation, now),
+            language=page_language(language),
+            now=now,
+        )
+    )
+
+
+def purchase_facts(
+    caller: Caller, cart_sha256: str, lookup: PurchaseLookup, now: datetime, plan: CardPlan
+) -> PurchaseFacts:
     facts = PurchaseFacts(
         caller=caller,
         conversation=lookup.conversation,
@@ -351,6 +321,7 @@ def purchase_facts(caller: Caller, cart_sha256: str, lookup: PurchaseLookup, now
         cart_sha256=cart_sha256,
         quote=lookup.quote,
         mandate=lookup.mandate,
+        keyed_by_phone=plan.keyed_by_phone,
     )
     about_this = (found for found in lookup.approvals if found.parameters_sha256 == facts.parameters_sha256)
     return replace(facts, approval=next(about_this, None))

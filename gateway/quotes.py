@@ -5,9 +5,6 @@ its own name, for a checkout that is nobody's yet. An assistant never speaks to 
 is in mcp_server's hands alone.
 """
 
-from datetime import timedelta
-from typing import Final
-
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,14 +12,12 @@ from gateway import owners
 from gateway.callers import Caller, CallerKind
 from gateway.contract import AssuranceLevel, QuoteRequest, QuoteView
 from gateway.conversations import conversation_of, own_conversation
+from gateway.facts import QUOTE_TTL
 from gateway.store import tenant_of_brand
 from infra.chassis.clock import Clock
 from infra.chassis.engine import directory_transaction, tenant_transaction
 from infra.chassis.problems import CardNumberRefused, NotFound
 from infra.chassis.screen import find_card_number
-
-TTL: Final = timedelta(minutes=30)
-"""Longer than it takes to read a checkout and find a card; shorter than prices live."""
 
 
 class Quotes:
@@ -52,7 +47,7 @@ class Quotes:
             "description": request.description,
             "purposes": sorted(set(request.purposes)),
             "now": now,
-            "expires_at": now + TTL,
+            "expires_at": now + QUOTE_TTL,
         }
         async with tenant_transaction(self._engine, tenant_id) as tx:
             if (await tx.execute(_PUT_QUOTE, row)).scalar_one_or_none() is None:
@@ -62,7 +57,7 @@ class Quotes:
             cart_sha256=request.cart_sha256,
             amount_minor=request.amount_minor,
             currency=request.currency,
-            expires_at=now + TTL,
+            expires_at=now + QUOTE_TTL,
         )
 
     async def read(self, checkout_id: str, conversation_id: str | None, caller: Caller) -> QuoteView:

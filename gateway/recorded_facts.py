@@ -81,6 +81,7 @@ class _Reading:
                 quote=self._quote(),
                 mandate=self._mandate() if "mandate" in context else None,
                 approval=self._approval() if "approval" in context else None,
+                keyed_by_phone=context.get("keyed_by_phone"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _unreadable(error) from None

@@ -5,26 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.assurance import Evidence, to_note_as_used
+from gateway.cards import Capture, Card
 from gateway.contract import PurchaseState
 from gateway.facts import ApprovalFacts, ApprovalState, ConversationFacts, MandateFacts, QuoteFacts
 from gateway.spending import BUT_FOR_THIS, TAKEN, TAKINGS_IF_FULL, relief_of, taken_of, window_of
 from gateway.windows import day_of
 from infra.chassis.problems import NotFound
+from vault.contract import CaptureChannel, CaptureState, PageLanguage, TokenTerms
 
 LOCK_WAIT_MS = 5_000
 """For others who pay from the same person's mandates. Well below what any statement may take (`engine.py`), which would
 say that the database is away when it is only one person's money that is busy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    token_id: str
-    card_brand: str
-    last4: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +43,7 @@ class Purchase:
     reservation_id: str
     reservation_held: bool
     capture_id: str | None
-    capture_channel: str | None
+    capture: Capture | None
     token_id: str | None
     charge_id: str | None
     charge_calls: int
@@ -69,6 +65,9 @@ class PurchaseLookup:
     conversation: ConversationFacts
     mandate: MandateFacts | None
     card: Card | None
+    """Kept for this caller, or for whoever has a mandate."""
+    remembers_card: bool
+    """The mandate lets cards be kept, and those that are be used."""
     approvals: tuple[ApprovalFacts, ...]
     """Asked of this person for this checkout by this caller, newest first."""
 
@@ -139,6 +138,7 @@ async def purchase_lookup(
         conversation=_conversation(row),
         mandate=_mandate(row, now),
         card=_card(row["card"]),
+        remembers_card=row["mandate"] is not None and row["mandate"]["remembers_card"],
         approvals=tuple(_approval(found) for found in row["approvals"]),
     )
     return lookup, None if row["purchase"] is None else _purchase(row["purchase"])
@@ -229,13 +229,31 @@ def _approval(row: Mapping[Any, Any]) -> ApprovalFacts:
 
 
 def _card(row: Mapping[Any, Any] | None) -> Card | None:
-    return None if row is None else Card(**row)
+    return None if row is None else Card(**{**row, "terms": _terms(row["terms"])})
+
+
+def _capture(row: Mapping[Any, Any] | None) -> Capture | None:
+    if row is None:
+        return None
+    return Capture(
+        **{
+            **row,
+            "state": CaptureState(row["state"]),
+            "channel": CaptureChannel(row["channel"]),
+            "terms": _terms(row["terms"]),
+            "language": None if row["language"] is None else PageLanguage(row["language"]),
+        }
+    )
+
+
+def _terms(kept: Any) -> TokenTerms | None:
+    return None if kept is None else msgspec.convert(kept, TokenTerms)
 
 
 def _purchase(row: Mapping[Any, Any]) -> Purchase:
     """From a row, or from a row as JSON, in which times are text."""
     times = {name: _moment(row[name]) for name in ("called_at", "paid_at")}
-    return Purchase(**{**row, **times, "state": PurchaseState(row["state"])})
+    return Purchase(**{**row, **times, "state": PurchaseState(row["state"]), "capture": _capture(row["capture"])})
 
 
 def _moment(value: str | datetime | None) -> datetime | None:
@@ -259,8 +277,10 @@ _PURCHASE_COLUMNS = (
     "p.tenant_id, p.purchase_id, p.checkout_id, p.brand_id, b.name AS brand_name, p.subject_id, p.conversation_id,"
     " p.client_id, p.cart_sha256, p.amount_minor, p.currency, p.state, p.decision_id, p.reservation_id,"
     " EXISTS (SELECT FROM reservations r WHERE r.tenant_id = p.tenant_id AND r.reservation_id = p.reservation_id"
-    " AND r.state = 'held') AS reservation_held, p.capture_id, (SELECT k.channel FROM captures k"
-    " WHERE k.tenant_id = p.tenant_id AND k.capture_id = p.capture_id) AS capture_channel, p.token_id, p.charge_id,"
+    " AND r.state = 'held') AS reservation_held, p.capture_id, (SELECT row_to_json(a) FROM (SELECT k.capture_id,"
+    " k.state, k.channel, k.amount_minor, k.currency, k.terms, k.replaces_card_of, k.token_id, k.language"
+    " FROM captures k WHERE k.tenant_id = p.tenant_id AND k.capture_id = p.capture_id) a) AS capture,"
+    " p.token_id, p.charge_id,"
     " p.charge_calls, p.called_at, p.card_brand, p.card_last4, p.card_refused, p.reason,"
     " (SELECT coalesce(sum(f.amount_minor), 0)::bigint FROM refunds f WHERE f.tenant_id = p.tenant_id"
     " AND f.purchase_id = p.purchase_id"
@@ -303,8 +323,10 @@ _PURCHASE_LOOKUP = text(
         WHERE p.tenant_id = q.tenant_id AND p.checkout_id = q.checkout_id
     ) s ON true
     LEFT JOIN LATERAL (
-        SELECT token_id, card_brand, last4 FROM cards
+        SELECT token_id, card_brand, last4, terms, unusable FROM cards
         WHERE tenant_id = q.tenant_id AND subject_id = c.subject_id AND brand_id = q.brand_id
+            AND agent_id IN ('', c.client_id)
+        ORDER BY agent_id DESC LIMIT 1
     ) k ON true
     LEFT JOIN LATERAL (
         SELECT * FROM mandates

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.contract import Reason
+from gateway.contract import LanguageTag, Reason
 
 LINES_MAX = 20
 QUANTITY_MAX = 20
@@ -74,6 +74,10 @@ class Address(Arguments, frozen=True, kw_only=True):
     country: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}\Z", description="ISO 3166-1 alpha-2, such as US.")]
 
 
+Language = Annotated[
+    LanguageTag,
+    msgspec.Meta(description="The language you speak with the person, as a BCP 47 tag such as de or pt-BR."),
+]
 Items = Annotated[
     tuple[Item, ...], msgspec.Meta(min_length=1, max_length=LINES_MAX, description="What to buy; each sku once.")
 ]
@@ -96,6 +100,14 @@ class UpdateCheckout(Arguments, frozen=True, kw_only=True):
 
 class Pay(Arguments, frozen=True, kw_only=True):
     checkout_id: CheckoutId
+    new_card: Annotated[
+        bool,
+        msgspec.Meta(
+            description="True when the person wants another card than the one they paid with before: they get a page "
+            "for it, and it takes that one's place. Stays so for this checkout."
+        ),
+    ] = False
+    language: Language | msgspec.UnsetType = msgspec.UNSET
 
 
 class GetOrder(Arguments, frozen=True, kw_only=True):

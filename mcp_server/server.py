@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.contract import LanguageTag
 from infra.chassis import logs
 from infra.chassis.engine import DatabaseUnreachable
 from mcp_server.brands.pack import BrandPack
@@ -31,6 +32,8 @@ LIST_TTL_MS: Final = 300_000
 CARD_PAGE: Final = "card_page"
 IN_BAND_CHALLENGE: Final = "mcp/www_authenticate"
 """Where hosts look for a challenge that a tool's result carries, one `WWW-Authenticate` value an item."""
+LOCALE: Final = "openai/locale"
+"""Where ChatGPT says it with every call (Apps SDK reference, "_meta fields the client provides"), in BCP 47."""
 log = logs.get_logger()
 
 Context = ServerRequestContext[Any, Any]
@@ -106,6 +109,7 @@ class BrandServer:
             links=links,
             paused_call_id=params.request_state if links is Links.AS_INPUT else None,
             turned_away=isinstance(response, types.ElicitResult) and response.action != "accept",
+            language=_language(params.meta),
         )
 
 
@@ -115,6 +119,14 @@ def _links(context: Context) -> Links:
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
         return Links.AS_INPUT
     return Links.AS_ERROR if context.protocol_version == LATEST_HANDSHAKE_VERSION else Links.AS_TEXT
+
+
+def _language(meta: Mapping[str, Any] | None) -> str | None:
+    """What the host says of its person's language, where it says it in a form of one; anything else is not said."""
+    try:
+        return msgspec.convert((meta or {}).get(LOCALE), LanguageTag)
+    except msgspec.ValidationError:
+        return None
 
 
 def _answered(view: View, challenge: str | None) -> types.CallToolResult:

@@ -340,6 +340,8 @@ def view_of(row: ChargeRow, disputed: int = 0) -> ChargeView:
         disputed_minor=disputed,
         hold_until=row.hold_until if row.state == ChargeState.HELD else None,
         action_until=row.action_until if row.state == ChargeState.NEEDS_ACTION else None,
+        card_brand=row.card_brand,
+        last4=row.last4,
     )
 
 

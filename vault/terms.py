@@ -7,13 +7,10 @@ in there too, whatever else was ordered, and that a card was keyed in on the tel
 the charges, which no role of ours can unsay.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
-
 import msgspec
 
 from infra.chassis.canonical import canonical_json
-from vault.contract import CaptureChannel, CaptureOrder, ChargeReason, TokenTerms
+from vault.contract import CaptureChannel, CaptureOrder, TokenTerms
 from vault.envelope import SealBroken
 from vault.tables import CaptureRow, CardRow
 
@@ -82,19 +79,3 @@ def _sealed_beside(card: CardRow) -> SealedTerms | None:
     if (sealed.brand_id, sealed.subject_id) != (card.brand_id, card.subject_id):
         raise SealBroken
     return sealed
-
-
-def refusals(
-    terms: TokenTerms, *, amount_minor: int, currency: str, agent_id: str, now: datetime
-) -> Iterator[ChargeReason]:
-    """Why terms do not allow a charge, every reason there is; that a token is spent only the charges say."""
-    if terms.good_until is not None and now >= terms.good_until:
-        yield ChargeReason.TOKEN_EXPIRED
-    if terms.agent_id not in {None, agent_id}:
-        yield ChargeReason.TOKEN_NOT_FOR_AGENT
-    if terms.currency not in {None, currency}:
-        yield ChargeReason.TOKEN_NOT_FOR_CURRENCY
-    if terms.amount_exact_minor not in {None, amount_minor}:
-        yield ChargeReason.TOKEN_NOT_FOR_AMOUNT
-    if terms.amount_max_minor is not None and amount_minor > terms.amount_max_minor:
-        yield ChargeReason.TOKEN_NOT_FOR_AMOUNT

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from infra.chassis import logs
 from vault.contract import ChargeOrder, ChargeReason, HoldOrder, TokenUses
+from vault.contract.refusals import refusals
 from vault.envelope import SealBroken
 from vault.store import Tx
 from vault.tables import CardRow, ChargeRow
-from vault.terms import refusals, terms_of
+from vault.terms import terms_of
 
 log = logs.get_logger()
 

@@ -25,4 +25,13 @@ PHONE = (
         "answered; the answer names fields and never a value.",
         not_claimed="What happens before: the media guard that hears the keys is not part of this.",
     ),
+    Control(
+        id="UC-P.3",
+        title="A brand's own rule may refuse telephone orders, or cap them",
+        sources=("Directive (EU) 2015/2366, recital 95", "ASVS 8.2.1"),
+        claim="Every decision about a purchase is told whether its card is, or is to be, keyed in, as the gateway "
+        "looked it up. A policy laid over by the brand may forbid on it, alone or with the amount; the fact is on "
+        "record, and the same answer comes out again. Who asks for the card page instead is decided as such.",
+        not_claimed="That a rule is there: without one a telephone order is allowed as any other purchase.",
+    ),
 )

@@ -51,4 +51,26 @@ TOKENS = (
         "against who may read the vault's secrets where the root lies open. That the two processes keep no copy of a "
         "number in their memory until they end, or that the sender's own file of numbers is destroyed.",
     ),
+    Control(
+        id="UC-T.5",
+        title="A card that nobody agreed to keep pays once",
+        sources=("EDPB Recommendations 02/2021", "PCI DSS 3.2.1", "ASVS 2.3.2"),
+        claim="Every card is asked for with terms. Unless its person ticked on the consent page that it be remembered, "
+        "its token is for one payment, of exactly this amount, by the agent that asked, for half an hour. Remembered, "
+        "it is for the mandate's currency, up to its cap for one payment, until it ends, and, where an assistant "
+        "asked, for that assistant alone. The box is not ticked beforehand; no agent's request has a member for it. "
+        "The vault refuses what goes beyond, also to a gateway that was taken over.",
+        not_claimed="A gateway that was taken over before a card is typed may order other terms for it. A card of one "
+        "payment stays stored, sealed, until it is shredded or purged. Cards kept before this have no terms.",
+    ),
+    Control(
+        id="UC-T.6",
+        title="A person may put another card in place of the one that is remembered",
+        sources=("ASVS 2.3.3", "PCI DSS 3.3.1"),
+        claim="After an expired or refused card, or because the person wants to, the page that is asked for replaces "
+        "the card under its token; terms stay. From the next payment on the gateway shows the card that the vault says "
+        "it charged. A page that nobody fills in changes nothing; a token that is not this person's is replaced by "
+        "nobody, and a card of their own is asked for instead.",
+        not_claimed="That the person meant the card that was on file to go: the page says which it is.",
+    ),
 )

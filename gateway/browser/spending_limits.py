@@ -34,6 +34,8 @@ class Typed:
     window_days: str = str(WINDOW_DAYS_USUAL)
     approval_above: str = ""
     no_gift_cards: bool = False
+    remember_card: bool = False
+    """Nobody's card is kept unless they say so here (EDPB Recommendations 02/2021: never by a box ticked beforehand)."""
 
     @property
     def has_more(self) -> bool:
@@ -42,9 +44,18 @@ class Typed:
 
 
 FIELDS: Final = frozenset(
-    {"spending", "payment_cap", "day_cap", "window_cap", "window_days", "approval_above", "no_gift_cards"}
+    {
+        "spending",
+        "payment_cap",
+        "day_cap",
+        "remember_card",
+        "window_cap",
+        "window_days",
+        "approval_above",
+        "no_gift_cards",
+    }
 )
-MORE_FIELDS: Final = FIELDS - {"spending", "payment_cap", "day_cap"}
+MORE_FIELDS: Final = FIELDS - {"spending", "payment_cap", "day_cap", "remember_card"}
 """Those behind "More limits"."""
 
 
@@ -54,7 +65,7 @@ class Limits:
     day_cap_minor: int
     more: MoreLimits
 
-    def on_record(self) -> dict[str, int | list[str]]:
+    def on_record(self) -> dict[str, bool | int | list[str]]:
         """As the mandate holds them: a limit that was not set is at its ceiling."""
         return {
             "payment_cap_minor": self.payment_cap_minor,
@@ -63,6 +74,7 @@ class Limits:
             "window_cap_minor": self.more.window.cap_minor,
             "approval_above_minor": self.more.approval_above_minor,
             "purposes": sorted(self.more.purposes),
+            "remembers_card": self.more.remembers_card,
         }
 
 
@@ -83,6 +95,7 @@ def typed_in(form: Mapping[str, str]) -> Typed:
         window_days=form.get("window_days", ""),
         approval_above=form.get("approval_above", ""),
         no_gift_cards="no_gift_cards" in form,
+        remember_card=form.get("remember_card") == "on",
     )
 
 
@@ -110,6 +123,7 @@ def limits_of(typed: Typed, currency: str) -> Limits | None:
             purposes=frozenset(SpendingPurpose) - ({SpendingPurpose.GIFT_CARDS} if typed.no_gift_cards else set()),
             window=Window(seconds=window_days * DAY_SECONDS, cap_minor=window_cap),
             approval_above_minor=approval_above,
+            remembers_card=typed.remember_card,
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from gateway.contract.decisions import DecisionView
-from gateway.contract.values import AmountMinor, Currency, Identifier, Sha256, SpendingPurpose
+from gateway.contract.values import AmountMinor, Currency, Identifier, LanguageTag, Sha256, SpendingPurpose
 
 
 class QuoteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,12 +40,18 @@ class PurchaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     `going_on`: the caller takes it to be under way, and has not looked again at what the cart costs and whether it is
     there. Should it have ended unpaid meanwhile, that is told, and nothing is begun.
+
+    `new_card`: the person wants to pay with another card than the one on file, or to type it instead of keying it in.
+    They get the card page; until they have used it, or for this checkout ever, no other card pays. The new one takes
+    the place of the one on file. `language`: in which the person is spoken with, for that page.
     """
 
     checkout_id: Identifier
     cart_sha256: Sha256
     conversation_id: Identifier | None = None
     going_on: bool = False
+    new_card: bool = False
+    language: LanguageTag | None = None
 
 
 class PurchaseState(StrEnum):

@@ -12,6 +12,10 @@ AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]
 Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 ChatText = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
+LanguageTag = Annotated[
+    str, msgspec.Meta(max_length=35, pattern=r"^(?!(?:.*[0-9]){8})[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z")
+]
+"""BCP 47 by its form (RFC 5646 section 2.1; its 4.4.1 for the length), without room for a card number."""
 Code = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]
 
 

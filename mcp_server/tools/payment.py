@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+import msgspec
+
 from gateway.contract import PurchaseRequest, PurchaseState, PurchaseView, Reason, RemedyKind
 from infra.chassis.clock import Clock
 from infra.chassis.ids import new_id
@@ -72,7 +74,8 @@ class Payments:
                     "Pay for a checkout as it was last shown, after the person agreed to its total. If a card is "
                     "needed, the person wanted to be asked first, or their bank asks them to confirm, they get a "
                     "link to a page for it; card details are typed only there. Call pay again when they are done: "
-                    "asking again gives the outcome. A checkout is paid at most once, however often it is asked."
+                    "asking again gives the outcome. A card is used for later checkouts only if the person had it "
+                    "remembered. A checkout is paid at most once, however often it is asked."
                 ),
                 scopes=("catalog", "purchase"),
                 arguments=Pay,
@@ -97,7 +100,7 @@ class Payments:
         going_on = checkout.purchase_state in UNDER_WAY
         if not going_on:
             await self._prepare(call, checkout)
-        purchase = await self._buy(call, checkout, going_on=going_on)
+        purchase = await self._buy(call, wanted, checkout, going_on=going_on)
         order = await self._note(call, checkout, purchase)
         if (page := _page_needed(call, checkout, purchase)) is not None:
             return await self._ask_on_page(call, checkout, page, waited_for)
@@ -129,10 +132,15 @@ class Payments:
         async with self._store.transaction(call.owner.tenant_id) as tx:
             await self._stock.hold(tx, call.pack, checkout.checkout_id, checkout.cart)
 
-    async def _buy(self, call: Call, checkout: Checkout, *, going_on: bool) -> PurchaseView:
+    async def _buy(self, call: Call, wanted: Pay, checkout: Checkout, *, going_on: bool) -> PurchaseView:
         """A quote that ran out while nothing changed is renewed, once. `going_on`: whether it did was not looked at."""
-        checkout_id, cart_sha256 = checkout.checkout_id, checkout.cart_sha256
-        request = PurchaseRequest(checkout_id=checkout_id, cart_sha256=cart_sha256, going_on=going_on)
+        request = PurchaseRequest(
+            checkout_id=checkout.checkout_id,
+            cart_sha256=checkout.cart_sha256,
+            going_on=going_on,
+            new_card=wanted.new_card,
+            language=call.language if isinstance(wanted.language, msgspec.UnsetType) else wanted.language,
+        )
         purchase = await self._gateway.buy(call.caller, request)
         if going_on or purchase.decision is None or Reason.QUOTE_EXPIRED not in purchase.decision.reasons:
             return purchase
@@ -273,12 +281,16 @@ def _message(purchase: PurchaseView) -> str:
         return f"Not allowed, and nothing was charged. {reasons_in_words(purchase.decision.reasons)} {remedies}".strip()
     then = "tries once more" if purchase.reason in SAME_CARD_AGAIN else "asks for a card"
     if purchase.state is PurchaseState.DECLINED:
-        return f"The card was declined ({_plain(purchase)}); nothing was charged. Calling pay again {then}."
+        return f"{_card(purchase)} was declined ({_plain(purchase)}); nothing was charged. Calling pay again {then}."
     if purchase.state is PurchaseState.FAILED:
         return f"The payment failed ({_plain(purchase)}); nothing was charged. Calling pay again {then}."
     if purchase.state is PurchaseState.PAID:
         return "It is paid; the order is being made. get_order will show it."
     return "The payment is still being made. Ask get_order in a few seconds; do not make another checkout for it."
+
+
+def _card(purchase: PurchaseView) -> str:
+    return "The card" if purchase.card is None else f"The card that ends in {purchase.card.last4}"
 
 
 def _plain(purchase: PurchaseView) -> str:

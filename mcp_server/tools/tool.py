@@ -32,7 +32,7 @@ class Call:
     """One call of a tool.
 
     `paused_call_id` comes back from an earlier pause of this very call, unsealed but not yet used up; `turned_away`
-    says that the person declined or closed what was shown.
+    says that the person declined or closed what was shown. `language` is the one their client is set to, if it says.
     """
 
     caller: Caller
@@ -40,6 +40,7 @@ class Call:
     links: Links = Links.AS_TEXT
     paused_call_id: str | None = None
     turned_away: bool = False
+    language: str | None = None
 
     @property
     def owner(self) -> Owner:

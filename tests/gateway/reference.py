@@ -100,6 +100,15 @@ def purchase(facts: PurchaseFacts, now: datetime) -> Answer:
     return _answer(together, otherwise=Reason.WITHIN_MANDATE if sound else None)
 
 
+def purchase_under_phone_cap(facts: PurchaseFacts, now: datetime, cap_minor: int) -> Answer:
+    """As `purchase`, at a brand that takes no telephone order above `cap_minor`."""
+    ours = purchase(facts, now)
+    if not facts.keyed_by_phone or facts.quote.amount_minor <= cap_minor or not _countable(facts):
+        return ours
+    others = ours.reasons if not ours.allowed and ours != BROKEN else frozenset()
+    return Answer(allowed=False, reasons=others | {Reason.TENANT_RULE})
+
+
 def refund(facts: RefundFacts) -> Answer:
     """Back goes only what was paid and is left, by an agent of the brand that was paid."""
     if facts.amount_minor not in COUNTABLE or facts.refundable_minor not in COUNTABLE:

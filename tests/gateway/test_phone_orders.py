@@ -23,6 +23,7 @@ from tests.gateway.shop import (
     Talk,
 )
 from tests.gateway.test_caller_ids import handed_in, signed
+from tests.gateway.test_policies import NO_DEAR_PHONE_ORDERS, Desk, recorded
 from tests.gateway.test_text_codes import answered, called, challenged, new_number, verified_by_text
 from vault.cleartext.hpke import PagePublicKey, seal_form
 
@@ -229,3 +230,24 @@ async def test_a_card_that_is_keyed_in_has_no_door(shop: Shop, carrier: Signer):
 
     assert await shop.captures.door(first["capture_id"]) is None
     assert {door.status_code for door in doors} == {404}
+
+
+@pytest.mark.control("UC-P.3")
+async def test_a_brands_rule_may_cap_telephone_orders_and_the_page_is_still_there(new_shop: Shop):
+    carrier = read_signer(new_shop.house.keyring.path("sandbox/carrier.pem").read_text())
+    await Desk(new_shop).activated(purchase=NO_DEAR_PHONE_ORDERS)
+    talk, checkout = await on_the_line(new_shop, carrier), await new_shop.checkout(4_000)
+
+    cheap, dear = await talk.buy(await new_shop.checkout(3_000)), await talk.buy(checkout)
+    on_page = await talk.buy(checkout, new_card=True)
+
+    assert (cheap["state"], cheap["by_keypad"]) == ("needs_card", True)
+    assert (dear["state"], dear["decision"]["reasons"]) == ("denied", ["tenant_rule"])
+    assert (on_page["state"], on_page.get("by_keypad"), "card_url" in on_page) == ("needs_card", None, True)
+    assert await recorded_context(new_shop, dear) == {"keyed_by_phone": True}
+    assert await recorded_context(new_shop, on_page) == {"keyed_by_phone": False}
+
+
+async def recorded_context(shop: Shop, view: dict[str, Any]) -> dict[str, Any]:
+    body = await recorded(shop, view["decision"]["receipt"]["decision_id"])
+    return {name: value for name, value in body["context"].items() if name == "keyed_by_phone"}

@@ -58,6 +58,7 @@ PURCHASES = any_of(
     quote=any_of(QuoteFacts),
     mandate=st.none() | MANDATES,
     approval=st.none() | any_of(ApprovalFacts, state=st.sampled_from(ApprovalState)),
+    keyed_by_phone=st.sampled_from([True, False, None]),
 )
 PERSONS = any_of(PersonFacts, caller=CALLERS, conversation=CONVERSATIONS)
 REFUNDS = any_of(RefundFacts, caller=CALLERS)

@@ -3,6 +3,7 @@
 2,000 cases in CI together with `test_reference_broken.py`; 100,000 with `--hypothesis-profile=long`.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -24,10 +25,12 @@ from gateway.facts import PersonFacts, PurchaseFacts, RefundFacts
 from tests.gateway import reference
 from tests.gateway.reference import Answer, Way
 from tests.gateway.reference_cases import people, purchases, refunds
+from tests.gateway.test_policies import NO_DEAR_PHONE_ORDERS
 from tests.support.cases import cases
 
 CEDAR = Cedar.load()
 LEVEL_OF = {name_of(level): level for level in AssuranceLevel}
+PHONE_CAP = CEDAR.with_overlay({"purchase": NO_DEAR_PHONE_ORDERS})
 ABOUT_PERSON = ("remember", "forget", "read_mandates", "revoke_mandate", "forward")
 
 
@@ -55,6 +58,20 @@ def test_a_purchase_is_decided_as_the_reference_decides(case: tuple[PurchaseFact
     assert answered(decision) == reference.purchase(facts, now)
     assert ways(decision.remedies) == reference.purchase_ways(facts, now)
     _the_remedies_mend(decision, facts, now)
+
+
+@cases(100)
+@over(purchases(), st.sampled_from([True, False, None]))
+@pytest.mark.control("UC-P.3")
+def test_a_brands_cap_for_telephone_orders_is_decided_as_the_reference_decides(
+    case: tuple[PurchaseFacts, datetime], keyed_by_phone: bool | None
+):
+    facts, now = case
+    facts = replace(facts, keyed_by_phone=keyed_by_phone)
+
+    decision = decide_purchase(PHONE_CAP, facts, now)
+
+    assert answered(decision) == reference.purchase_under_phone_cap(facts, now, 3_000)
 
 
 def _the_remedies_mend(decision: Decision, facts: PurchaseFacts, now: datetime) -> None:

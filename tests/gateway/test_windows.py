@@ -11,9 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from gateway import ledger
+from gateway.cards import Card
 from gateway.contract import SpendingPurpose
 from gateway.mandates import MoreLimits
-from gateway.store import Card, purchase_for_update
+from gateway.store import purchase_for_update
 from gateway.windows import TAKINGS_MAX, Relief, Taken, Taking, Window, relief, taken_at
 from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +258,31 @@ async def test_a_card_whose_token_has_terms_is_forwarded_to_nobody(ready: Forwar
 
     assert (view["state"], view["reason"]) == ("failed", "token_limited")
     assert ready.company.received == []
+
+
+@pytest.mark.parametrize(
+    ("terms", "state"),
+    [
+        (TokenTerms(forwards=True, currency="USD", amount_max_minor=8000), "forwarded"),
+        (TokenTerms(forwards=True, agent_id="agt_nobody"), "failed"),
+        (TokenTerms(forwards=True, good_until=datetime(2020, 1, 1, tzinfo=UTC)), "failed"),
+        (TokenTerms(agent_id="agt_nobody"), "failed"),
+    ],
+)
+async def test_a_card_that_was_ordered_to_be_sent_is_sent_by_its_agent_in_its_time(
+    ready: Forwarding, bench: Bench, terms: TokenTerms, state: str
+):
+    token = await bench.new_token(ready.person, terms=terms)
+
+    view = await ready.sent(token_id=token)
+
+    assert (view["state"], view.get("reason")) == (state, None if state == "forwarded" else "token_limited")
+    assert len(ready.company.received) == (state == "forwarded")
+
+
+def test_a_token_for_one_charge_is_never_ordered_to_be_sent():
+    with pytest.raises(ValueError, match="not sent elsewhere"):
+        TokenTerms(uses=TokenUses.SINGLE, forwards=True)
 
 
 @pytest.fixture

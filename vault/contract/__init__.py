@@ -159,8 +159,12 @@ class TokenTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     currency: Currency | None = None
     amount_exact_minor: AmountMinor | None = None
     amount_max_minor: AmountMinor | None = None
+    forwards: bool = False
+    """Whether the card may be sent to registered destinations as well, which are not held to any of this."""
 
     def __post_init__(self) -> None:
+        if self.forwards and self.uses is TokenUses.SINGLE:
+            raise ValueError("a token for one charge is not sent elsewhere")
         if self.amount_exact_minor is not None and self.amount_max_minor is not None:
             raise ValueError("an amount is exact or a ceiling")
         if self.currency is None and (self.amount_exact_minor or self.amount_max_minor):
@@ -240,7 +244,7 @@ class ChargeView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """`taken_minor` is what was taken in all, `disputed_minor` what the card's bank took back of it for the time being.
 
     `hold_until` is about when a hold that nobody ends is let go; the processor decides. `action_until` is until when
-    the card's holder may confirm a charge that needs it.
+    the card's holder may confirm a charge that needs it. Brand and last four are of the card it was begun with.
     """
 
     charge_id: str
@@ -253,6 +257,8 @@ class ChargeView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     disputed_minor: int = 0
     hold_until: datetime | None = None
     action_until: datetime | None = None
+    card_brand: str | None = None
+    last4: str | None = None
 
 
 class SettleOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -19,7 +19,8 @@ from infra.chassis.problems import NotFound
 from vault.canaries import Canaries, CanaryUse
 from vault.cleartext.forwarding.carrying import Carried, Carrier, Errand
 from vault.cleartext.forwarding.template import Template, read_template
-from vault.contract import ForwardOrder, ForwardReason, ForwardState, ForwardView, TokenTerms, Withheld
+from vault.contract import ForwardOrder, ForwardReason, ForwardState, ForwardView, Withheld
+from vault.contract.refusals import may_be_forwarded
 from vault.counters import Counters
 from vault.envelope import SealBroken
 from vault.errors import ForwardIdReused
@@ -110,7 +111,7 @@ class Forwards:
     ) -> ForwardView:
         reach("forward_intended")
         try:
-            limited = terms_of(card) != TokenTerms()
+            limited = not may_be_forwarded(terms_of(card), agent_id=row.actor, now=self._clock.now())
         except SealBroken:
             return await self._close(row, Carried(ForwardState.FAILED, ForwardReason.CARD_UNREADABLE))
         if limited:

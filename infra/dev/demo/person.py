@@ -68,7 +68,7 @@ class Person(Protocol):
     way: str
 
     async def agree(self, authorize_url: str, address: str) -> "Limits":
-        """Sign in by code, agree; the browser then follows the redirect to the assistant's address."""
+        """Sign in by code, have the card remembered, agree; the browser then follows the redirect to the assistant."""
         ...
 
     async def type_card(self, card_url: str) -> str:
@@ -106,6 +106,7 @@ class BrowserUser:
         await page.click("button.main")
         await page.wait_for("button[value=agree]")
         payment, day = [await page.evaluate(f"document.getElementById('{name}').value") for name in LIMIT_FIELDS]
+        await page.click("#remember_card")
         await page.click("button[value=agree]")
         return Limits(payment, day)
 
@@ -136,12 +137,15 @@ class FormSender:
         self._html = ""
 
     async def agree(self, authorize_url: str, address: str, **limits: str) -> Limits:
-        """`limits` are fields of the consent page that are filled in otherwise than it proposes."""
+        """`limits` are fields of the consent page that are filled in otherwise than it proposes.
+
+        The person has their card remembered, which it does not propose; `remember_card=""` leaves that.
+        """
         await self._get(authorize_url)
         await self._submit({"email": address})
         await self._submit({"code": await self._inbox.code_for(address)})
         payment, day = (_Form(self._html).fields[name] for name in LIMIT_FIELDS)
-        await self._submit({**limits, "answer": "agree"})
+        await self._submit({"remember_card": "on", **limits, "answer": "agree"})
         return Limits(payment, day)
 
     async def type_card(self, card_url: str, **typed: str) -> str:

@@ -60,6 +60,7 @@ async def tell_purchase(stage: Stage) -> Bought:
         async with story.step("person → gateway", f"sign in by code, read, agree ({stage.person.way})") as step:
             limits = await stage.person.agree(url, ADDRESS)
             step.decided("person", f"agrees to at most {limits.payment} a payment and {limits.day} a day at this brand")
+            step.decided("person", "has the card remembered, so its token will be good for no more than that")
 
     shown: list[str] = []
 
