@@ -18,7 +18,7 @@ NO_DEAR_THINGS = (
 )
 NO_DEAR_PHONE_ORDERS = (
     '@id("tenant_rule")\nforbid (principal, action == Action::"purchase", resource)\n'
-    "when { context has keyed_by_phone && context.keyed_by_phone && resource.amount_minor > 3000 };\n"
+    "when { context.keyed_by_phone && resource.amount_minor > 3000 };\n"
 )
 NO_THINGS = '@id("cart_changed")\nforbid (principal, action == Action::"purchase", resource);\n'
 
