@@ -14,8 +14,7 @@ from msgspec.structs import replace
 
 from gateway.callers import Caller, CallerKind
 from gateway.facts import QUOTE_TTL, MandateFacts, QuoteFacts
-from vault.contract import CaptureChannel, CaptureState, PageLanguage, TokenTerms, TokenUses
-from vault.contract.refusals import refusals
+from vault.contract import CaptureChannel, CaptureState, PageLanguage, TokenTerms, TokenUses, refusals
 
 CHARGE_MINOR_MAX: Final = 99_999_999
 """Of one charge (vault.contract.AmountMinor): a mandate with a higher cap limits no charge."""

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from infra.chassis import logs
-from vault.contract import ChargeOrder, ChargeReason, HoldOrder, TokenUses
-from vault.contract.refusals import refusals
+from vault.contract import ChargeOrder, ChargeReason, HoldOrder, TokenUses, refusals
 from vault.envelope import SealBroken
 from vault.store import Tx
 from vault.tables import CardRow, ChargeRow

@@ -13,18 +13,18 @@ from typing import Annotated
 import msgspec
 
 from vault.contract.reasons import ChargeReason as ChargeReason
+from vault.contract.terms import CARD_LIKE, AmountMinor
+from vault.contract.terms import AgentName as AgentName
+from vault.contract.terms import Currency as Currency
+from vault.contract.terms import TokenTerms as TokenTerms
+from vault.contract.terms import TokenUses as TokenUses
+from vault.contract.terms import may_be_forwarded as may_be_forwarded
+from vault.contract.terms import refusals as refusals
 
 IDENTIFIER_PATTERN = r"^[a-z]{3}_(?![a-z0-9_]*[0-9](?:_*[0-9]){12})[a-z0-9_]+\Z"
 Identifier = Annotated[str, msgspec.Meta(min_length=5, max_length=64, pattern=IDENTIFIER_PATTERN)]
-AmountMinor = Annotated[int, msgspec.Meta(gt=0, le=99_999_999)]
-"""Minor units. The ceiling is the processor's: eight digits."""
-Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
-AgentName = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z][!-~]*\Z")]
-"""As a grant's `act` names who asked: a client id."""
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _IDENTIFIER = re.compile(rf"(?=.{{5,64}}\Z){IDENTIFIER_PATTERN}")
-_CARD_LIKE = re.compile(r"(?:\d[ ._-]*){12}\d")
 
 
 def is_identifier(text: str) -> bool:
@@ -86,12 +86,6 @@ class CaptureState(StrEnum):
     EXPIRED = "expired"
 
 
-class TokenUses(StrEnum):
-    MULTI = "multi"
-    SINGLE = "single"
-    """One charge: spent while one is under way and once one is approved or held, free again when it came to nothing."""
-
-
 class ChargeState(StrEnum):
     """Every state but UNKNOWN, NEEDS_ACTION and HELD is an end. The moves between them: `vault/states.py`."""
 
@@ -142,34 +136,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def __post_init__(self) -> None:
         texts = (getattr(self, name) for name in self.__struct_fields__ if name not in SCREENED)
-        if any(isinstance(text, str) and _CARD_LIKE.search(text) for text in texts):
-            raise ValueError("a text holds as many digits as a card number")
-
-
-class TokenTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """What the token of a captured card may be used for, besides the brand and the subject it always is bound to.
-
-    What is not said is not limited. An amount is of one currency, so it needs that one; exact or at most, not both.
-    """
-
-    uses: TokenUses = TokenUses.MULTI
-    good_until: Moment | None = None
-    """The first moment at which no charge of it begins any more."""
-    agent_id: AgentName | None = None
-    currency: Currency | None = None
-    amount_exact_minor: AmountMinor | None = None
-    amount_max_minor: AmountMinor | None = None
-    forwards: bool = False
-    """Whether the card may be sent to registered destinations as well, which are not held to any of this."""
-
-    def __post_init__(self) -> None:
-        if self.forwards and self.uses is TokenUses.SINGLE:
-            raise ValueError("a token for one charge is not sent elsewhere")
-        if self.amount_exact_minor is not None and self.amount_max_minor is not None:
-            raise ValueError("an amount is exact or a ceiling")
-        if self.currency is None and (self.amount_exact_minor or self.amount_max_minor):
-            raise ValueError("an amount needs its currency")
-        if self.agent_id is not None and _CARD_LIKE.search(self.agent_id):
+        if any(isinstance(text, str) and CARD_LIKE.search(text) for text in texts):
             raise ValueError("a text holds as many digits as a card number")
 
 

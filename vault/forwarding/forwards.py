@@ -19,8 +19,7 @@ from infra.chassis.problems import NotFound
 from vault.canaries import Canaries, CanaryUse
 from vault.cleartext.forwarding.carrying import Carried, Carrier, Errand
 from vault.cleartext.forwarding.template import Template, read_template
-from vault.contract import ForwardOrder, ForwardReason, ForwardState, ForwardView, Withheld
-from vault.contract.refusals import may_be_forwarded
+from vault.contract import ForwardOrder, ForwardReason, ForwardState, ForwardView, Withheld, may_be_forwarded
 from vault.counters import Counters
 from vault.envelope import SealBroken
 from vault.errors import ForwardIdReused
