@@ -96,9 +96,7 @@ async def spoil(tx: AsyncConnection, purchase: Purchase) -> None:
     await tx.execute(_SPOIL, row)
 
 
-async def _note_capture(
-    tx: AsyncConnection, purchase: Purchase, state: CaptureState, token_id: str | None
-) -> None:
+async def _note_capture(tx: AsyncConnection, purchase: Purchase, state: CaptureState, token_id: str | None) -> None:
     key = {"tenant_id": purchase.tenant_id, "capture_id": purchase.capture_id}
     await tx.execute(_NOTE_CAPTURE, key | {"state": state.value, "token_id": token_id})
 

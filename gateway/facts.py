@@ -171,7 +171,7 @@ class PurchaseFacts:
     mandate: MandateFacts | None
     approval: ApprovalFacts | None = None
     keyed_by_phone: bool | None = False
-    """Whether the card is, or is to be, keyed in on the telephone; None in records of older rules, which did not ask."""
+    """Whether the card is, or is to be, keyed in on the telephone; None in records of older rules."""
 
     @property
     def parameters_sha256(self) -> str:

@@ -35,7 +35,7 @@ class Typed:
     approval_above: str = ""
     no_gift_cards: bool = False
     remember_card: bool = False
-    """Nobody's card is kept unless they say so here (EDPB Recommendations 02/2021: never by a box ticked beforehand)."""
+    """Nobody's card is kept unless they say so here (EDPB Recommendations 02/2021: no box ticked beforehand)."""
 
     @property
     def has_more(self) -> bool:

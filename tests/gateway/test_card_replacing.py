@@ -100,9 +100,7 @@ async def test_paying_at_once_with_the_card_on_file_and_its_replacement_charges_
     replacing, others = await shop.checkout(1_000), [await shop.checkout(1_000) for _ in range(3)]
     asked = await talk.buy(replacing, new_card=True)
 
-    await asyncio.gather(
-        shop.type_card(asked["capture_id"], MASTERCARD), *(talk.buy(checkout) for checkout in others)
-    )
+    await asyncio.gather(shop.type_card(asked["capture_id"], MASTERCARD), *(talk.buy(checkout) for checkout in others))
     ended = [await talk.buy(checkout) for checkout in (replacing, *others)]
 
     assert (ended[0]["state"], ended[0]["card"]["last4"]) == ("paid", "4444")

@@ -1,4 +1,4 @@
-"""What a token may be used for, in the words of the contract, and what follows from them. Imported from `vault.contract`.
+"""What a token may be used for, in the contract's words, and what follows. Imported from `vault.contract`.
 
 The vault asks `refusals` of every charge; who ordered the terms may ask it beforehand.
 """
