@@ -173,7 +173,7 @@ def _on_file(paying: Paying) -> Card | None:
 
 
 def _stays(capture: Capture, wanted: Wanted, paying: Paying) -> bool:
-    """Whether what was asked for is what would be asked for now; a page that shows something else is not filled in."""
+    """Whether what was asked for is what would be asked for at this moment; no other page is to be filled in."""
     terms = capture.terms
     if capture.state is CaptureState.EXPIRED or terms is None or wanted.terms is None:
         return False
