@@ -16,6 +16,7 @@ from vault.contract.reasons import ChargeReason as ChargeReason
 from vault.contract.terms import CARD_LIKE, AmountMinor
 from vault.contract.terms import AgentName as AgentName
 from vault.contract.terms import Currency as Currency
+from vault.contract.terms import Moment as Moment
 from vault.contract.terms import TokenTerms as TokenTerms
 from vault.contract.terms import TokenUses as TokenUses
 from vault.contract.terms import may_be_forwarded as may_be_forwarded
