@@ -38,6 +38,7 @@ CARD_SPOILT: Final = frozenset(
         ChargeReason.EXPIRED_CARD,
         ChargeReason.INCORRECT_NUMBER,
         ChargeReason.VERIFICATION_CODE_MISSING,
+        ChargeReason.CARD_CLOSED,
     }
 )
 """After these the card is of no use for other purchases either: another has to take its place."""

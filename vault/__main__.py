@@ -3,8 +3,8 @@
 `python -m vault page` checks the card page against its inventory, from anywhere.
 `python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
 
-Besides: `keys` is the life of keys and cards, `tokens` canaries and fingerprints, `custody` the ceremonies of those who
-hold shares of the root, `ledger` compares and shows the ledger, `inbox` shows the processor's events and has them
+Besides: `keys` is the life of keys and cards, `tokens` canaries, fingerprints and the card updater, `custody` the
+ceremonies of those who hold shares of the root, `ledger` compares and shows the ledger, `inbox` shows the processor's events and has them
 looked at again, `routes` is which processor a tenant's charges are given to, `destinations` where cards may be sent,
 `webhooks` is what tenants are told.
 `courier` delivers that elsewhere than where the vault serves.
@@ -56,7 +56,7 @@ async def _serve(settings: Settings, clock: Clock) -> None:
         build_walls(settings, vault.engine.url)  # before there is a second thread
         if not vault.codes.pages.locked:
             logs.get_logger().warning("codes_memory_not_locked")  # RLIMIT_MEMLOCK is too small: they may be swapped out
-        needs_the_root = [vault.reconciler.run, vault.keeping.lifecycle.run]
+        needs_the_root = [vault.reconciler.run, vault.keeping.lifecycle.run, vault.updating.run]
         background = await opening.begin(
             settings.keys,
             settings.custody_folder,
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_keys(commands.add_parser("keys", help="the life of tenant keys, of the root and of cards"))
     add_custody(commands.add_parser("custody", help="the custodians of the root, and their shares"))
     add_ledger(commands.add_parser("ledger", help="compare the ledger with the money it is about, or show it"))
-    add_tokens(commands.add_parser("tokens", help="canaries; fingerprint keys; cards by the file"))
+    add_tokens(commands.add_parser("tokens", help="canaries; fingerprint keys; cards by the file; the card updater"))
     add_inbox(commands.add_parser("inbox", help="show the processor's events, or have them looked at again"))
     add_webhooks(commands.add_parser("webhooks", help="where tenants are told, what they are owed, sending it again"))
     commands.add_parser("courier", help="deliver webhooks, in a process of its own")

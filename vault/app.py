@@ -50,6 +50,7 @@ from vault.processors import AIRWALLEX, STRIPE, Processors, build_airwallex
 from vault.reconcile import Reconciler
 from vault.settings import Settings
 from vault.store import Store
+from vault.updating.job import Updating, build_updating
 from vault.workers import Workers
 
 AUDIENCE = "vault"
@@ -69,6 +70,7 @@ class Vault:
     reconciler: Reconciler
     keeping: Keeping
     outbox: Outbox
+    updating: Updating
     workers: Workers
     processors: Processors
     engine: AsyncEngine
@@ -86,6 +88,7 @@ class Vault:
         self.names.close()
         await self.outbox.courier.close()
         await self.processors.close()
+        await self.updating.close()
         await self.engine.dispose()
         await self.keys.close()
 
@@ -137,6 +140,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         reconciler=money.reconciler,
         keeping=keeping,
         outbox=outbox,
+        updating=build_updating(settings, store, cards, canaries, clock, counters),
         workers=workers,
         processors=processors,
         engine=engine,

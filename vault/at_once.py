@@ -1,10 +1,11 @@
-"""Acts that are one statement: a function of the database, which names its tenant first (migrations 0007, 0011-0013).
+"""Acts that are one statement: a function of the database, which names its tenant first (its migrations from 0007 on).
 
 One round trip and one commit each. For what is asked on every request; everything else is a transaction (`store.py`).
 No parameter is ever a card number or a verification code.
 """
 
 from collections.abc import Sequence
+from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
@@ -102,6 +103,24 @@ async def take_card(
         card.created_at,
         _as_json(card, fingerprints),
         msgspec.json.encode(card_event(kind, card, card.created_at)).decode(),
+    )
+    return Taken(answer[0][0])
+
+
+async def update_card(store: Store, card: CardRow, fingerprints: Sequence[bytes], month: date) -> Taken:
+    """Put a card that the updater told of in the place of the one before it, which stays on file, and end its inquiry.
+
+    TAKEN or OVERTAKEN. Raises as `take_card`.
+    """
+    answer = await store.at_once(
+        "SELECT update_card($1, $2, $3, $4, $5, $6, $7)",
+        card.tenant_id,
+        card.brand_id,
+        card.subject_id,
+        month,
+        card.created_at,
+        _as_json(card, fingerprints),
+        msgspec.json.encode(card_event(Kind.CARD_UPDATED, card, card.created_at)).decode(),
     )
     return Taken(answer[0][0])
 

@@ -56,4 +56,7 @@ class Counters:
             "vault_failovers_total", "Charges given to another processor.", ["processor"], registry=registry
         )
         self.forwards = Counter("vault_forwards_total", "Forwards that ended.", ["state"], registry=registry)
+        self.inquiries = Counter(
+            "vault_card_inquiries_total", "Cards asked about at the card updater.", ["outcome"], registry=registry
+        )
         self.webhooks = Counter("vault_webhooks_total", "Events of the processor.", ["answer"], registry=registry)

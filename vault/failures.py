@@ -3,7 +3,7 @@
 from typing import Final
 
 from infra.chassis.keys import KeyServiceUnreachable
-from vault.cleartext.opening import UNREADABLE, CardReplaced, CardShredded
+from vault.cleartext.opening import UNREADABLE, CardClosed, CardReplaced, CardShredded
 from vault.cleartext.processors import CardRefused, ProcessorRefused, ProcessorSilent
 from vault.cleartext.tokenise import Cards, CodeMissing
 from vault.codes import Codes
@@ -14,6 +14,7 @@ OURS: Final[dict[type[Exception], ChargeReason]] = {
     CodeMissing: ChargeReason.VERIFICATION_CODE_MISSING,
     CardShredded: ChargeReason.CARD_SHREDDED,
     CardReplaced: ChargeReason.CARD_REPLACED,
+    CardClosed: ChargeReason.CARD_CLOSED,
     **dict.fromkeys(UNREADABLE, ChargeReason.CARD_UNREADABLE),
     KeyServiceUnreachable: ChargeReason.NEVER_SENT,
 }
@@ -36,7 +37,7 @@ def before_confirming(failure: Exception) -> tuple[ChargeState, ChargeReason]:
 
 async def why_not_sent(card: CardRow, cards: Cards, codes: Codes) -> ChargeReason | None:
     """Whatever this vault can know against a card is found before any processor is asked; None when nothing is."""
-    needs_code = not card.is_shredded and card.on_file_since is None
+    needs_code = not card.is_shredded and card.closed_at is None and card.on_file_since is None
     if needs_code and not codes.holds(card.tenant_id, card.token_id, card.generation):
         return await _why_no_code(card, cards)
     try:

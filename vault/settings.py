@@ -13,6 +13,7 @@ from vault.authentications.settings import AuthenticationSettings
 from vault.keys.settings import LifecycleSettings
 from vault.outbox.settings import OutboxSettings
 from vault.processors import ProcessorSettings
+from vault.updating.settings import UpdaterSettings
 
 PREFIX = "vault"
 PROCESSOR_TIMEOUT_SECONDS = 6
@@ -55,6 +56,7 @@ class Settings:
     forward_timeout_seconds: int = FORWARD_TIMEOUT_SECONDS
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
     processors: ProcessorSettings = field(default_factory=ProcessorSettings)
+    updater: UpdaterSettings = field(default_factory=UpdaterSettings)
     authentications: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     walls: WallSettings = field(default_factory=WallSettings)
 
@@ -84,6 +86,9 @@ class Settings:
         addresses = {"PAGE_URL": self.page_url, "DOOR_ORIGIN": self.door_origin, "PROCESSOR_URL": self.processor_url}
         if self.processors.has_airwallex:
             addresses["AIRWALLEX_URL"] = self.processors.airwallex_url
+        if self.updater.is_connected:
+            addresses["UPDATER_URL"] = self.updater.updater_url
+            addresses["UPDATER_LOGIN_URL"] = self.updater.updater_login_url
         plain = [name for name, url in addresses.items() if not url.startswith("https://")]
         if plain and not self.sandbox:
             raise SettingsIncomplete("; ".join(f"UNDERCROFT_VAULT_{name} must be https" for name in plain))

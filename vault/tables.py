@@ -74,6 +74,8 @@ class CardRow:
     earlier_generation: int | None = None
     key_version: int | None = None
     shredded_at: datetime | None = None
+    closed_at: datetime | None = None
+    """When its issuer was found to have closed the account; another card under the token is not closed."""
     key_destroyed_at: datetime | None = None
 
     @property

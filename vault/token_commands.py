@@ -1,4 +1,4 @@
-"""`python -m vault tokens …`: canaries, the versions of the fingerprint's key, and cards by the file (vault/batch).
+"""`python -m vault tokens …`: canaries, fingerprint keys, cards by the file (vault/batch), and the card updater.
 
 Beside a running vault, as its own role.
 
@@ -33,6 +33,7 @@ from vault.keys.settings import LifecycleSettings
 from vault.keys.states import KeyRetired
 from vault.settings import PREFIX, StoreSettings
 from vault.store import Store, Tx
+from vault.updating.commands import add_updater, updater
 
 LINE: Final = "{:31} {:>7}  {:>9}"
 PLANTED_MAX: Final = 1_000
@@ -69,6 +70,7 @@ def add_tokens(parser: argparse.ArgumentParser) -> None:
     used = verbs.add_parser("canary-uses", help="who tried to use one, when, and for what")
     used.add_argument("tenant", metavar="TENANT")
     verbs.add_parser("fingerprints", help="how many cards of each tenant have which version of the fingerprint")
+    add_updater(verbs.add_parser("updater", help="whether the tenant's cards are asked about at the card updater"))
     verbs.add_parser("fingerprint-key", help="a new version of the fingerprint's key, for vaults started from now on")
     add_batch(verbs)
 
@@ -99,6 +101,8 @@ def _obey(chosen: argparse.Namespace, environ: Mapping[str, str], clock: Clock) 
         asyncio.run(_plant(load(PlantingSettings, PREFIX, environ), chosen, clock))
     elif chosen.verb == "canary-uses":
         asyncio.run(_show_uses(load(StoreSettings, PREFIX, environ), chosen.tenant))
+    elif chosen.verb == "updater":
+        asyncio.run(_update(load(StoreSettings, PREFIX, environ), chosen, clock))
     elif chosen.verb == "fingerprints":
         settings = load(FingerprintSettings, PREFIX, environ)
         asyncio.run(_list(settings, RingFile(settings.fingerprint_key_file).read()))
@@ -139,6 +143,17 @@ async def _show_uses(settings: StoreSettings, tenant_id: str) -> None:
         await engine.dispose()
     for use in uses:
         _say("  ".join(str(value) for value in use.values()))
+
+
+async def _update(settings: StoreSettings, chosen: argparse.Namespace, clock: Clock) -> None:
+    engine = create_engine(settings.database_url, pool_size=1)
+    try:
+        store = Store(engine)
+        await _require_tenant(store, chosen.tenant)
+        for line in await updater(store, chosen, actor(), clock.now()):
+            _say(line)
+    finally:
+        await engine.dispose()
 
 
 async def _require_tenant(store: Store, tenant_id: str) -> None:

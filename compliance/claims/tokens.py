@@ -73,4 +73,17 @@ TOKENS = (
         "nobody, and a card of their own is asked for instead.",
         not_claimed="That the person meant the card that was on file to go: the page says which it is.",
     ),
+    Control(
+        id="UC-T.7",
+        title="A card updater renews a stored card only with what can be its successor",
+        sources=("PCI DSS 4.2.1", "PCI DSS 12.8.2", "ASVS 2.3.3"),
+        claim="Only where a tenant turned it on, cards on file that end soon or were declined for what they are go to "
+        "one company, once a calendar month, noted before they leave. What it answers is put under the token only if "
+        "it is a valid number of the same network, fits what is said beside it, and ends in the years to come; else "
+        "the card stays as it was. A vault killed at any step leaves the old card or the new one whole, told once. A "
+        "card whose account was closed is not charged any more. Nothing the company writes reaches a log, a row or an "
+        "exception.",
+        not_claimed="That the company answers truly: a number that passes is believed. That it was ever asked itself: "
+        "only a double, checked against what it publishes.",
+    ),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from granian.constants import Interfaces
 from granian.server.embed import Server
+from joserfc.jwk import RSAKey
 
 from infra.sandbox import logs
 from infra.sandbox.airwallex import desk as airwallex
@@ -18,6 +19,8 @@ from infra.sandbox.airwallex.books import Books
 from infra.sandbox.airwallex.operations import OPERATIONS as AIRWALLEX_OPERATIONS
 from infra.sandbox.app import build_app
 from infra.sandbox.carrier import calls, read_signer
+from infra.sandbox.checkout.answers import OPERATION, Updater
+from infra.sandbox.checkout.app import build_checkout
 from infra.sandbox.courier import Courier
 from infra.sandbox.desk import Desk, Merchant
 from infra.sandbox.documents import Documents
@@ -28,7 +31,16 @@ from infra.sandbox.openid.realm import open_realms
 from infra.sandbox.openid.registered import ClientsUnusable
 from infra.sandbox.openid.routes import openid_routes
 from infra.sandbox.operations import OPERATIONS
-from infra.sandbox.settings import AIRWALLEX_CLIENT_ID, Address, AirwallexListener, Settings, SettingsIncomplete, load
+from infra.sandbox.settings import (
+    AIRWALLEX_CLIENT_ID,
+    CHECKOUT_CLIENT_ID,
+    Address,
+    AirwallexListener,
+    CheckoutListener,
+    Settings,
+    SettingsIncomplete,
+    load,
+)
 from infra.sandbox.texting import Account, texting
 from infra.sandbox.transit.app import Transit, build_transit
 
@@ -42,8 +54,8 @@ def main() -> int:
         sys.stderr.write(f"sandbox: {problem}\n")
         return 2
     transit = [] if settings.transit is None else [settings.transit.bind]
-    second = [] if settings.airwallex is None else [settings.airwallex.bind]
-    for address in (settings.bind, settings.inbox_bind, *transit, *second):
+    others = [one.bind for one in (settings.airwallex, settings.checkout) if one is not None]
+    for address in (settings.bind, settings.inbox_bind, *transit, *others):
         if not address.is_free():
             sys.stderr.write(f"sandbox: {address.url} is taken or cannot be bound\n")
             return 1
@@ -91,6 +103,8 @@ async def _serve(settings: Settings) -> None:
             servers.append(_server(engine, settings.transit.bind))
         if settings.airwallex is not None:
             servers.append(_second(settings.airwallex, books, desk.waiting_room, key))
+        if settings.checkout is not None:
+            servers.append(_updater(settings.checkout, desk.waiting_room))
         await _run(servers, desk.waiting_room, courier)
 
 
@@ -125,6 +139,17 @@ def _second(listener: AirwallexListener, books: Books, waiting_room: WaitingRoom
         page_url=listener.bind.url,
     )
     return _server(build_airwallex(desk, client_id=AIRWALLEX_CLIENT_ID, api_key=listener.api_key), listener.bind)
+
+
+def _updater(listener: CheckoutListener, waiting_room: WaitingRoom) -> Server:
+    updater = Updater(
+        key=RSAKey.import_key(listener.sealing_key),
+        faults=Faults(frozenset({OPERATION})),
+        waiting_room=waiting_room,
+    )
+    return _server(
+        build_checkout(updater, client_id=CHECKOUT_CLIENT_ID, client_secret=listener.secret), listener.bind
+    )
 
 
 def _server(app: object, address: Address) -> Server:

@@ -3,7 +3,9 @@
 No API key is asked for: whoever may call these is a program on this machine (loopback.py refuses the rest).
 """
 
+from collections.abc import Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -132,12 +134,14 @@ def _merchant_routes(desk: Desk) -> list[HTTPRouteHandler]:
     return [enable_moto, disable_moto]
 
 
-def json_response(document: object, *, status: int = 200) -> Response[bytes]:
+def json_response(
+    document: object, *, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
+) -> Response[bytes]:
     return Response(
         msgspec.json.encode(document),
         status_code=status,
         media_type="application/json",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers},
     )
 
 

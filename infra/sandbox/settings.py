@@ -15,7 +15,8 @@ _OPENID = "OPENID_CLIENTS_FILE"
 _TRANSIT = ("TRANSIT_BIND", "TRANSIT_BEARER_FILE")
 _WEBHOOK = ("WEBHOOK_URL", "WEBHOOK_SECRET_FILE")
 _AIRWALLEX = ("AIRWALLEX_BIND", "AIRWALLEX_KEY_FILE")
-AIRWALLEX_CLIENT_ID = "sandbox-client"
+_CHECKOUT = ("CHECKOUT_BIND", "CHECKOUT_SECRET_FILE", "CHECKOUT_SEALING_KEY_FILE")
+AIRWALLEX_CLIENT_ID = CHECKOUT_CLIENT_ID = "sandbox-client"
 _PORT_MAX = 65_535
 _FLAGS = {"": False, "false": False, "true": True}
 
@@ -85,6 +86,14 @@ class AirwallexListener:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckoutListener:
+    bind: Address
+    secret: str = field(repr=False)
+    sealing_key: str
+    """A public RSA key as PEM, under which new card numbers are sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     bind: Address
     inbox_bind: Address
@@ -102,22 +111,24 @@ class Settings:
     """Who is registered at the sandbox's OpenID provider; without it there is none."""
     airwallex: AirwallexListener | None = None
     """A second processor; without it there is one."""
+    checkout: CheckoutListener | None = None
+    """A card updater; without it there is none."""
     moto: bool = False
     """The merchant's account is enabled for mail and telephone orders, which a new one is not."""
 
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; the two webhook settings come together or not at all (then no webhook is sent)."""
-    names = (*_REQUIRED, *_WEBHOOK, *_TRANSIT, *_AIRWALLEX, _TEXTING, _CARRIER)
+    names = (*_REQUIRED, *_WEBHOOK, *_TRANSIT, *_AIRWALLEX, *_CHECKOUT, _TEXTING, _CARRIER)
     values = {name: environment.get(PREFIX + name, "").strip() for name in names}
     wrong = [f"{PREFIX}{name} is missing" for name in _REQUIRED if not values[name]]
-    for together in (_WEBHOOK, _TRANSIT, _AIRWALLEX):
+    for together in (_WEBHOOK, _TRANSIT, _AIRWALLEX, _CHECKOUT):
         if any(values[name] for name in together):
             wrong += [f"{PREFIX}{name} is missing" for name in together if not values[name]]
     level = logging.getLevelNamesMapping().get(environment.get(PREFIX + "LOG_LEVEL", "INFO").upper())
     if level is None:
         wrong.append(f"{PREFIX}LOG_LEVEL is not a log level")
-    binds = [name for name in ("BIND", "INBOX_BIND", "TRANSIT_BIND", "AIRWALLEX_BIND") if values[name]]
+    binds = [name for name in values if name.endswith("BIND") and values[name]]
     addresses = {name: _address(name, values[name], wrong) for name in binds}
     secrets = {name: _secret(name, values[name], wrong) for name in values if name.endswith("_FILE") and values[name]}
     if values["WEBHOOK_URL"] and not values["WEBHOOK_URL"].startswith(("http://", "https://")):
@@ -129,8 +140,11 @@ def load(environment: Mapping[str, str]) -> Settings:
     if wrong or level is None or moto is None:
         raise SettingsIncomplete("; ".join(wrong))
     webhook = Webhook(values["WEBHOOK_URL"], secrets["WEBHOOK_SECRET_FILE"]) if values["WEBHOOK_URL"] else None
-    transit, airwallex = addresses.get("TRANSIT_BIND"), addresses.get("AIRWALLEX_BIND")
+    transit, airwallex, checkout = (addresses.get(f"{name}_BIND") for name in ("TRANSIT", "AIRWALLEX", "CHECKOUT"))
     return Settings(
+        checkout=None
+        if checkout is None
+        else CheckoutListener(checkout, secrets["CHECKOUT_SECRET_FILE"], secrets["CHECKOUT_SEALING_KEY_FILE"]),
         airwallex=None if airwallex is None else AirwallexListener(airwallex, secrets["AIRWALLEX_KEY_FILE"]),
         transit=None if transit is None else TransitListener(transit, secrets["TRANSIT_BEARER_FILE"]),
         bind=addresses["BIND"],

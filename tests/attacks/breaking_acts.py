@@ -19,7 +19,9 @@ from infra.chassis.engine import create_engine
 from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
 from infra.dev.postgres import ServiceDatabase
+from tests.attacks.leak_paths_updater import ENDS_SECONDS, inquiries_ended, make_due
 from tests.attacks.leak_world import sealed_form
+from tests.support.waiting import wait_until
 from tests.vault.bench import FORM, JSON, Person
 from tests.vault.destination import Forwarding, company, echo, register, registration
 from tests.vault.events import event_about, signed
@@ -33,6 +35,7 @@ from vault.processors import AIRWALLEX
 from vault.routing.rows import add_route
 from vault.routing.rules import Route
 from vault.store import Store
+from vault.updating.rows import turn_on
 
 SAID: Final = "5105105105105100"
 PARAMETER: Final = re.compile(r"\{[^}]+\}")
@@ -52,7 +55,9 @@ HEADERS: Final = {"user-agent": SAID, "accept-language": SAID, "x-request-id": S
 
 @dataclass(slots=True)
 class Somebody:
-    """A person with a card on file, another whose tenant's charges go to the second processor, and a destination."""
+    """A person with a card on file, another whose tenant's charges go to the second processor, and a destination; a
+    third, whose tenant has their cards kept up to date.
+    """
 
     vault: VaultProcess
     webhooks: str
@@ -61,6 +66,8 @@ class Somebody:
     second: Person
     second_token: str
     forwarding: Forwarding
+    third: Person
+    store: Store
     answers: list[bytes] = field(default_factory=list)
 
     async def opened(self) -> tuple[CaptureOrder, str]:
@@ -158,6 +165,18 @@ async def _event_of_the_second(one: Somebody, _: None) -> None:
     await one.vault.api.post(f"{one.webhooks}/webhooks/airwallex", content=body, headers={**JSON, **headers})
 
 
+async def _third_token(one: Somebody) -> str:
+    return await one.vault.new_token(one.third, SAID)
+
+
+async def _inquire(one: Somebody, token: str) -> None:
+    """Until it is over, whatever became of it."""
+    before = inquiries_ended(one.vault.log)
+    async with one.store.transaction(one.third.tenant_id) as tx:
+        await make_due(tx, token)
+    await wait_until(lambda: inquiries_ended(one.vault.log) > before, ENDS_SECONDS)
+
+
 async def _opened(one: Somebody) -> tuple[CaptureOrder, str]:
     return await one.opened()
 
@@ -171,6 +190,7 @@ ACTS: Final = (
     Act("a form posted with flaws", _post_mistyped, _opened),
     Act("a card keyed in", _key_in, _guard_ready),
     Act("a charge of a new card", _charge_a_new_card, _new_token),
+    Act("an inquiry at the card updater", _inquire, _third_token),
     Act("an event", _event, _nothing),
     Act("an event of the second processor", _event_of_the_second, _nothing),
     Act("a report", _report, _nothing),
@@ -180,7 +200,7 @@ ACTS: Final = (
 
 @asynccontextmanager
 async def somebody(vault: VaultProcess, databases: ServiceDatabase, webhooks: str) -> AsyncIterator[Somebody]:
-    person, second = Person(), Person()
+    person, second, third = Person(), Person(), Person()
     answers: list[bytes] = []
 
     async def keep(answer: httpx2.Response) -> None:
@@ -191,12 +211,13 @@ async def somebody(vault: VaultProcess, databases: ServiceDatabase, webhooks: st
         client.event_hooks = {"response": [keep]}
         client.headers["connection"] = "close"  # the web server keeps what it read of one until it ends
     token, second_token = await vault.new_token(person, SAID), await vault.new_token(second, SAID)
+    await vault.new_token(third, SAID)
     engine = create_engine(Secret(databases.app_dsn), pool_size=1)
-    try:
-        async with Store(engine).transaction(second.tenant_id) as tx:
-            await add_route(tx, Route(route_id=new_id("rte"), position=1, processor=AIRWALLEX, weight=1))
-    finally:
-        await engine.dispose()
+    store = Store(engine)
+    async with store.transaction(second.tenant_id) as tx:
+        await add_route(tx, Route(route_id=new_id("rte"), position=1, processor=AIRWALLEX, weight=1))
+    async with store.transaction(third.tenant_id) as tx:
+        await turn_on(tx, "operator ada", SystemClock().now())
     assert (await vault.charge(person.charge(token))).json()["state"] == "approved"
     assert (await vault.charge(second.charge(second_token))).json()["state"] == "approved"
     async with company() as there:
@@ -204,7 +225,10 @@ async def somebody(vault: VaultProcess, databases: ServiceDatabase, webhooks: st
         new = registration(person, there.url)
         await register(databases, new, SystemClock())
         forwarding = Forwarding(vault, databases, person, there, token, new.destination_id)
-        yield Somebody(vault, webhooks, person, token, second, second_token, forwarding, answers)
+        try:
+            yield Somebody(vault, webhooks, person, token, second, second_token, forwarding, third, store, answers)
+        finally:
+            await engine.dispose()
 
 
 def knocking_at(handler: HTTPRouteHandler, base: str) -> Act:

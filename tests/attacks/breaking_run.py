@@ -29,6 +29,7 @@ from tests.support.searching import Hit, Search, planting
 from tests.support.waiting import wait_until
 from tests.vault.bench import open_bench
 from tests.vault.process import VaultProcess, vault_process
+from tests.vault.updating import Company, environment_of
 from vault.scrubbing import OVERWRITTEN
 
 PLANTED: Final = "6011000990139424"
@@ -42,6 +43,7 @@ GUARDED: Final = (
     "vault/outbox/caretaking.py:Caretaker.run",
     "vault/outbox/courier.py:Courier.run",
     "vault/reconcile.py:Reconciler.run",
+    "vault/updating/job.py:Updating.run",
 )
 """Loops that go on after a round that failed."""
 ENDING: Final = (
@@ -129,6 +131,7 @@ async def break_a_vault(folder: Path, cluster: Cluster, databases: ServiceDataba
             strings.order()
             bases = ("", vault.page_url, webhooks)
             acts = {place: knocking_at(handler, bases[door]) for place, door, handler in knocks}
+            Company(processor).knows("CARD_EXPIRY_UPDATED", SAID, expiry_year=2041)
             async with somebody(vault, databases, webhooks) as person:
                 await break_everywhere(person, strings, broke, acts)
                 metrics = (await vault.api.get("/metrics")).content
@@ -184,6 +187,7 @@ async def breaking_vault(
     environment = {
         **OVERWRITTEN,
         **strings.environment,
+        **environment_of(processor),
         "STRIPE_LOG": "debug",
         "UNDERCROFT_VAULT_LOG_LEVEL": "DEBUG",
         "UNDERCROFT_VAULT_PHONE_PROCESSORS": "stripe",

@@ -18,6 +18,7 @@ from memory.contract import Provenance, RememberOrder, Source
 from tests.attacks.leak_paths_batch import BATCH
 from tests.attacks.leak_paths_outward import OUTWARD
 from tests.attacks.leak_paths_phone import PHONE
+from tests.attacks.leak_paths_updater import UPDATER
 from tests.attacks.leak_world import LeakPath, World
 from tests.journeys.conftest import Shopper
 from tests.support.encodings import spaced, spoken
@@ -295,6 +296,7 @@ PATHS: Final = (
     *OUTWARD,
     *PHONE,
     *BATCH,
+    *UPDATER,
 )
 HANDED: Final = {path.number: path.handed for path in PATHS}
 NAMES: Final = {path.number: path.name for path in PATHS}

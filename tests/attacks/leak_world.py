@@ -21,9 +21,9 @@ from infra.dev.ports import HOST, Ports, free_ports
 from infra.dev.postgres import ServiceDatabase
 from infra.dev.processes import Child, spawn
 from infra.dev.settings import ROOT
-from infra.sandbox.settings import AIRWALLEX_CLIENT_ID
+from infra.sandbox.settings import AIRWALLEX_CLIENT_ID, CHECKOUT_CLIENT_ID
 from tests.journeys.conftest import Street
-from tests.sandbox.running import AIRWALLEX_KEY, NO_TLS, WEBHOOK_SECRET
+from tests.sandbox.running import AIRWALLEX_KEY, CHECKOUT_SECRET, NO_TLS, WEBHOOK_SECRET, updater_pems
 from tests.support.grants import TestMint
 from tests.support.waiting import BUSY_SECONDS_MAX
 from tests.vault.bench import Doors, Person
@@ -47,16 +47,16 @@ class LoudHouse(House):
 
     PostgreSQL writes every statement and every parameter into its log, which the runner otherwise forbids it: so a
     number that is merely looked for is seen too. The vault's working folder is its own, where the kernel would leave
-    its core. It has a second processor, and libraries that write all they have to say (`loud_vault`).
+    its core. It has a second processor, a card updater, and libraries that write all they have to say (`loud_vault`).
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, Ports.free(), Options(log_level="DEBUG", wiretap=True, durable=False))
         self.vault_folder = self.folder / "vault"
         self.raw_log = self.logs / "vault.libraries.log"
-        (port,) = free_ports(1)
-        self.airwallex_bind = f"{HOST}:{port}"
-        self.airwallex_url = f"http://{self.airwallex_bind}"
+        port, another = free_ports(2)
+        self.airwallex_bind, self.checkout_bind = f"{HOST}:{port}", f"{HOST}:{another}"
+        self.airwallex_url, self.checkout_url = f"http://{self.airwallex_bind}", f"http://{self.checkout_bind}"
 
     def start(self) -> None:
         super().start()
@@ -67,7 +67,14 @@ class LoudHouse(House):
 
     def _spawn(self, service: str, environment: dict[str, str], *command: str) -> Child:
         if service == "sandbox":
-            theirs = {"AIRWALLEX_BIND": self.airwallex_bind, "AIRWALLEX_KEY_FILE": self._file("awx.key", AIRWALLEX_KEY)}
+            _, public = updater_pems()
+            theirs = {
+                "AIRWALLEX_BIND": self.airwallex_bind,
+                "AIRWALLEX_KEY_FILE": self._file("awx.key", AIRWALLEX_KEY),
+                "CHECKOUT_BIND": self.checkout_bind,
+                "CHECKOUT_SECRET_FILE": self._file("checkout.secret", CHECKOUT_SECRET),
+                "CHECKOUT_SEALING_KEY_FILE": self._file("updater.pem", public.decode()),
+            }
             named = {f"UNDERCROFT_SANDBOX_{name}": value for name, value in theirs.items()}
             return super()._spawn(service, environment | named, *command)
         if service != "vault":
@@ -84,6 +91,12 @@ class LoudHouse(House):
                 "UNDERCROFT_VAULT_AIRWALLEX_CLIENT_ID": AIRWALLEX_CLIENT_ID,
                 "UNDERCROFT_VAULT_AIRWALLEX_KEY_FILE": self._file("awx.key", AIRWALLEX_KEY),
                 "UNDERCROFT_VAULT_AIRWALLEX_WEBHOOK_SECRET_FILE": self._file("awx.secret", WEBHOOK_SECRET),
+                "UNDERCROFT_VAULT_UPDATER_URL": self.checkout_url,
+                "UNDERCROFT_VAULT_UPDATER_LOGIN_URL": self.checkout_url,
+                "UNDERCROFT_VAULT_UPDATER_CLIENT_ID": CHECKOUT_CLIENT_ID,
+                "UNDERCROFT_VAULT_UPDATER_CLIENT_SECRET_FILE": self._file("checkout.secret", CHECKOUT_SECRET),
+                "UNDERCROFT_VAULT_UPDATER_KEY_FILE": self._file("updater.key", updater_pems()[0].decode()),
+                "UNDERCROFT_VAULT_UPDATER_EVERY_SECONDS": "1",
                 "UNDERCROFT_VAULT_WALLS": "off",  # they would keep the search out of its memory and forbid the core
             },
             log=self.logs / "vault.log",

@@ -84,6 +84,13 @@ REVEALS = {
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.__init__"),
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.present_card"),
     ("vault/cleartext/processors/stripe.py", "StripeProcessor.read_event"),
+    # who asks the card updater about a card, looks at what it says, and proves us to it
+    ("vault/cleartext/updaters/checking.py", "_number"),
+    ("vault/cleartext/updaters/checking.py", "successor"),
+    ("vault/cleartext/updaters/checkout.py", "CheckoutUpdater.__init__"),
+    ("vault/cleartext/updaters/checkout.py", "CheckoutUpdater._enter"),
+    ("vault/cleartext/updaters/checkout.py", "CheckoutUpdater._send"),
+    ("vault/cleartext/updaters/checkout.py", "_inquiry"),
 }
 DRAWN_WITH_DIGITS = {
     ("gateway/browser/cookies.py", "new_value"): "a cookie's secret; its hash is kept",

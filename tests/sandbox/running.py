@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import httpx2
 import pytest
 import stripe
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from infra.dev.ports import free_ports
 from infra.sandbox.carrier import new_carrier
@@ -24,6 +27,7 @@ API_KEY = "sk_test_sandbox"
 APPROVES = "4242424242424242"
 WEBHOOK_SECRET = "whsec_sandbox"
 AIRWALLEX_KEY = "awx_sandbox_key"
+CHECKOUT_SECRET = "checkout_sandbox_secret"
 TEXTING_ACCOUNT, TEXTING_PASSWORD = f"AC{'0a' * 16}", "0b" * 16
 # Every client would load the certificate authorities again (50 ms); all here speak plain HTTP.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -49,6 +53,7 @@ class Sandbox:
     inbox_port: int
     environment: dict[str, str]
     airwallex_port: int = 0
+    checkout_port: int = 0
     plain: httpx2.Client = field(default_factory=lambda: httpx2.Client(verify=NO_TLS, timeout=BUSY_SECONDS_MAX))
     opened: list[stripe.RequestsClient] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
@@ -64,6 +69,15 @@ class Sandbox:
     @property
     def airwallex_url(self) -> str:
         return f"http://127.0.0.1:{self.airwallex_port}"
+
+    @property
+    def checkout_url(self) -> str:
+        return f"http://127.0.0.1:{self.checkout_port}"
+
+    @property
+    def updater_key(self) -> Path:
+        """The private one, which only the vault has."""
+        return self.folder / "updater.key"
 
     @property
     def log(self) -> Path:
@@ -82,7 +96,7 @@ class Sandbox:
         try:
             return all(
                 self.plain.get(f"{url}/health").status_code == 200
-                for url in (self.url, self.inbox_url, self.airwallex_url)
+                for url in (self.url, self.inbox_url, self.airwallex_url, self.checkout_url)
             )
         except httpx2.TransportError:
             return False
@@ -129,7 +143,9 @@ def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
     (folder / "api.key").write_text(f"{API_KEY}\n")
     (folder / "webhook.secret").write_text(f"{WEBHOOK_SECRET}\n")
     (folder / "airwallex.key").write_text(f"{AIRWALLEX_KEY}\n")
-    port, inbox_port, airwallex_port = free_ports(3)
+    (folder / "checkout.secret").write_text(f"{CHECKOUT_SECRET}\n")
+    write_updater_key(folder / "updater.key", folder / "updater.pem")
+    port, inbox_port, airwallex_port, checkout_port = free_ports(4)
     (folder / "texting.account").write_text(f"{TEXTING_ACCOUNT}:{TEXTING_PASSWORD}\n")
     trusted, carrier_key = new_carrier(datetime.now(UTC))
     (folder / "carriers").mkdir(exist_ok=True)
@@ -144,6 +160,9 @@ def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
         "UNDERCROFT_SANDBOX_INBOX_BIND": f"127.0.0.1:{inbox_port}",
         "UNDERCROFT_SANDBOX_AIRWALLEX_BIND": f"127.0.0.1:{airwallex_port}",
         "UNDERCROFT_SANDBOX_AIRWALLEX_KEY_FILE": str(folder / "airwallex.key"),
+        "UNDERCROFT_SANDBOX_CHECKOUT_BIND": f"127.0.0.1:{checkout_port}",
+        "UNDERCROFT_SANDBOX_CHECKOUT_SECRET_FILE": str(folder / "checkout.secret"),
+        "UNDERCROFT_SANDBOX_CHECKOUT_SEALING_KEY_FILE": str(folder / "updater.pem"),
         "UNDERCROFT_SANDBOX_MOTO": "true",
         "UNDERCROFT_SANDBOX_STATE_FOLDER": str(folder / "state"),
         "UNDERCROFT_SANDBOX_API_KEY_FILE": str(folder / "api.key"),
@@ -153,7 +172,24 @@ def make_sandbox(folder: Path, *, webhook_url: str | None = None) -> Sandbox:
     if webhook_url is not None:
         environment["UNDERCROFT_SANDBOX_WEBHOOK_URL"] = webhook_url
         environment["UNDERCROFT_SANDBOX_WEBHOOK_SECRET_FILE"] = str(folder / "webhook.secret")
-    return Sandbox(folder, port, inbox_port, environment, airwallex_port)
+    return Sandbox(folder, port, inbox_port, environment, airwallex_port, checkout_port)
+
+
+@cache
+def updater_pems() -> tuple[bytes, bytes]:
+    """A key under which new card numbers come, and its public half: PEM."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    return (
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain),
+        key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo),
+    )
+
+
+def write_updater_key(private: Path, public: Path) -> None:
+    for path, content in zip((private, public), updater_pems(), strict=True):
+        path.write_bytes(content)
+        path.chmod(0o600)
 
 
 def card(number: str, **changes: object) -> dict[str, object]:

@@ -37,6 +37,10 @@ class CardReplaced(Exception):
     """Another card took the place of the one that was meant, under the same token."""
 
 
+class CardClosed(Exception):
+    """Its issuer closed the account. The card opens; it is not used any more, and another may take its place."""
+
+
 class SealedDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is sealed beside the number."""
 

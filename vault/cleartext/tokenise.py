@@ -4,18 +4,19 @@ The record key is sealed under the tenant's key, that one is wrapped by the key 
 apart, so that the details can be read one day without the number.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Final
 
 from infra.chassis.clock import Clock
 from infra.chassis.crashpoints import reach
-from vault.at_once import Taken, stored_card, take_card
+from vault.at_once import Taken, stored_card, take_card, update_card
 from vault.canary_marks import CanaryMarks
 from vault.captures import attempts_max
 from vault.cleartext.fingerprint_renewal import FingerprintRenewal
 from vault.cleartext.intake import CardIntake
-from vault.cleartext.opening import UNREADABLE, CardReplaced, CardShredded, Opener, details_of
+from vault.cleartext.opening import UNREADABLE, CardClosed, CardReplaced, CardShredded, Opener, details_of
 from vault.cleartext.pan import CardDetails, VerificationCode
 from vault.cleartext.processors import CardRefused, Processor, ProcessorRefused, ProcessorSilent
 from vault.cleartext.sealing import CardSealer, Place
@@ -69,7 +70,12 @@ class Cards:
         The digits in `intake` are overwritten in any case.
         """
         try:
-            place_taken, taken = await self._sealed_and_stored(capture, intake.details)
+            tries = attempts_max(capture)
+            place_taken, taken = await self._sealed_and_stored(
+                intake.details,
+                lambda: self._place_for(capture),
+                lambda card, known_as: take_card(self._store, capture, card, known_as, tries),
+            )
             if place_taken is not None and taken is Taken.TAKEN:
                 self._counters.tokenised.inc()
                 self._codes.keep(capture.tenant_id, place_taken.token_id, intake.code.reveal(), place_taken.generation)
@@ -78,21 +84,45 @@ class Cards:
             intake.details.number.wipe()
             intake.code.wipe()
 
-    async def _sealed_and_stored(self, capture: CaptureRow, details: CardDetails) -> tuple[Place | None, Taken]:
+    async def renew(self, former: CardRow, details: CardDetails, month: date) -> Taken:
+        """Put what the updater told of a stored card in its place, under its terms, as which it was opened just now.
+
+        It stays on file: no code is asked for. `month` is its inquiry's. Its digits are overwritten in any case.
+        Raises KeyRetired as `tokenise`.
+        """
+        whose = (former.tenant_id, former.brand_id, former.subject_id)
+        to_be = Place(*whose, former.token_id, former.generation + 1, former.terms)
+
+        async def there() -> Place:
+            return to_be
+
+        try:
+            _, taken = await self._sealed_and_stored(
+                details, there, lambda card, known_as: update_card(self._store, card, known_as, month)
+            )
+            return taken
+        finally:
+            details.number.wipe()
+
+    async def _sealed_and_stored(
+        self,
+        details: CardDetails,
+        find_place: Callable[[], Awaitable[Place | None]],
+        store: Callable[[CardRow, list[bytes]], Awaitable[Taken]],
+    ) -> tuple[Place | None, Taken]:
         """Raises KeyRetired when the key was rotated between sealing and storing each time; nothing is then kept."""
         overtaken = 0
         while True:
-            to_be = await self._place_for(capture)
+            to_be = await find_place()
             if to_be is None:
                 return None, Taken.OVERTAKEN
             card, fingerprints = await self._sealer.sealed(to_be, details)
             reach("card_sealed")
             try:
                 with rows.telling_refusals():
-                    tries = attempts_max(capture)
-                    taken = await take_card(self._store, capture, card, fingerprints, tries)
+                    taken = await store(card, fingerprints)
             except KeyRetired:  # the next key is there
-                self._ring.give_up_reserved(capture.tenant_id)
+                self._ring.give_up_reserved(to_be.tenant_id)
                 overtaken += 1
                 if overtaken == SEALINGS_MAX:
                     raise
@@ -133,19 +163,23 @@ class Cards:
         await self._opener.fetch_key(card)
 
     async def check(self, card: CardRow) -> None:
-        """That it opens and is under its terms; the number stays sealed. Raises as `present`, but for the code."""
+        """That it opens, is under its terms and not closed; the number stays sealed. Raises as `present`, but for the
+        code.
+        """
         card, record_key = await self._opener.record_key(card)
         details_of(card, record_key)
+        _refuse_closed(card)
 
     async def present(self, card: CardRow, key: str, processor: Processor, *, others_follow: bool = False) -> str:
         """Hand a stored card to a processor for one charge; its reference for the card comes back.
 
         The code is used up by it, unless the processor did nothing with it and `others_follow`, who will need it.
-        Raises CodeMissing, CardShredded, CardReplaced, those of UNREADABLE, KeyServiceUnreachable, and what the
-        processor raises.
+        Raises CodeMissing, CardShredded, CardReplaced, CardClosed, those of UNREADABLE, KeyServiceUnreachable, and what
+        the processor raises.
         """
         revealed = await self._opener.reveal(card)  # first, so that a key service that is away does not cost the code
         try:
+            _refuse_closed(revealed.card)
             until = self._codes.until(card.tenant_id, card.token_id)
             code = await self._first_code(revealed.card)
             self._counters.revealed.inc()
@@ -173,12 +207,14 @@ class Cards:
     async def lend(
         self, card: CardRow, *, with_code: bool
     ) -> AsyncIterator[tuple[CardDetails, VerificationCode | None]]:
-        """A stored card for one forward, overwritten afterwards. A code is taken, and so gone, whatever then happens.
+        """A stored card for one forward or one inquiry, overwritten afterwards. A code is taken, and so gone, whatever
+        then happens.
 
-        Raises CodeMissing, CardShredded, CardReplaced, those of UNREADABLE and KeyServiceUnreachable.
+        Raises CodeMissing, CardShredded, CardReplaced, CardClosed, those of UNREADABLE and KeyServiceUnreachable.
         """
         revealed = await self._opener.reveal(card)
         try:
+            _refuse_closed(revealed.card)
             await self.refuse_replaced(card)
             code = self._taken_code(revealed.card) if with_code else None
             self._counters.revealed.inc()
@@ -206,3 +242,8 @@ class Cards:
             return VerificationCode(digits)
         finally:
             digits[:] = bytes(len(digits))
+
+
+def _refuse_closed(card: CardRow) -> None:
+    if card.closed_at is not None:
+        raise CardClosed

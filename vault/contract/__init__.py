@@ -294,6 +294,7 @@ class ForwardReason(StrEnum):
     """Why a forward is not `forwarded`; our words, never the destination's."""
 
     CARD_SHREDDED = "card_shredded"
+    CARD_CLOSED = "card_closed"
     TOKEN_LIMITED = "token_limited"  # noqa: S105 - a reason, no secret
     """Its terms limit what it may be charged, until when or by whom; a destination would not be held to them."""
     VERIFICATION_CODE_MISSING = "verification_code_missing"

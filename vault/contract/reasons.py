@@ -27,6 +27,8 @@ class ChargeReason(StrEnum):
     """The card was forgotten, by order or long after it expired; another has to be typed."""
     CARD_REPLACED = "card_replaced"
     """Another card was typed under the token while this charge was under way; the next charge is with that one."""
+    CARD_CLOSED = "card_closed"
+    """Its issuer closed the account and opened no other, as the card updater said; another card has to be typed."""
     PHONE_ORDERS_NOT_TAKEN = "phone_orders_not_taken"
     """The card was keyed in on the telephone, and no processor in line for the charge is allowed such orders."""
     CARD_UNREADABLE = "card_unreadable"

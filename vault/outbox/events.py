@@ -46,6 +46,8 @@ class Kind(StrEnum):
     CARD_STORED = "card.stored"
     CARD_UPDATED = "card.updated"
     """Another number or month under the same token."""
+    CARD_CLOSED = "card.closed"
+    """Its issuer closed the account and opened no other."""
     CARD_EXPIRED = "card.expired"
     """The month printed on it has ended."""
     CARD_SHREDDED = "card.shredded"

@@ -18,7 +18,7 @@ from infra.chassis.keys import KeyServiceUnreachable
 from vault.cleartext.forwarding.network import AddressRefused, Answer, AnswerMissing, Network, NotReached
 from vault.cleartext.forwarding.redaction import Sent, Shown, Unshown, redact, redact_headers
 from vault.cleartext.forwarding.template import Template, fill
-from vault.cleartext.opening import UNREADABLE, CardReplaced, CardShredded
+from vault.cleartext.opening import UNREADABLE, CardClosed, CardReplaced, CardShredded
 from vault.cleartext.pan import CardDetails, VerificationCode
 from vault.cleartext.tokenise import Cards, CodeMissing
 from vault.contract import ForwardReason, ForwardState, Withheld
@@ -67,6 +67,7 @@ FAILURES: Final[dict[type[Exception], ForwardReason]] = {
     CodeMissing: ForwardReason.VERIFICATION_CODE_MISSING,
     CardShredded: ForwardReason.CARD_SHREDDED,
     CardReplaced: ForwardReason.CARD_UNAVAILABLE,
+    CardClosed: ForwardReason.CARD_CLOSED,
     KeyServiceUnreachable: ForwardReason.CARD_UNAVAILABLE,
     KeyUnavailable: ForwardReason.CARD_UNAVAILABLE,
     TooLate: ForwardReason.CARD_UNAVAILABLE,
