@@ -4,9 +4,9 @@
 `python -m vault root` shows the versions of the root key, `python -m vault root rotate` makes a new one.
 
 Besides: `keys` is the life of keys and cards, `tokens` canaries, fingerprints and the card updater, `custody` the
-ceremonies of those who hold shares of the root, `ledger` compares and shows the ledger, `inbox` shows the processor's events and has them
-looked at again, `routes` is which processor a tenant's charges are given to, `destinations` where cards may be sent,
-`webhooks` is what tenants are told.
+ceremonies of those who hold shares of the root, `ledger` compares and shows the ledger, `inbox` shows the processor's
+events and has them looked at again, `routes` is which processor a tenant's charges are given to, `destinations` where
+cards may be sent, `webhooks` is what tenants are told.
 `courier` delivers that elsewhere than where the vault serves.
 """
 

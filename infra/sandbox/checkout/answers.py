@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from joserfc import jwe
@@ -56,7 +56,7 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     expiry_year: int | None = None
     shows_number: bool = True
     said: dict[str, Any] = {}
-    sealed_with: Annotated[tuple[str, str], msgspec.Meta(min_length=2)] = ("RSA-OAEP-256", "A256GCM")
+    sealed_with: tuple[str, str] = ("RSA-OAEP-256", "A256GCM")
 
 
 class Refused(Exception):

@@ -52,11 +52,13 @@ class _Status(StrEnum):
     FAILED = "UPDATE_FAILED"
 
 
-class _Failure(StrEnum):
-    OPTED_OUT = "CARDHOLDER_OPT_OUT"
-    UP_TO_DATE = "UP_TO_DATE"
-    NOT_PARTICIPATING = "NON_PARTICIPATING_BIN"
-    NOT_KNOWN = "UNKNOWN"
+FAILURES: Final[Mapping[str | None, Outcome]] = {
+    "CARDHOLDER_OPT_OUT": Outcome.OPTED_OUT,
+    "UP_TO_DATE": Outcome.UP_TO_DATE,
+    "NON_PARTICIPATING_BIN": Outcome.NOT_PARTICIPATING,
+    "UNKNOWN": Outcome.NOT_KNOWN,
+}
+"""Why there was no update. One that is new to us, or was not said, changes nothing either."""
 
 
 class _Card(msgspec.Struct, frozen=True):
@@ -69,7 +71,7 @@ class _Card(msgspec.Struct, frozen=True):
 
 class _Answer(msgspec.Struct, frozen=True):
     account_update_status: _Status
-    account_update_failure_code: _Failure = _Failure.NOT_KNOWN
+    account_update_failure_code: str | None = None
     card: _Card | None = None
 
 
@@ -123,7 +125,7 @@ class CheckoutUpdater:
         if answer.account_update_status is _Status.CLOSED:
             return Outcome.CLOSED
         if answer.account_update_status is _Status.FAILED:
-            return Outcome[answer.account_update_failure_code.name]
+            return FAILURES.get(answer.account_update_failure_code, Outcome.NOT_KNOWN)
         another, said = answer.account_update_status is _Status.NUMBER, answer.card or _Card()
         if another and said.sealed_number is None:
             return Outcome.WITHHELD
