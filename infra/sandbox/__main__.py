@@ -147,9 +147,7 @@ def _updater(listener: CheckoutListener, waiting_room: WaitingRoom) -> Server:
         faults=Faults(frozenset({OPERATION})),
         waiting_room=waiting_room,
     )
-    return _server(
-        build_checkout(updater, client_id=CHECKOUT_CLIENT_ID, client_secret=listener.secret), listener.bind
-    )
+    return _server(build_checkout(updater, client_id=CHECKOUT_CLIENT_ID, client_secret=listener.secret), listener.bind)
 
 
 def _server(app: object, address: Address) -> Server:

@@ -60,8 +60,8 @@ def test_every_part_of_the_vault_that_reveals_digits_failed_with_them_in_hand(br
 def test_every_loop_failed_and_went_on_or_ended_the_service_with_a_word(broke: Broke):
     assert set(loops()) == {*GUARDED, *ENDING}
     assert broke.exit_codes == [1] * len(ENDING)
-    said = ("reconcile_round_failed", "courier_round_failed", "outbox_caretaking_failed", "lifecycle_round_failed")
-    said += ("updating_round_failed", "background_ended", "uncaught")
+    rounds = ("reconcile", "courier", "lifecycle", "updating")
+    said = (*(f"{name}_round_failed" for name in rounds), "outbox_caretaking_failed", "background_ended", "uncaught")
     assert [word for word in said if f'"{word}"' not in broke.log] == []
 
 

@@ -1,4 +1,4 @@
-"""Checkout.com's updater through its adapter: what is asked, what is believed of the answer, and what never comes out."""
+"""Checkout.com's updater through its adapter: what is asked, what is believed of the answer, what never comes out."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from joserfc.jwk import RSAKey
 
 from infra.chassis.clock import FixedClock, SystemClock
 from infra.chassis.settings import SettingsIncomplete, load
-from tests.sandbox.running import APPROVES, Sandbox, updater_pems
+from tests.sandbox.running import APPROVES, Sandbox
 from tests.vault.hostile import Behaviour, hostile, whole
 from tests.vault.updates import MASTERCARD
 from tests.vault.updating import NEXT, THIRD, Company, settings_of
@@ -254,9 +254,7 @@ async def _shut(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _bo
     writer.write(whole("401 Unauthorized", b""))
 
 
-@pytest.mark.parametrize(
-    ("behave", "times"), [(_cut, 1), (_endless, 1), (_elsewhere, 1), (_unknown, 1), (_shut, 2)]
-)
+@pytest.mark.parametrize(("behave", "times"), [(_cut, 1), (_endless, 1), (_elsewhere, 1), (_unknown, 1), (_shut, 2)])
 async def test_what_is_no_answer_of_theirs_is_silence_and_no_redirect_is_followed(
     processor: Sandbox, behave: Behaviour, times: int
 ):

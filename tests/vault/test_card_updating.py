@@ -1,4 +1,4 @@
-"""Stored cards are asked about at the card updater and renewed under their tokens: when, how often, and what is told."""
+"""Stored cards are asked about at the card updater and renewed under their tokens: when, how often, what is told."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ from vault.store import Store
 from vault.updating.commands import updater
 
 EXPIRED = "4000000000000069"
-LATER = {"expiry_month": 12, "expiry_year": 2040}
+LATER: dict[str, Any] = {"expiry_month": 12, "expiry_year": 2040}
 
 
 @pytest.fixture
@@ -142,9 +142,9 @@ async def test_without_the_tenants_word_nothing_is_asked(own: Bench, ada: Person
 
 async def test_only_cards_that_need_it_are_asked_about(own: Bench, ada: Person, company: Company):
     """Not one good for years, one never charged, one of a network nobody updates, or one a charge is under way with."""
-    await turn_on(own.databases, ada, own.clock.now())
     month = this_month(own.clock.now())
     await on_file(own, ada, "12/40")
+    await turn_on(own.databases, ada, own.clock.now())
     never_charged = ada.capture()
     await own.order_capture(never_charged)
     await own.enter(never_charged)
@@ -318,9 +318,7 @@ async def test_a_page_that_was_opened_before_the_update_replaces_no_newer_card(
     assert (await row_of(own, ada, token))["last4"] == NEXT[-4:]
 
 
-async def test_a_card_that_does_not_open_is_not_sent_and_not_sealed_anew(
-    own: Bench, ada: Person, company: Company
-):
+async def test_a_card_that_does_not_open_is_not_sent_and_not_sealed_anew(own: Bench, ada: Person, company: Company):
     token = await ending(own, ada)
     sql = "UPDATE cards SET sealed_details = sealed_number WHERE token_id = :token"
     await change(own.databases, ada.tenant_id, sql, token=token)
@@ -385,9 +383,7 @@ async def test_the_command_turns_it_on_and_off_and_counts_and_says_no_digit(
 
 
 @pytest.mark.control("UC-T.4")
-async def test_the_services_role_puts_no_card_on_file_and_answers_no_inquiry_that_was_not_made(
-    own: Bench, ada: Person
-):
+async def test_the_services_role_puts_no_card_on_file_and_answers_no_inquiry_that_was_not_made(own: Bench, ada: Person):
     """What the trigger and the function hold a stolen password to."""
     token = await own.new_token(ada)
     row = await row_of(own, ada, token)

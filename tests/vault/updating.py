@@ -97,9 +97,9 @@ def clear_of_month_end(clock: FixedClock | ForwardClock) -> None:
 
 
 async def turn_on(databases: ServiceDatabase, person: Person, now: datetime) -> None:
-    sql = """INSERT INTO card_updating (tenant_id, turned_on_by, turned_on_at) VALUES (:tenant_id, 'ada', :now)
+    sql = """INSERT INTO card_updating (tenant_id, turned_on_by, turned_on_at) VALUES (:whose, 'ada', :now)
         RETURNING 1"""
-    assert await rows(databases.app_dsn, sql, person.tenant_id, tenant_id=person.tenant_id, now=now)
+    assert await rows(databases.app_dsn, sql, person.tenant_id, whose=person.tenant_id, now=now)
 
 
 async def inquiries(databases: ServiceDatabase, person: Person) -> list[tuple[str, int, str | None]]:

@@ -163,9 +163,7 @@ class Cards:
         await self._opener.fetch_key(card)
 
     async def check(self, card: CardRow) -> None:
-        """That it opens, is under its terms and not closed; the number stays sealed. Raises as `present`, but for the
-        code.
-        """
+        """That it opens, under its terms, and is not closed; the number stays sealed. Raises as `present` does."""
         card, record_key = await self._opener.record_key(card)
         details_of(card, record_key)
         _refuse_closed(card)
@@ -207,8 +205,7 @@ class Cards:
     async def lend(
         self, card: CardRow, *, with_code: bool
     ) -> AsyncIterator[tuple[CardDetails, VerificationCode | None]]:
-        """A stored card for one forward or one inquiry, overwritten afterwards. A code is taken, and so gone, whatever
-        then happens.
+        """A stored card for one forward or inquiry, overwritten afterwards. A code is taken, and gone in any case.
 
         Raises CodeMissing, CardShredded, CardReplaced, CardClosed, those of UNREADABLE and KeyServiceUnreachable.
         """
