@@ -26,7 +26,6 @@ from tests.vault.updating import (
     inquiries,
     on_file,
     open_updating,
-    settings_of,
     this_month,
     turn_on,
 )
@@ -61,7 +60,6 @@ async def own(
     """A vault that is connected to the updater, which Ada's tenant alone may have turned on."""
     async with open_updating(tmp_path, updated, processor) as bench:
         clear_of_month_end(bench.clock)
-        company.forget()
         yield bench
         await rows(updated.app_dsn, "DELETE FROM card_updating RETURNING 1", ada.tenant_id)
 
@@ -277,10 +275,9 @@ async def test_two_vaults_at_once_ask_about_a_card_once(own: Bench, ada: Person,
     await ending(own, ada)
     company.knows("CARD_CLOSED")
     (tmp_path / "other").mkdir()
-    settings = {"updater": settings_of(own.processor), "keys": own.settings.keys}
-    settings |= {"fingerprint_key": own.settings.fingerprint_key}
+    same = {name: getattr(own.settings, name) for name in ("updater", "keys", "fingerprint_key")}
 
-    async with open_bench(tmp_path / "other", own.databases, own.processor, **settings) as other:
+    async with open_bench(tmp_path / "other", own.databases, own.processor, **same) as other:
         await asyncio.gather(*(vault.updating.run_once() for vault in (own.vault, other.vault) for _ in range(3)))
 
     assert company.asked == ["4242"]
@@ -384,7 +381,6 @@ async def test_the_command_turns_it_on_and_off_and_counts_and_says_no_digit(
 
 @pytest.mark.control("UC-T.4")
 async def test_the_services_role_puts_no_card_on_file_and_answers_no_inquiry_that_was_not_made(own: Bench, ada: Person):
-    """What the trigger and the function hold a stolen password to."""
     token = await own.new_token(ada)
     row = await row_of(own, ada, token)
     grab = """UPDATE cards SET generation = 2, on_file_since = now(), wrapped_key = wrapped_key || 'x'::bytea,
