@@ -312,8 +312,10 @@ async def test_the_service_itself_cannot_change_a_part_of_a_card(bench: Bench, a
         "generation = 2",
         "generation = generation",
         "generation = 2, last4 = '1111', sealed_number = sealed_details",
-        "generation = 2, wrapped_key = wrapped_key || 'x', sealed_number = 'x', sealed_details = 'x', "
-        "on_file_since = now()",
+        (
+            "generation = 2, wrapped_key = wrapped_key || 'x', sealed_number = 'x', sealed_details = 'x', "
+            "on_file_since = now()"
+        ),
         "generation = 3, wrapped_key = '', sealed_number = 'x', sealed_details = 'x', on_file_since = NULL",
     )
     connection = await asyncpg.connect(bench.databases.app_dsn.replace("+asyncpg", ""))
