@@ -113,7 +113,7 @@ def test_every_status_and_failure_that_is_published_is_read():
     assert set(checkout.FAILURES) == set(FIELDS["failure_codes"])
 
 
-@pytest.mark.control("UC-T.5")
+@pytest.mark.control("UC-T.7")
 @pytest.mark.parametrize(
     ("doubt", "status", "known"),
     [
@@ -174,7 +174,7 @@ async def test_what_was_told_is_overwritten_by_whoever_was_told(updater: Checkou
     assert plain(own)[0] == THIRD, "the successor is a card of its own"
 
 
-@pytest.mark.control("UC-T.5", "UC-L.1")
+@pytest.mark.control("UC-T.7", "UC-L.1")
 @pytest.mark.parametrize(
     ("fault", "raised"),
     [

@@ -71,7 +71,7 @@ async def ending(bench: Bench, person: Person, number: str = APPROVES) -> str:
     return token
 
 
-@pytest.mark.control("UC-T.5")
+@pytest.mark.control("UC-T.7")
 async def test_a_card_that_ends_soon_is_another_number_under_the_same_token_and_stays_on_file(
     own: Bench, ada: Person, company: Company
 ):
@@ -128,7 +128,7 @@ async def test_another_month_alone_keeps_the_number(own: Bench, ada: Person, com
     assert await told(own, ada.charge(token)) == ("approved", None)
 
 
-@pytest.mark.control("UC-T.5")
+@pytest.mark.control("UC-T.7")
 async def test_without_the_tenants_word_nothing_is_asked(own: Bench, ada: Person, company: Company):
     token = await on_file(own, ada, this_month(own.clock.now()))
     company.knows("CARD_UPDATED", new_number=NEXT)
@@ -170,7 +170,7 @@ async def test_a_card_that_was_declined_as_expired_is_asked_about(own: Bench, ad
     assert await told(own, ada.charge(token)) == ("approved", None)
 
 
-@pytest.mark.control("UC-T.5")
+@pytest.mark.control("UC-T.7")
 async def test_a_closed_card_is_not_used_any_more_until_another_is_typed(own: Bench, ada: Person, company: Company):
     token = await ending(own, ada)
     company.knows("CARD_CLOSED")
@@ -188,7 +188,7 @@ async def test_a_closed_card_is_not_used_any_more_until_another_is_typed(own: Be
     assert (await row_of(own, ada, token))["closed_at"] is None
 
 
-@pytest.mark.control("UC-T.5")
+@pytest.mark.control("UC-T.7")
 @pytest.mark.parametrize(
     ("known", "outcome"),
     [
@@ -270,7 +270,7 @@ async def test_no_more_is_asked_in_a_day_than_the_budget_has(
     assert found == [2, 0, 1]
 
 
-@pytest.mark.control("UC-T.5")
+@pytest.mark.control("UC-T.7")
 async def test_two_vaults_at_once_ask_about_a_card_once(own: Bench, ada: Person, company: Company, tmp_path: Path):
     await ending(own, ada)
     company.knows("CARD_CLOSED")
@@ -284,7 +284,7 @@ async def test_two_vaults_at_once_ask_about_a_card_once(own: Bench, ada: Person,
     assert [kind["type"] for kind in await events(own, ada.tenant_id)].count("card.closed") == 1
 
 
-@pytest.mark.control("UC-T.5")
+@pytest.mark.control("UC-T.7")
 @pytest.mark.parametrize("status", ["CARD_UPDATED", "CARD_CLOSED"])
 async def test_a_card_that_a_person_typed_meanwhile_is_theirs_to_keep(
     own: Bench, ada: Person, company: Company, monkeypatch: pytest.MonkeyPatch, status: str
@@ -300,7 +300,7 @@ async def test_a_card_that_a_person_typed_meanwhile_is_theirs_to_keep(
     assert await inquiries(own.databases, ada) == [("expiring", 1, "overtaken")]
 
 
-@pytest.mark.control("UC-T.5")
+@pytest.mark.control("UC-T.7")
 async def test_a_page_that_was_opened_before_the_update_replaces_no_newer_card(
     own: Bench, ada: Person, company: Company
 ):
@@ -379,7 +379,7 @@ async def test_the_command_turns_it_on_and_off_and_counts_and_says_no_digit(
     assert said[-2:] == ["card updater turned on", "card updater turned off"]
 
 
-@pytest.mark.control("UC-T.5")
+@pytest.mark.control("UC-T.7")
 async def test_the_services_role_puts_no_card_on_file_and_answers_no_inquiry_that_was_not_made(own: Bench, ada: Person):
     token = await own.new_token(ada)
     row = await row_of(own, ada, token)

@@ -43,7 +43,7 @@ def test_no_crash_point_of_the_job_is_left_out():
     assert set(re.findall(r'reach\("(\w+)"\)', text)) == {*BEFORE, "inquiry_ended"}
 
 
-@pytest.mark.control("UC-T.5", "UC-C.1")
+@pytest.mark.control("UC-T.7", "UC-C.1")
 async def test_killed_at_every_step_a_card_is_renewed_once_and_told_of_once(
     database: DatabaseMaker, processor: Sandbox, tmp_path: Path
 ):
