@@ -15,7 +15,6 @@ from infra.chassis.ids import new_id
 from infra.dev.demo.conversation import BRAND
 from infra.dev.demo.person import CARD_NUMBER
 from memory.contract import Provenance, RememberOrder, Source
-from tests.attacks.leak_paths_batch import BATCH
 from tests.attacks.leak_paths_outward import OUTWARD
 from tests.attacks.leak_paths_phone import PHONE
 from tests.attacks.leak_paths_updater import UPDATER
@@ -295,7 +294,6 @@ PATHS: Final = (
     LeakPath("said to the memory", "6221261111117766", said_to_the_memory, frozenset({"memory"})),
     *OUTWARD,
     *PHONE,
-    *BATCH,
     *UPDATER,
 )
 HANDED: Final = {path.number: path.handed for path in PATHS}
