@@ -5,13 +5,12 @@ calling it again is safe. Nothing is locked and no transaction is open while it 
 """
 
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway import card_rows, ledger
 from gateway.contract import PurchaseState
-from gateway.peers import Behalf, Vault
+from gateway.peers import Behalf, Vault, did_nothing
 from gateway.record.entries import Record
 from gateway.store import Purchase, purchase_for_update
 from infra.chassis import logs
@@ -21,7 +20,6 @@ from infra.chassis.engine import tenant_transaction
 from infra.chassis.ids import new_id
 from vault.contract import ChargeOrder, ChargeReason, ChargeState, ChargeView
 
-SERVER_ERROR: Final = 500
 log = logs.get_logger()
 
 
@@ -32,11 +30,19 @@ class Charging:
         self._record = record
         self._clock = clock
 
-    async def resume(self, tenant_id: str, purchase_id: str, *, called_before: datetime | None = None) -> Purchase:
+    async def resume(
+        self,
+        tenant_id: str,
+        purchase_id: str,
+        *,
+        called_before: datetime | None = None,
+        at: datetime | None = None,
+    ) -> Purchase:
         """Ask the vault again about a charge that was begun. Does nothing to a purchase that is not under way.
 
-        With `called_before`, nothing either when somebody else has called since.
+        With `called_before`, nothing either when somebody else has called since. `at` is now, unless said.
         """
+        now = at or self._clock.now()
         async with tenant_transaction(self._engine, tenant_id) as tx:
             purchase = await purchase_for_update(tx, tenant_id, purchase_id)
             if purchase.state not in ledger.UNDER_WAY:
@@ -44,16 +50,20 @@ class Charging:
             if called_before is not None and purchase.called_at is not None and purchase.called_at >= called_before:
                 return purchase
             purchase = await ledger.call_again(tx, purchase, self._clock.now())
-        return await self.finish(purchase)
+            begin = await ledger.may_begin(tx, purchase, now)
+        return await self.finish(purchase, begin=begin)
 
-    async def finish(self, purchase: Purchase) -> Purchase:
+    async def finish(self, purchase: Purchase, *, begin: bool = True) -> Purchase:
         """Call the vault for an intended charge and write down how it ended.
+
+        Without `begin` the vault ends a charge that it never heard of, and nobody is charged by surprise, hours later.
 
         Raises NotConnected when the vault is down and this was the only call ever made: then nothing was charged and
         the money is free again. When an answer is lost the purchase stays UNKNOWN and the sweeper asks again.
         """
         try:
-            charge = await self._vault.charge(_order_of(purchase), Behalf(purchase.client_id, purchase.decision_id))
+            order, behalf = _order_of(purchase, begin=begin), Behalf(purchase.client_id, purchase.decision_id)
+            charge = await self._vault.charge(order, behalf)
         except NotConnected:
             if await self._never_sent(purchase):
                 raise
@@ -66,7 +76,7 @@ class Charging:
 
     async def _refused(self, purchase: Purchase, refused: PeerRefused) -> Purchase:
         log.error("charge_refused", status=refused.status, code=refused.code, charge_id=purchase.charge_id)
-        if refused.status < SERVER_ERROR and await self._never_sent(purchase):
+        if did_nothing(refused) and await self._never_sent(purchase):
             async with tenant_transaction(self._engine, purchase.tenant_id) as tx:
                 return await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
         return await self._settle(purchase, None)
@@ -134,7 +144,7 @@ def _same_charge(present: Purchase, purchase: Purchase) -> bool:
     return present.charge_id == purchase.charge_id and present.state in ledger.UNDER_WAY
 
 
-def _order_of(purchase: Purchase) -> ChargeOrder:
+def _order_of(purchase: Purchase, *, begin: bool) -> ChargeOrder:
     """Whoever asked for it speaks with the person, and can give them the link should their bank want to ask."""
     if purchase.charge_id is None or purchase.token_id is None:
         msg = "a charge is called only after its intention was written"
@@ -149,4 +159,5 @@ def _order_of(purchase: Purchase) -> ChargeOrder:
         amount_minor=purchase.amount_minor,
         currency=purchase.currency,
         person_present=True,
+        begin=begin,
     )

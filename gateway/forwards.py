@@ -20,7 +20,7 @@ from gateway.deciding import Deciding
 from gateway.disclosures import person_facts
 from gateway.errors import CardMissing, ForwardTemplateRefused, RequestKeyReused
 from gateway.facts import ConversationFacts
-from gateway.peers import Behalf, Vault
+from gateway.peers import Behalf, Vault, did_nothing
 from gateway.record.entries import Record
 from gateway.store import note_use
 from gateway.undecided import asked
@@ -32,9 +32,6 @@ from infra.chassis.ids import ALPHABET, BODIES, BODY_LENGTH, new_id
 from infra.chassis.problems import CardNumberRefused, NotFound, PeerUnreachable, Problem
 from infra.chassis.screen import find_card_number
 
-SERVER_ERROR: Final = 500
-NOTHING_DONE: Final = frozenset({"sealed", "key_service_unreachable"})
-"""A vault whose custodians have not been there looks at nothing; one without its keys writes nothing down."""
 REFUSALS: Final[dict[str, type[Problem]]] = {
     "not_found": NotFound,
     "forward_id_reused": RequestKeyReused,
@@ -104,7 +101,7 @@ class Forwards:
         except AnswerLost:
             answer = _unknown(order.forward_id)
         except PeerRefused as refused:
-            if refused.status < SERVER_ERROR or refused.code in NOTHING_DONE:
+            if did_nothing(refused):
                 raise _refusal(refused) from None
             log.warning("forward_failed", status=refused.status, code=refused.code, forward_id=order.forward_id)
             answer = _unknown(order.forward_id)

@@ -139,6 +139,15 @@ async def call_again(tx: AsyncConnection, purchase: Purchase, now: datetime) -> 
     return await purchase_for_update(tx, purchase.tenant_id, purchase.purchase_id)
 
 
+async def may_begin(tx: AsyncConnection, purchase: Purchase, now: datetime) -> bool:
+    """Whether a charge the vault may never have heard of may still be begun: in the time its money was reserved for.
+
+    After that it is only ended. A reservation itself does not end while its charge may be under way.
+    """
+    row = _key(purchase) | {"now": now}
+    return (await tx.execute(_STILL_RESERVED, row)).scalar_one_or_none() is not None
+
+
 async def post(tx: AsyncConnection, purchase: Purchase, now: datetime) -> None:
     """Paid: the reservation is spent, the card is put on file if it is to be, the purchase gets its place in the row.
 
@@ -247,6 +256,10 @@ _BEGIN_CHARGE = text(
 _CALL_AGAIN = text(
     "UPDATE purchases SET charge_calls = charge_calls + 1, called_at = :now"
     " WHERE tenant_id = :tenant_id AND purchase_id = :purchase_id"
+)
+_STILL_RESERVED = text(
+    "SELECT 1 FROM reservations WHERE tenant_id = :tenant_id AND reservation_id = :reservation_id"
+    " AND state = 'held' AND expires_at > :now"
 )
 _NEXT_POSITION = text(
     "UPDATE brands SET paid_count = paid_count + 1 WHERE tenant_id = :tenant_id AND brand_id = :brand_id"

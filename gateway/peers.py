@@ -23,6 +23,14 @@ MemoryOrder = (
     | memory.contract.PrepareOrder
 )
 V = TypeVar("V")
+SERVER_ERROR: Final = 500
+NOTHING_DONE: Final = frozenset({"sealed", "key_service_unreachable"})
+"""A vault whose custodians have not been there looks at nothing; one without its keys writes nothing down."""
+
+
+def did_nothing(refused: PeerRefused) -> bool:
+    """Whether the vault says that it did nothing about this very request. About an earlier one it says nothing."""
+    return refused.status < SERVER_ERROR or refused.code in NOTHING_DONE
 
 
 @dataclass(frozen=True, slots=True)

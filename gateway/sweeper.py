@@ -80,7 +80,7 @@ class Sweeper:
             )
         for purchase_id in waiting:
             try:
-                purchase = await self._charging.resume(tenant_id, purchase_id, called_before=now - UNKNOWN_TIME)
+                purchase = await self._charging.resume(tenant_id, purchase_id, called_before=now - UNKNOWN_TIME, at=now)
                 log.info("charge_resumed", purchase_id=purchase_id, state=purchase.state.value)
             except Problem as problem:
                 log.warning("charge_waits", purchase_id=purchase_id, code=problem.code)

@@ -6,7 +6,7 @@
 Besides: `keys` is the life of keys and cards, `tokens` canaries, fingerprints and the card updater, `custody` the
 ceremonies of those who hold shares of the root, `ledger` compares and shows the ledger, `inbox` shows the processor's
 events and has them looked at again, `routes` is which processor a tenant's charges are given to, `destinations` where
-cards may be sent, `webhooks` is what tenants are told.
+cards may be sent, `webhooks` is what tenants are told, `astray` the payments that took money for nothing.
 `courier` delivers that elsewhere than where the vault serves.
 """
 
@@ -26,6 +26,7 @@ from infra.chassis.settings import SettingsIncomplete, load
 from infra.chassis.walls import WallsMissing
 from vault import page_command, scrubbing
 from vault.app import build_vault
+from vault.astray_commands import add_astray, astray
 from vault.custodians import opening
 from vault.custodians.commands import add_custody, custody
 from vault.forwarding.commands import add_destinations, destinations
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add_webhooks(commands.add_parser("webhooks", help="where tenants are told, what they are owed, sending it again"))
     commands.add_parser("courier", help="deliver webhooks, in a process of its own")
     add_routes(commands.add_parser("routes", help="which processor a tenant's charges are given to"))
+    add_astray(commands.add_parser("astray", help="payments that took money for a charge that had failed"))
     add_destinations(commands.add_parser("destinations", help="where stored cards may be sent, as the owner"))
     return parser
 
@@ -99,7 +101,7 @@ def _command(chosen: argparse.Namespace, clock: Clock) -> int:
     if chosen.command == "courier":
         return courier(os.environ, clock)
     commands = {"keys": keys, "custody": custody, "ledger": ledger, "inbox": inbox, "webhooks": webhooks}
-    commands |= {"routes": routes, "destinations": destinations, "tokens": tokens}
+    commands |= {"routes": routes, "destinations": destinations, "tokens": tokens, "astray": astray}
     return commands[chosen.command](chosen, os.environ)
 
 

@@ -54,7 +54,7 @@ from vault.store import Store
 from vault.tables import CardRow, ChargeRow
 from vault.terms import is_order_by_phone
 from vault.token_use import TokenUse, intend_within_terms
-from vault.unreadable import raise_alarm
+from vault.unreadable import raise_charge_alarm
 from vault.workers import Workers
 
 POLL_SECONDS: Final = 0.05
@@ -62,6 +62,9 @@ CALLS_BEFORE_NAMED: Final = 1
 CALLS_AFTER_NAMED: Final = 2
 MARGIN_SECONDS: Final = 2
 """Between the last moment a worker waits for the processor and the moment somebody else may take over."""
+
+HOW_IT_IS_ASKED: Final = frozenset({"person_present", "begin"})
+"""What of an order may differ when it is given again."""
 
 log = logs.get_logger()
 
@@ -88,7 +91,8 @@ class _KeyWanted(Exception):
 class Ours:
     """A charge that is ours to carry out: its card, and who is next in line.
 
-    With a refusal the token's terms do not allow it, or no processor such an order, and it ends as failed.
+    With a refusal the token's terms do not allow it, or no processor such an order, or it is too late to begin it, and
+    it ends as failed.
     """
 
     card: CardRow
@@ -161,7 +165,7 @@ class Charges:
                 canary = self._canaries.is_canary(order.tenant_id, order.token_id)
                 if canary or card is None or not _is_of(card, order):
                     raise NotFound
-                if not key_fetched and not self._cards.key_at_hand(card):
+                if order.begin and not key_fetched and not self._cards.key_at_hand(card):
                     raise _KeyWanted(card)
                 until = self._until(now, CALLS_BEFORE_NAMED)
                 asked = _asked(order, card)
@@ -170,7 +174,8 @@ class Charges:
                 made, refusal = await intend_within_terms(tx, card, use)
                 if made is not None:
                     await insert_attempt(tx, made, now)
-                    return made, Ours(card, others, refusal or self._processors.refusal(first, asked))
+                    too_late = None if order.begin else ChargeReason.NEVER_SENT
+                    return made, Ours(card, others, too_late or refusal or self._processors.refusal(first, asked))
                 known = await tx.charge(order.charge_id)
         if known is None:
             raise PurchaseCharged
@@ -305,10 +310,7 @@ class Charges:
 
     async def _close(self, row: ChargeRow, state: ChargeState, reason: ChargeReason | None) -> ChargeRow:
         if reason is ChargeReason.CARD_UNREADABLE:
-            act = "hold" if row.held_first else "charge"
-            raise_alarm(
-                self._counters, act=act, reference=row.charge_id, tenant_id=row.tenant_id, token_id=row.token_id
-            )
+            raise_charge_alarm(self._counters, row)
         return await self._outcomes.close_charge(row, state, reason, by=Mover.CARRIER)
 
     def _return_url(self, row: ChargeRow) -> str | None:
@@ -365,7 +367,7 @@ def _canary_use(order: ChargeOrder, agent_id: str) -> CanaryUse:
 def _same(row: ChargeRow, order: ChargeOrder) -> bool:
     if row.held_first != isinstance(order, HoldOrder):
         return False
-    names = [name for name in order.__struct_fields__ if name != "person_present"]
+    names = [name for name in order.__struct_fields__ if name not in HOW_IT_IS_ASKED]
     return all(getattr(row, name) == getattr(order, name) for name in names)
 
 

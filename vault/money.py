@@ -15,6 +15,7 @@ from vault.holds.ending import HoldEnds
 from vault.holds.keeping import HoldKeeper
 from vault.inbox import Events, Inbox
 from vault.leftovers import Leftovers
+from vault.never_sent import NeverSent
 from vault.outcomes import Outcomes
 from vault.processors import Processors
 from vault.reconcile import Reconciler
@@ -53,6 +54,7 @@ def build_money(
         processors=processors,
         outcomes=outcomes,
         codes=codes,
+        never_sent=NeverSent(store, cards, counters),
         clock=clock,
         processor_timeout_seconds=timeout,
     )

@@ -5,7 +5,7 @@ What was written first stands.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from infra.chassis import logs
@@ -47,7 +47,10 @@ class Outcomes:
     def __init__(
         self, *, store: Store, codes: Codes, clock: Clock, counters: Counters, action_lasts: timedelta
     ) -> None:
-        """`action_lasts`: how long a card's holder has to confirm at their bank."""
+        """`action_lasts`: how long a card's holder has to confirm at their bank, from the order on.
+
+        Not from when we learned that they are asked: somebody holds goods for them that long and no longer.
+        """
         self._action_lasts = action_lasts
         self._store = store
         self._codes = codes
@@ -60,10 +63,9 @@ class Outcomes:
         """The charge as it now stands; an outcome written earlier wins. An approved card is on file from now on."""
         now = self._clock.now()
         starts = starts_of("charges", state, by)
-        lasts = {ChargeState.HELD: HOLD_LASTS, ChargeState.NEEDS_ACTION: self._action_lasts}.get(state)
-        until = None if lasts is None else now + lasts
+        until = {ChargeState.HELD: now + HOLD_LASTS, ChargeState.NEEDS_ACTION: row.created_at + self._action_lasts}
         async with self._store.transaction(row.tenant_id) as tx:
-            written = await tx.close_charge(row.charge_id, state, reason, now, starts=starts, until=until)
+            written = await tx.close_charge(row.charge_id, state, reason, now, starts=starts, until=until.get(state))
             reach("charge_written")
             if written is not None and state in CHARGE_ENDS:
                 await write_down(tx, _of_charge(written, Event(state.value)))
@@ -124,13 +126,19 @@ class Outcomes:
         return stands
 
     async def close_refund(
-        self, row: RefundRow, state: RefundState, processor_ref: str | None, *, by: Mover
+        self,
+        row: RefundRow,
+        state: RefundState,
+        processor_ref: str | None,
+        *,
+        by: Mover,
+        asked_at: datetime | None = None,
     ) -> RefundRow:
-        """The refund as it now stands; an outcome written earlier wins."""
+        """The refund as it now stands; an outcome written earlier wins. `asked_at` as in `Tx.close_refund`."""
         now = self._clock.now()
         starts_of("refunds", state, by)
         async with self._store.transaction(row.tenant_id) as tx:
-            written = await tx.close_refund(row.refund_id, state, processor_ref, now)
+            written = await tx.close_refund(row.refund_id, state, processor_ref, now, asked_at)
             reach("refund_written")
             if written and state is not RefundState.UNKNOWN:
                 await self._post_refund(tx, row, state)

@@ -22,14 +22,15 @@ from vault.cleartext.processors import (
     PaymentState,
     ProcessorRefused,
     ProcessorSilent,
-    RefundRequest,
     RefundResult,
     RefundStanding,
 )
 from vault.codes import Codes
 from vault.contract import ChargeReason, ChargeState, RefundState
+from vault.never_sent import NeverSent
 from vault.outcomes import Outcomes
 from vault.processors import Processors
+from vault.refund_keys import key_since, note_asking, nothing_under_way, refund_request
 from vault.states import Mover
 from vault.store import RowMissing, Store
 from vault.tables import ChargeRow, RefundRow
@@ -70,6 +71,7 @@ class Reconciler:
         processors: Processors,
         outcomes: Outcomes,
         codes: Codes,
+        never_sent: NeverSent,
         clock: Clock,
         processor_timeout_seconds: float,
     ) -> None:
@@ -77,6 +79,7 @@ class Reconciler:
         self._processors = processors
         self._outcomes = outcomes
         self._codes = codes
+        self._never_sent = never_sent
         self._clock = clock
         self._lease = timedelta(seconds=CALLS_MAX * processor_timeout_seconds + MARGIN_SECONDS)
         self._nudged = asyncio.Event()
@@ -149,6 +152,8 @@ class Reconciler:
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("charge_still_unknown", charge_id=charge_id, error=type(error).__name__)
             state, reason = ChargeState.UNKNOWN, None
+        if reason is ChargeReason.NEVER_SENT:
+            reason = await self._never_sent.why(claimed)
         reach("reconcile_found_out")
         if claimed.state == ChargeState.NEEDS_ACTION and state in {ChargeState.UNKNOWN, ChargeState.NEEDS_ACTION}:
             return await self._outcomes.keep_waiting(claimed)
@@ -197,7 +202,7 @@ class Reconciler:
         return ours.ref
 
     async def end_refund(self, tenant_id: str, refund_id: str) -> RefundRow:
-        """As `end_charge`. A refund the processor does not know is asked for again."""
+        """As `end_charge`. A refund the processor does not know is asked for again (refund_keys.py)."""
         now = self._clock.now()
         async with self._store.transaction(tenant_id) as tx:
             claimed = await tx.claim_refund(refund_id, now, now + self._lease)
@@ -206,22 +211,39 @@ class Reconciler:
             raise RowMissing("refund")
         if not claimed:
             return row
-        request = refund_request(row, hours=int((now - row.created_at) / timedelta(hours=1)))
         try:
-            result = await self._processors.of(row.processor).find_refund(request)
+            result = await self._processors.of(row.processor).find_refund(refund_request(row))
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("refund_still_unknown", refund_id=refund_id, error=type(error).__name__)
             return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None, by=Mover.RECONCILER)
         reach("reconcile_refund_looked_up")
         if result is None:
-            return await self.ask_for_refund(row, request, by=Mover.RECONCILER)
+            return await self._ask_again(row)
         return await self._note_refund(row, result, by=Mover.RECONCILER)
 
-    async def ask_for_refund(self, row: RefundRow, request: RefundRequest, *, by: Mover) -> RefundRow:
+    async def _ask_again(self, row: RefundRow) -> RefundRow:
+        """For a refund the processor does not know by our id, under a key that cannot make a second one."""
+        now = self._clock.now()
+        since = key_since(row, now)
+        if since is None:
+            log.warning("refund_not_asked_again_yet", refund_id=row.refund_id)
+            return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None, by=Mover.RECONCILER)
+        async with self._store.transaction(row.tenant_id) as tx:
+            ours = await note_asking(tx, row, since, now)
+            stands = await tx.refund(row.refund_id)
+        if stands is None:
+            raise RowMissing("refund")
+        return await self.ask_for_refund(stands, by=Mover.RECONCILER, earlier=row) if ours else stands
+
+    async def ask_for_refund(self, row: RefundRow, *, by: Mover, earlier: RefundRow | None = None) -> RefundRow:
+        """`earlier`: how it stood when it was asked for before. A refusal now says nothing about that request."""
         try:
-            result = await self._processors.of(row.processor).refund(request)
+            result = await self._processors.of(row.processor).refund(refund_request(row))
         except ProcessorRefused:
-            return await self._outcomes.close_refund(row, RefundState.FAILED, None, by=by)
+            if earlier is None or nothing_under_way(earlier, row.asked_at):
+                return await self._outcomes.close_refund(row, RefundState.FAILED, None, by=by)
+            log.warning("refund_refused_but_may_be_made", refund_id=row.refund_id)
+            return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None, by=by, asked_at=earlier.asked_at)
         except ProcessorSilent:
             return await self._outcomes.close_refund(row, RefundState.UNKNOWN, None, by=by)
         reach("refund_asked")
@@ -229,22 +251,6 @@ class Reconciler:
 
     async def _note_refund(self, row: RefundRow, result: RefundResult, *, by: Mover) -> RefundRow:
         return await self._outcomes.close_refund(row, REFUND_STATES[result.standing], result.ref, by=by)
-
-
-def refund_request(row: RefundRow, *, hours: int = 0) -> RefundRequest:
-    """What to ask the processor for. A key replays its first answer, a 500 too, for a day.
-
-    So an hour after the refund was ordered it is asked for under a new key; by then no earlier request can still be on
-    its way, and the processor was asked first whether it knows the refund by our id.
-    """
-    return RefundRequest(
-        key=f"{row.tenant_id}:{row.refund_id}:refund:{hours}",
-        tenant_id=row.tenant_id,
-        refund_id=row.refund_id,
-        payment_ref=row.charge_ref,
-        amount_minor=row.amount_minor,
-        currency=row.currency,
-    )
 
 
 def _stands(payment: Payment, *, held_first: bool) -> bool:

@@ -15,7 +15,7 @@ from vault.contract import ChargeState, RefundOrder, RefundState, RefundView
 from vault.disputes import disputed_minor
 from vault.errors import ChargeDisputed, ChargeNotRefundable, CurrencyDiffers, RefundExceedsCharge, RefundIdReused
 from vault.outcomes import REFUND_ENDS
-from vault.reconcile import MARGIN_SECONDS, Reconciler, refund_request
+from vault.reconcile import MARGIN_SECONDS, Reconciler
 from vault.states import Mover
 from vault.store import RowMissing, Store, Tx
 from vault.tables import ChargeRow, RefundRow
@@ -68,7 +68,7 @@ class Refunds:
 
     async def _carry_out(self, row: RefundRow) -> RefundRow:
         reach("refund_intended")
-        stands = await self._reconciler.ask_for_refund(row, refund_request(row), by=Mover.CARRIER)
+        stands = await self._reconciler.ask_for_refund(row, by=Mover.CARRIER)
         reach("refund_closed")
         if stands.state not in REFUND_ENDS:
             self._reconciler.nudge()

@@ -266,7 +266,8 @@ class Tx:
 
     async def refund(self, refund_id: str) -> RefundRow | None:
         sql = """SELECT r.tenant_id, r.refund_id, r.charge_id, r.amount_minor, r.currency, r.state, r.processor_ref,
-                r.created_at, r.updated_at, r.worked_until, c.processor_ref AS charge_ref, c.processor, c.refunded_minor
+                r.created_at, r.updated_at, r.worked_until, r.key_since, r.asked_at, c.processor_ref AS charge_ref,
+                c.processor, c.refunded_minor
             FROM refunds r JOIN charges c USING (tenant_id, charge_id)
             WHERE r.tenant_id = :tenant_id AND r.refund_id = :refund_id"""
         return _one(RefundRow, await self._run(sql, {"refund_id": refund_id}))
@@ -280,19 +281,24 @@ class Tx:
     async def insert_refund(self, order: RefundOrder, now: datetime, worked_until: datetime) -> bool:
         """False when the id is taken."""
         sql = """INSERT INTO refunds (tenant_id, refund_id, charge_id, amount_minor, currency, state, created_at,
-                updated_at, worked_until)
+                updated_at, worked_until, key_since, asked_at)
             VALUES (:tenant_id, :refund_id, :charge_id, :amount_minor, :currency, 'intended', :now, :now,
-                :worked_until)
+                :worked_until, :now, :now)
             ON CONFLICT DO NOTHING RETURNING refund_id"""
         return (await self._run(sql, _fields(order) | {"now": now, "worked_until": worked_until})).first() is not None
 
-    async def close_refund(self, refund_id: str, state: str, processor_ref: str | None, now: datetime) -> bool:
-        """Write an outcome, `unknown` included. False when there was a final one already."""
+    async def close_refund(
+        self, refund_id: str, state: str, processor_ref: str | None, now: datetime, asked_at: datetime | None
+    ) -> bool:
+        """Write an outcome, `unknown` included. False when there was a final one already.
+
+        `asked_at`: of the request before, where the last one was answered and did nothing.
+        """
         sql = """UPDATE refunds SET state = :state, processor_ref = coalesce(:ref, processor_ref), updated_at = :now,
-                worked_until = NULL
+                worked_until = NULL, asked_at = coalesce(CAST(:asked_at AS timestamptz), asked_at)
             WHERE tenant_id = :tenant_id AND refund_id = :refund_id
                 AND state IN ('intended', 'unknown') RETURNING refund_id"""
-        row = {"refund_id": refund_id, "state": state, "ref": processor_ref, "now": now}
+        row = {"refund_id": refund_id, "state": state, "ref": processor_ref, "now": now, "asked_at": asked_at}
         return (await self._run(sql, row)).first() is not None
 
     async def add_refunded(self, charge_id: str, amount_minor: int, now: datetime) -> None:

@@ -127,7 +127,11 @@ class ChargeRow:
 
 @dataclass(frozen=True, slots=True)
 class RefundRow:
-    """`state` is `intended` or a member of contract.RefundState. `charge_ref` is its processor's name of the charge."""
+    """`state` is `intended` or a member of contract.RefundState. `charge_ref` is its processor's name of the charge.
+
+    `key_since`: when its present key at the processor was first used; `asked_at`: when the processor was last asked for
+    it, and did not answer (vault/refund_keys.py).
+    """
 
     tenant_id: str
     refund_id: str
@@ -139,6 +143,8 @@ class RefundRow:
     created_at: datetime
     updated_at: datetime
     worked_until: datetime | None
+    key_since: datetime
+    asked_at: datetime
     charge_ref: str
     processor: str
     refunded_minor: int

@@ -5,6 +5,7 @@ Nothing here writes what does not open. So it is an alarm, and the card is not s
 
 from infra.chassis import logs
 from vault.counters import Counters
+from vault.tables import ChargeRow
 
 log = logs.get_logger()
 
@@ -13,3 +14,9 @@ def raise_alarm(counters: Counters, *, act: str, reference: str, tenant_id: str,
     """`reference` is the order's own id."""
     log.error("card_unreadable", act=act, reference=reference, tenant_id=tenant_id, token_id=token_id)
     counters.cards_unreadable.inc()
+
+
+def raise_charge_alarm(counters: Counters, row: ChargeRow) -> None:
+    """The order was a charge, or a hold."""
+    act = "hold" if row.held_first else "charge"
+    raise_alarm(counters, act=act, reference=row.charge_id, tenant_id=row.tenant_id, token_id=row.token_id)

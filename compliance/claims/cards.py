@@ -185,6 +185,18 @@ CARDS = (
         "every bank's page is on the processor's listed origin: where it is not, the charge is declined.",
     ),
     Control(
+        id="UC-C.5",
+        title="A refund is made once, and nothing unknown is asked for under a second key",
+        sources=("ASVS 2.3.3",),
+        claim="What is asked of a processor keeps its idempotency key while an earlier request may still be carried "
+        "out, however long that request is in the processor's hands and in none of its lists. A refund gets another "
+        "key only when the processor, asked by our id, does not know it, its key is 23 hours old and the last "
+        "unanswered request two; the database refuses an earlier one. A refusal ends it only when no other request of "
+        "it can act. What may change its key sooner, the end of a hold, takes nothing twice whatever the key.",
+        not_claimed="That a processor does not carry out a request more than two hours after it was cut off. That it "
+        "keeps a key for a day, as it says it does.",
+    ),
+    Control(
         id="UC-W.1",
         title="Tenants are told what happened, signed, at least once",
         sources=("Standard Webhooks 1.0.0", "ASVS 2.3.3"),

@@ -31,6 +31,7 @@ COMMANDS = {
     "webhooks": "infra.cli.delegating",
     "routes": "infra.cli.delegating",
     "destinations": "infra.cli.delegating",
+    "astray": "infra.cli.delegating",
 }
 INTERRUPTED = 130  # what shells report for Ctrl-C
 

@@ -8,6 +8,7 @@ DATA = Path(__file__).resolve().parents[2] / ".undercroft"
 HOUSE = DATA / "house"
 DELEGATED = (
     "policy", "record", "page", "keys", "tokens", "custody", "ledger", "inbox", "webhooks", "routes", "destinations",
+    "astray",
 )  # fmt: skip
 """Commands of a service, which reads what follows itself."""
 
@@ -142,7 +143,13 @@ def _add_delegated_commands(commands: "Commands[argparse.ArgumentParser]") -> No
         usage="undercroft destinations add FILE | list TENANT | withdraw TENANT DESTINATION",
         add_help=False,
     )
-    for command in (policy, record, keys, ledger, inbox, routes, destinations):
+    astray = commands.add_parser(
+        "astray",
+        help="payments that took money for a charge that had failed: as `python -m vault astray`",
+        usage="undercroft astray list --tenant TENANT | seen-to --tenant TENANT PAYMENT",
+        add_help=False,
+    )
+    for command in (policy, record, keys, ledger, inbox, routes, destinations, astray):
         _add_folder(command)
     commands.add_parser(
         "page",

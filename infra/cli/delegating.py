@@ -88,6 +88,10 @@ def routes(options: argparse.Namespace) -> int:
     return _service("vault", "routes", options)
 
 
+def astray(options: argparse.Namespace) -> int:
+    return _service("vault", "astray", options)
+
+
 def destinations(options: argparse.Namespace) -> int:
     """Of the house: so a destination may be on this machine, as everything of a house is."""
     return _service("vault", "destinations", options)

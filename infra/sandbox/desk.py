@@ -13,7 +13,7 @@ import msgspec
 from infra.sandbox.documents import Documents
 from infra.sandbox.errors import BadParameter, NotArrived, StripeError, server_error, unavailable
 from infra.sandbox.exchange import Exchange, Operation
-from infra.sandbox.faults import ECHOES, Aim, Fault, Faults, HoldEnd, WaitingRoom
+from infra.sandbox.faults import ECHOES, Aim, Fault, Faults, HoldEnd, WaitingRoom, never
 from infra.sandbox.form import Pair, Parameters
 from infra.sandbox.ledger import Ledger, StoredAnswer
 from infra.sandbox.lists import expand
@@ -113,8 +113,8 @@ class Desk:
         if stored is not None:
             return _replay(call, key, mac, stored)
         with self._claim(key):
-            if fault is Fault.TIMEOUT_DURING_CHARGE:
-                ended = await self.waiting_room.hold(call.client_gone)
+            if fault in {Fault.TIMEOUT_DURING_CHARGE, Fault.LATE_CHARGE}:
+                ended = await self.waiting_room.hold(never if fault is Fault.LATE_CHARGE else call.client_gone)
                 if ended is HoldEnd.CLOSING:
                     raise unavailable("The processor stopped before it executed the request.")
             return self._execute(call, fault, key, mac)

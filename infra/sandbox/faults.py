@@ -10,11 +10,15 @@ FAULTS_MAX = 100
 
 
 class Fault(StrEnum):
-    """What goes wrong. Those named for the charge can be aimed at any other operation as well."""
+    """What goes wrong. Those named for the charge can be aimed at any other operation as well.
+
+    A late one is taken in and carried out when it is released, long after its client has given up, if that is so.
+    """
 
     TIMEOUT_BEFORE_CHARGE = "timeout_before_charge"
     TIMEOUT_DURING_CHARGE = "timeout_during_charge"
     TIMEOUT_AFTER_CHARGE = "timeout_after_charge"
+    LATE_CHARGE = "late_charge"
     ERROR_500 = "error_500"
     ERROR_500_AFTER_CHARGE = "error_500_after_charge"
     ERROR_503 = "error_503"
@@ -95,6 +99,11 @@ class Faults:
                     self._switches[place] = replace(switch, times=switch.times - 1)
                 return switch.fault
         return None
+
+
+async def never() -> None:
+    """Of a client whose going nobody looks at."""
+    await asyncio.Event().wait()
 
 
 class HoldEnd(Enum):

@@ -10,7 +10,8 @@ from mcp_server.errors import NotEnoughStock
 from mcp_server.store import Store, Transaction
 
 HOLD = timedelta(minutes=20)
-"""A little longer than the gateway reserves the money (15 minutes), so that what can be paid can be sent."""
+"""A little longer than the gateway reserves the money (15 minutes), and than a bank may ask its customer (the vault's
+AUTHENTICATION_SECONDS, 15 minutes at most): so that what can be paid can be sent."""
 
 
 class Stock:

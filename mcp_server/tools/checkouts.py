@@ -15,7 +15,7 @@ from mcp_server.errors import CheckoutNotFound, CheckoutPaid, PaymentUnderWay
 from mcp_server.gateway_calls import GatewayCalls
 from mcp_server.store import Checkout, Store
 from mcp_server.tools.tool import Call, Tool
-from mcp_server.tools.views import UNDER_WAY, checkout_view
+from mcp_server.tools.views import AT_THE_BANK, UNDER_WAY, checkout_view
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -108,6 +108,8 @@ def _changeable(checkout: Checkout | None) -> Checkout:
         raise CheckoutNotFound
     if checkout.purchase_state == PurchaseState.PAID:
         raise CheckoutPaid
+    if checkout.purchase_state == PurchaseState.NEEDS_AUTHENTICATION:
+        raise PaymentUnderWay(AT_THE_BANK)
     if checkout.purchase_state in UNDER_WAY:
         raise PaymentUnderWay
     return checkout

@@ -7,7 +7,7 @@ from mcp_server.contract import GetOrder, OrderAnswer
 from mcp_server.errors import ArgumentsInvalid, CheckoutNotFound
 from mcp_server.store import Store
 from mcp_server.tools.tool import Call, Tool
-from mcp_server.tools.views import UNDER_WAY, order_view
+from mcp_server.tools.views import AT_THE_BANK, UNDER_WAY, order_view
 
 
 class Orders:
@@ -52,7 +52,7 @@ class Orders:
 
 def _without_order(purchase_state: str | None) -> str:
     if purchase_state == PurchaseState.NEEDS_AUTHENTICATION:
-        return "Nothing was charged yet: the person has to confirm with their bank; then call pay again."
+        return AT_THE_BANK
     if purchase_state in UNDER_WAY:
         return "The payment is still being made; ask again in a few seconds, or call pay again to learn its outcome."
     if purchase_state == PurchaseState.NEEDS_CARD:

@@ -10,6 +10,14 @@ from mcp_server.store import Checkout, Order
 
 UNDER_WAY = frozenset({PurchaseState.CHARGING, PurchaseState.UNKNOWN, PurchaseState.NEEDS_AUTHENTICATION})
 
+AT_THE_BANK = (
+    "When it was last asked about, nothing was charged: the person had to confirm with their bank. They can "
+    "do so on the page they were given, within a quarter of an hour, or let it be. Either way call pay again then: it "
+    "tells the outcome, or gives the link once more; if they did not confirm, it says so, nothing is charged, and the "
+    "checkout can be changed or paid anew."
+)
+"""Where only the bank's question is known of, also one that was abandoned long ago: `pay` alone asks how it ended."""
+
 SENTENCES: dict[Reason, str] = {
     Reason.WITHIN_MANDATE: "It is within what the person agreed to.",
     Reason.WITHIN_LEVEL: "It is within what the person's sign-in permits.",

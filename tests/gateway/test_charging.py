@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from gateway import ledger
 from tests.gateway.relay import Mode, relay_to
 from tests.gateway.shop import CART, Ground, Shop, Talk, open_shop
 from tests.support.waiting import BUSY_SECONDS_MAX
@@ -135,6 +136,53 @@ async def test_a_process_that_died_before_the_call_leaves_a_purchase_that_anothe
         assert (await state_of(shop, checkout))["state"] == "paid"
         assert await shop.charged(dead["purchase_id"]) == [2_000]
         assert await shop.taken(talk) == 3_000
+
+
+@pytest.mark.control("UC-C.1")
+async def test_a_charge_that_never_reached_the_vault_is_not_begun_when_its_moneys_time_is_up(ground: Ground):
+    """Its process died, and nobody came back to it for a quarter of an hour: then nobody counts on being charged."""
+    async with (
+        relay_to(ground.house.urls["vault"]) as wire,
+        open_shop(ground) as shop,
+        open_shop(ground, vault_url=wire.url) as dying,
+    ):
+        talk, checkout = await person_with_card(shop), await shop.checkout(2_000)
+        wire.mode = Mode.SWALLOW
+        buying = asyncio.ensure_future(at(dying, talk).buy(checkout))
+        await asyncio.wait_for(wire.swallowed.wait(), 10)
+        buying.cancel()
+        with suppress(asyncio.CancelledError):
+            await buying
+
+        await shop.gateway.sweeper.sweep(shop.now + ledger.RESERVATION_TTL)
+        ended, held = await state_of(shop, checkout), await shop.taken(talk)
+        charged = await shop.charged(ended["purchase_id"])
+        later = await talk.buy(checkout)
+
+        assert (ended["state"], ended["reason"], held, charged) == ("failed", "never_sent", 1_000, [])
+        assert later["state"] == "paid"
+        assert await shop.charged(later["purchase_id"]) == [2_000]
+
+
+@pytest.mark.control("UC-C.1")
+async def test_a_charge_the_vault_has_no_key_for_has_failed_and_is_not_made_when_the_key_is_back(ground: Ground):
+    async with open_shop(ground) as shop:
+        talk, checkout = await person_with_card(shop), await shop.checkout(2_000)
+        root = shop.house.keyring.path("vault/root.key")
+        await asyncio.to_thread(shop.house.restart, "vault")  # and it holds no key of a tenant
+        away = root.rename(root.with_suffix(".away"))
+        try:
+            failed = await talk.buy(checkout)
+            held = await shop.taken(talk)
+        finally:
+            away.rename(root)
+        await shop.gateway.sweeper.sweep(shop.now + timedelta(hours=1))
+        still, charged = await state_of(shop, checkout), await shop.charged(failed["purchase_id"])
+        later = await talk.buy(checkout)
+
+        assert (failed["state"], failed["reason"], held) == ("failed", "never_sent", 1_000)
+        assert (still["state"], charged) == ("failed", [])
+        assert (later["state"], await shop.charged(later["purchase_id"])) == ("paid", [2_000])
 
 
 async def test_a_young_charge_is_left_to_the_request_that_makes_it(ground: Ground):

@@ -13,7 +13,7 @@ from gateway.ledger import CARD_REFUSED
 from infra.dev.demo.story import DidNotHappen
 from infra.dev.house import House
 from mcp_server.tools.payment import SAME_CARD_AGAIN
-from tests.mcp_server.test_pay import answer, charges_for, checkout, pay_past_us
+from tests.mcp_server.test_pay import answer, charges_for, checkout, pay_past_us, words
 from tests.support.assistants import Person, new_person
 from vault.contract import ChargeReason
 
@@ -91,6 +91,8 @@ async def test_a_client_that_shows_no_links_gets_the_banks_link_in_the_answer(
     assert waiting["authentication_url"] == asked["authentication_url"]
     assert "confirm with their bank" in order["message"]
     assert changed.is_error
+    for told in (order["message"], words(changed)):
+        assert "let it be. Either way call pay again" in told
     assert paid["state"] == "paid"
     assert charges_for(house, checkout_id) == ["approved"]
 

@@ -63,6 +63,25 @@ def test_a_time_out_during_the_charge_charges_after_the_client_gave_up(
     wait_until(lambda: client.v1.payment_intents.retrieve(intent.id).status == "succeeded")
 
 
+def test_a_late_charge_is_made_when_the_processor_comes_to_it_and_not_when_its_client_gives_up(
+    sandbox: Sandbox, client: stripe.StripeClient, impatient: stripe.StripeClient
+):
+    intent, method = open_intent(client), add_card(client, APPROVES)
+    sandbox.fault("late_charge")
+
+    with pytest.raises(stripe.APIConnectionError):
+        confirm(impatient, intent.id, method.id, "late")
+    with pytest.raises(stripe.StripeError) as in_use:
+        confirm(client, intent.id, method.id, "late")
+    meanwhile = held(sandbox), client.v1.payment_intents.retrieve(intent.id).status
+    sandbox.plain.post(f"{sandbox.url}/_sandbox/release").raise_for_status()
+    wait_until(lambda: held(sandbox) == 0)
+
+    assert in_use.value.http_status == 409
+    assert meanwhile == (1, "requires_payment_method")
+    assert client.v1.payment_intents.retrieve(intent.id).status == "succeeded"
+
+
 def test_an_intent_cancelled_while_its_confirmation_is_held_is_never_charged(
     sandbox: Sandbox, client: stripe.StripeClient, impatient: stripe.StripeClient
 ):

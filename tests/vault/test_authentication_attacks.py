@@ -10,9 +10,10 @@ import httpx2
 import pytest
 
 from infra.chassis.settings import SettingsIncomplete, load
+from mcp_server.checkout.stock import HOLD
 from tests.vault.authenticating import LINK, Holder
 from tests.vault.bench import Bench, Person, open_bench, rows
-from vault.authentications.settings import AuthenticationSettings
+from vault.authentications.settings import SECONDS_MAX, AuthenticationSettings
 from vault.cleartext.processors.redirects import LENGTH_MAX, allowed_url
 from vault.contract import ChargeOrder
 from vault.settings import PREFIX
@@ -279,8 +280,8 @@ def test_the_banks_own_page_is_allowed_as_it_is():
         ({"AUTHENTICATION_ORIGINS": "https://hooks.stripe.com,*"}, "AUTHENTICATION_ORIGINS must be origins"),
         ({"AUTHENTICATION_ORIGINS": "https://a@b.example"}, "AUTHENTICATION_ORIGINS must be origins"),
         ({"AIRWALLEX_AUTHENTICATION_ORIGINS": "http://pci-api.airwallex.com"}, "AIRWALLEX_AUTHENTICATION_ORIGINS must"),
-        ({"AUTHENTICATION_SECONDS": "59"}, "AUTHENTICATION_SECONDS must be from 60 to 3600"),
-        ({"AUTHENTICATION_SECONDS": "86400"}, "AUTHENTICATION_SECONDS must be from 60 to 3600"),
+        ({"AUTHENTICATION_SECONDS": "59"}, "AUTHENTICATION_SECONDS must be from 60 to 900: goods"),
+        ({"AUTHENTICATION_SECONDS": "901"}, "AUTHENTICATION_SECONDS must be from 60 to 900: goods"),
     ],
 )
 def test_a_list_or_a_time_that_cannot_be_meant_does_not_start(values: dict[str, str], said: str):
@@ -288,6 +289,10 @@ def test_a_list_or_a_time_that_cannot_be_meant_does_not_start(values: dict[str, 
 
     with pytest.raises(SettingsIncomplete, match=said):
         load(AuthenticationSettings, PREFIX, environment)
+
+
+def test_a_bank_may_ask_for_less_time_than_a_shop_holds_the_goods():
+    assert timedelta(seconds=SECONDS_MAX) < HOLD
 
 
 def test_nothing_said_is_the_documented_origin_and_a_quarter_of_an_hour_and_no_sandbox(bench: Bench):

@@ -1,7 +1,7 @@
 """3-D Secure, through the front doors: asked, confirmed or refused at the bank, believed only from the processor."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -219,6 +219,26 @@ async def test_a_lost_answer_to_the_confirmation_ends_with_the_holder_being_aske
     assert (await sole.repeat(order))["state"] == "approved"
 
 
+async def test_the_time_to_confirm_counts_from_the_order_and_not_from_when_we_learned_of_the_question(
+    sole: Holder, alone: Bench
+):
+    """So that it ends before the goods are held for somebody else."""
+    order = await sole.order()
+    ordered_at = alone.clock.now()
+    alone.processor.fault("timeout_after_charge")
+    await sole.repeat(order)
+    alone.clock.advance(timedelta(minutes=10))
+
+    await alone.vault.reconciler.run_once()
+    asked = await sole.repeat(order)
+    alone.clock.advance(timedelta(minutes=5))
+    await alone.vault.reconciler.run_once()
+    known = await sole.repeat(order)
+
+    assert datetime.fromisoformat(asked["action_until"]) == ordered_at + timedelta(minutes=15)
+    assert (known["state"], known["reason"]) == ("declined", "authentication_expired")
+
+
 async def test_while_the_processor_is_silent_the_charge_waits_and_the_person_is_told(
     sole: Holder, alone: Bench, ada: Person
 ):
@@ -228,12 +248,13 @@ async def test_while_the_processor_is_silent_the_charge_waits_and_the_person_is_
 
     page = await sole.page(order)
     asked_again = await sole.repeat(order)
-    alone.clock.advance(LOOK_EVERY)
-    nothing = await alone.vault.reconciler.run_once()
-    found = await alone.vault.reconciler.run_once()
+    rounds = []
+    for _ in range(2):
+        alone.clock.advance(LOOK_EVERY)
+        rounds.append(await alone.vault.reconciler.run_once())
 
     assert page.status_code == 503
-    assert (asked_again["state"], nothing, found) == ("needs_action", 0, 1)
+    assert (asked_again["state"], rounds) == ("needs_action", [0, 1])
     assert (await sole.repeat(order))["state"] == "approved"
 
 

@@ -1,11 +1,14 @@
 """A card that does not open: for good, because its row was changed, or for now, because its key service is away."""
 
+from datetime import timedelta
+
 import pytest
 from structlog.testing import capture_logs
 
 from tests.vault.bench import Bench, Person, root_away
 from tests.vault.destination import WITH_CODE, Forwarding
 from tests.vault.test_token_terms import as_owner
+from vault import charges
 from vault.keys.ring import HELD_FOR, KeyRing
 
 EDITS = {
@@ -49,6 +52,56 @@ async def test_a_card_whose_row_was_edited_fails_each_charge_and_hold_and_raises
     assert all(bench.processor_charges(order.charge_id) == [] for order in (charge, hold))
     left = [bench.payments(order.charge_id) for order in (charge, hold)]
     assert left == [["canceled"] if what == "number" else []] * 2, "only the number is not opened before"
+
+
+@pytest.mark.parametrize(("point", "what"), [("charge_intended", "details"), ("charge_named", "number")])
+@pytest.mark.control("UC-T.1")
+async def test_a_vault_that_dies_before_it_says_that_a_card_does_not_open_says_so_when_it_ends_the_charge(
+    alone: Bench, ada: Person, monkeypatch: pytest.MonkeyPatch, point: str, what: str
+):
+    token = await alone.new_token(ada)
+    await as_owner(alone, ada.tenant_id, edited(what), token=token)
+    order = ada.charge(token)
+
+    def gone(reached: str) -> None:
+        if reached == point:
+            raise RuntimeError
+
+    with capture_logs() as logged:
+        monkeypatch.setattr(charges, "reach", gone)
+        died = (await alone.charge(order)).status_code
+        monkeypatch.undo()
+        before = await counted(alone)
+        alone.clock.advance(timedelta(minutes=1))
+        await alone.vault.reconciler.run_once()
+
+    alarms = [(one["act"], one["reference"]) for one in logged if one["event"] == "card_unreadable"]
+    assert (died, before, await counted(alone)) == (500, "0.0", "1.0")
+    assert alarms == [("charge", order.charge_id)]
+    assert (await alone.charge(order)).json()["reason"] == "card_unreadable"
+    assert "requires_payment_method" not in alone.payments(order.charge_id)
+
+
+async def test_a_charge_whose_vault_died_is_never_sent_when_its_card_opens_or_nobody_can_tell(
+    alone: Bench, ada: Person, monkeypatch: pytest.MonkeyPatch
+):
+    orders = [ada.charge(await alone.new_token(ada)) for _ in range(2)]
+
+    def gone(_point: str) -> None:
+        raise RuntimeError
+
+    for order in orders:
+        monkeypatch.setattr(charges, "reach", gone)
+        await alone.charge(order)
+        monkeypatch.undo()
+        alone.clock.advance(HELD_FOR)
+        if order is orders[0]:
+            with root_away(alone):
+                await alone.vault.reconciler.run_once()
+    await alone.vault.reconciler.run_once()
+
+    assert [(await alone.charge(order)).json()["reason"] for order in orders] == ["never_sent"] * 2
+    assert await counted(alone) == "0.0"
 
 
 async def test_a_tenants_key_that_was_edited_fails_charges_and_forwards_and_raises_an_alarm(

@@ -81,9 +81,39 @@ async def test_a_refused_card_is_declined_with_our_word_for_it(bench: Bench, ada
 async def test_the_same_order_given_at_once_many_times_charges_once(bench: Bench, ada: Person):
     order = ada.charge(await bench.new_token(ada))
 
-    answers = await asyncio.gather(*(bench.charge(order) for _ in range(6)))
+    answers = await asyncio.gather(*(bench.charge(order) for _ in range(50)))
 
-    assert [answer.json()["state"] for answer in answers] == ["approved"] * 6
+    assert [answer.json()["state"] for answer in answers] == ["approved"] * 50
+    assert len(bench.processor_charges(order.charge_id)) == 1
+
+
+@pytest.mark.control("UC-C.1")
+async def test_one_charge_id_for_fifty_amounts_at_once_is_one_charge_and_the_others_are_refused(
+    bench: Bench, ada: Person
+):
+    order = ada.charge(await bench.new_token(ada))
+    said = {"charge_id": order.charge_id, "purchase_id": order.purchase_id}
+    orders = [ada.charge(order.token_id, **said, amount_minor=100 + number) for number in range(50)]
+
+    answers = await asyncio.gather(*(bench.charge(one) for one in orders))
+
+    (done,) = [answer.json() for answer in answers if answer.status_code == 200]
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(409, "charge_id_reused")}
+    assert (done["state"], bench.taken_minor(order.charge_id)) == ("approved", done["amount_minor"])
+
+
+@pytest.mark.control("UC-C.1")
+async def test_a_charge_id_with_another_card_or_as_a_hold_is_refused(bench: Bench, ada: Person):
+    order = await bench.paid_charge(ada)
+    said = {"charge_id": order.charge_id, "purchase_id": order.purchase_id}
+
+    answers = [
+        await bench.charge(ada.charge(await bench.new_token(ada), **said)),
+        await bench.hold(ada.hold(order.token_id, **said)),
+    ]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(409, "charge_id_reused")] * 2
     assert len(bench.processor_charges(order.charge_id)) == 1
 
 

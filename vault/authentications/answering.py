@@ -122,13 +122,18 @@ class Authentications:
             standing = await self.look(row)
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("authentication_not_looked_up", charge_id=charge_id, error=type(error).__name__)
+            await self._note_look(tenant_id, charge_id)
             return True, False
         if standing.action_url is None:
             ended = standing.row.state in CHARGE_ENDS
             return not ended, ended
+        await self._note_look(tenant_id, charge_id)
+        return False, False
+
+    async def _note_look(self, tenant_id: str, charge_id: str) -> None:
+        """Those that were not looked at come first next time, also when this one could not be."""
         async with self._store.transaction(tenant_id) as tx:
             await note_look(tx, charge_id, self._clock.now())
-        return False, False
 
 
 def _hash(secret: str) -> bytes:

@@ -1,10 +1,12 @@
 """The statements about charges that wait for a person."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from vault.store import Tx
 from vault.tables import ChargeRow
+
+LATE_MAX: Final = timedelta(minutes=5)
 
 
 async def enter(tx: Tx, whose: ChargeRow, browser_hash: bytes, now: datetime) -> bool:
@@ -14,12 +16,16 @@ async def enter(tx: Tx, whose: ChargeRow, browser_hash: bytes, now: datetime) ->
 
 
 async def to_look_at(tx: Tx, now: datetime, unseen_since: datetime, limit: int) -> list[str]:
-    """Ids of charges that wait, with their time up or not looked at for a while; longest untouched first."""
-    return list((await tx.run(_TO_LOOK_AT, {"now": now, "since": unseen_since, "limit": limit})).scalars())
+    """Ids of charges that wait, with their time up or not looked at for a while; longest untouched first.
+
+    One whose time is up and that could not be ended waits a quarter of how long it has been up, LATE_MAX at most.
+    """
+    row = {"now": now, "since": unseen_since, "most": LATE_MAX, "limit": limit}
+    return list((await tx.run(_TO_LOOK_AT, row)).scalars())
 
 
 async def note_look(tx: Tx, charge_id: str, now: datetime) -> None:
-    """It still waits; the next look is later."""
+    """It still waits, or its processor did not say; the next look is later, and others come first."""
     await tx.run(_NOTE_LOOK, {"charge_id": charge_id, "now": now})
 
 
@@ -33,7 +39,9 @@ UPDATE charges SET browser_hash = :browser_hash WHERE tenant_id = :tenant_id AND
     AND state = 'needs_action' AND action_until > :now RETURNING charge_id"""
 _TO_LOOK_AT: Final = """
 SELECT charge_id FROM charges WHERE tenant_id = :tenant_id AND state = 'needs_action'
-    AND (worked_until IS NULL OR worked_until <= :now) AND (action_until <= :now OR updated_at <= :since)
+    AND (worked_until IS NULL OR worked_until <= :now)
+    AND CASE WHEN action_until > :now THEN updated_at <= :since
+        ELSE updated_at + least((updated_at - action_until) / 4, CAST(:most AS interval)) <= :now END
 ORDER BY updated_at LIMIT :limit"""
 _NOTE_LOOK: Final = """
 UPDATE charges SET updated_at = :now

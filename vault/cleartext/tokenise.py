@@ -168,6 +168,10 @@ class Cards:
         details_of(card, record_key)
         _refuse_closed(card)
 
+    async def try_to_open(self, card: CardRow) -> None:
+        """As `check`, the number included; it goes nowhere."""
+        (await self._reveal(card)).details.number.wipe()
+
     async def present(self, card: CardRow, key: str, processor: Processor, *, others_follow: bool = False) -> str:
         """Hand a stored card to a processor for one charge; its reference for the card comes back.
 

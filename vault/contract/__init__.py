@@ -194,6 +194,9 @@ class ChargeOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
     `person_present`: somebody can be sent to a page of their bank, should it ask. The first order says so for good; who
     repeats it without is told how it stands. Nobody present: a card whose bank asks is declined.
+
+    `begin` false: for who only wants it ended. A charge that was begun is told as it stands; one that was not is failed
+    at once, as `never_sent`, without the key service, and an earlier order that is still on its way begins it no more.
     """
 
     charge_id: Identifier
@@ -202,6 +205,7 @@ class ChargeOrder(Order, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     amount_minor: AmountMinor
     currency: Currency
     person_present: bool = False
+    begin: bool = True
 
 
 class HoldOrder(ChargeOrder, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

@@ -32,6 +32,8 @@ CALLS_MAX: Final = 3
 """Looking up, asking again and looking up once more is the longest way to an end."""
 MARGIN_SECONDS: Final = 2
 LOOK_EVERY: Final = timedelta(hours=1)
+SILENT_FOR: Final = timedelta(minutes=5)
+"""A hold whose processor does not say is not looked at for so long, or three such would keep all others waiting."""
 HOLD_END_ENDS: Final = frozenset({HoldEndState.DONE, HoldEndState.FAILED})
 
 log = logs.get_logger()
@@ -155,11 +157,15 @@ class HoldKeeper:
             ended = await self.look(charge)
         except (ProcessorRefused, ProcessorSilent) as error:
             log.warning("hold_not_looked_up", charge_id=charge_id, error=type(error).__name__)
+            await self._look_again(tenant_id, charge_id, SILENT_FOR)
             return True, False
         if not ended:
-            async with self._store.transaction(tenant_id) as tx:
-                await look_again(tx, charge_id, self._clock.now() + LOOK_EVERY)
+            await self._look_again(tenant_id, charge_id, LOOK_EVERY)
         return False, ended
+
+    async def _look_again(self, tenant_id: str, charge_id: str, after: timedelta) -> None:
+        async with self._store.transaction(tenant_id) as tx:
+            await look_again(tx, charge_id, self._clock.now() + after)
 
 
 def _ref(charge: ChargeRow) -> str:

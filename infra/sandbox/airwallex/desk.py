@@ -11,7 +11,7 @@ from infra.sandbox.airwallex.books import Books
 from infra.sandbox.airwallex.operations import CONFIRM, ConfirmAsked, Exchange, Operation
 from infra.sandbox.airwallex.refusals import Refusal, broken, duplicate, unavailable
 from infra.sandbox.errors import Document
-from infra.sandbox.faults import ECHOES, Aim, Fault, Faults, HoldEnd, WaitingRoom
+from infra.sandbox.faults import ECHOES, Aim, Fault, Faults, HoldEnd, WaitingRoom, never
 from infra.sandbox.ids import letters
 
 T = TypeVar("T")
@@ -99,8 +99,11 @@ class Desk:
         if request_id:
             self.in_use.add(request_id)
         try:
-            if fault is Fault.TIMEOUT_DURING_CHARGE and await self._wait(call) is HoldEnd.CLOSING:
-                raise unavailable("The processor stopped before it executed the request.")
+            if fault in {Fault.TIMEOUT_DURING_CHARGE, Fault.LATE_CHARGE}:
+                late = fault is Fault.LATE_CHARGE
+                ended = await (self.waiting_room.hold(never) if late else self._wait(call))
+                if ended is HoldEnd.CLOSING:
+                    raise unavailable("The processor stopped before it executed the request.")
             return self._execute(call)
         finally:
             self.in_use.discard(request_id)
