@@ -70,9 +70,9 @@ def test_a_late_charge_is_made_when_the_processor_comes_to_it_and_not_when_its_c
     sandbox.fault("late_charge")
 
     with pytest.raises(stripe.APIConnectionError):
-        confirm(impatient, intent.id, method.id, "late")
+        confirm(impatient, intent.id, method.id, "still in hand")
     with pytest.raises(stripe.StripeError) as in_use:
-        confirm(client, intent.id, method.id, "late")
+        confirm(client, intent.id, method.id, "still in hand")
     meanwhile = held(sandbox), client.v1.payment_intents.retrieve(intent.id).status
     sandbox.plain.post(f"{sandbox.url}/_sandbox/release").raise_for_status()
     wait_until(lambda: held(sandbox) == 0)

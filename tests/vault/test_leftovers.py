@@ -152,6 +152,7 @@ async def test_the_alarm_about_money_astray_comes_each_hour_until_an_operator_sa
             told = capsys.readouterr()
             return code, told.out + told.err
 
+        capsys.readouterr()  # the vault's log until here
         listed, unknown = await said("list"), await said("seen-to", "pi_unknown")
         ended, again = await said("seen-to", ref), await said("seen-to", ref)
         await later(alone, ASTRAY_EVERY)
