@@ -8,8 +8,8 @@ from alembic import op
 
 from infra.chassis.migrate import run_script
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
