@@ -124,7 +124,7 @@ def build_vault(settings: Settings, clock: Clock) -> Vault:
         clock=clock,
         counters=counters,
         workers=workers,
-        processor_timeout_seconds=settings.processor_timeout_seconds,
+        timeout_seconds=settings.processor_timeout_seconds,
         asking=settings.asking,
     )
     captures, admission = Captures(store=store, canaries=canaries, clock=clock), _admission(settings, store, clock)

@@ -44,10 +44,9 @@ def build_money(
     clock: Clock,
     counters: Counters,
     workers: Workers,
-    processor_timeout_seconds: float,
+    timeout_seconds: float,
     asking: Asking,
 ) -> Money:
-    timeout = processor_timeout_seconds
     outcomes = Outcomes(store=store, codes=codes, clock=clock, counters=counters, action_lasts=asking.lasts)
     reconciler = Reconciler(
         store=store,
@@ -56,10 +55,10 @@ def build_money(
         codes=codes,
         never_sent=NeverSent(store, cards, counters),
         clock=clock,
-        processor_timeout_seconds=timeout,
+        processor_timeout_seconds=timeout_seconds,
     )
     keeper = HoldKeeper(
-        store=store, processors=processors, outcomes=outcomes, clock=clock, processor_timeout_seconds=timeout
+        store=store, processors=processors, outcomes=outcomes, clock=clock, processor_timeout_seconds=timeout_seconds
     )
     disputes = Disputes(store=store, processors=processors, clock=clock)
     authentications = Authentications(store=store, processors=processors, reconciler=reconciler, clock=clock)
@@ -77,7 +76,7 @@ def build_money(
             clock=clock,
             workers=workers,
             counters=counters,
-            processor_timeout_seconds=timeout,
+            processor_timeout_seconds=timeout_seconds,
             asking=asking,
         ),
         authentications=authentications,
@@ -87,10 +86,10 @@ def build_money(
             reconciler=reconciler,
             clock=clock,
             workers=workers,
-            processor_timeout_seconds=timeout,
+            processor_timeout_seconds=timeout_seconds,
         ),
         refunds=Refunds(
-            store=store, reconciler=reconciler, clock=clock, workers=workers, processor_timeout_seconds=timeout
+            store=store, reconciler=reconciler, clock=clock, workers=workers, processor_timeout_seconds=timeout_seconds
         ),
         inbox=Inbox(store=store, processors=processors, reconciler=reconciler, clock=clock, counters=counters),
         reconciler=reconciler,

@@ -62,6 +62,7 @@ REVEALS = {
     ("vault/custodians/ceremony.py", "_derived"),
     ("vault/custodians/visiting.py", "hand_over"),
     ("vault/cleartext/tokenise.py", "Cards.present"),
+    ("vault/cleartext/tokenise.py", "Cards.try_to_open"),
     ("vault/fingerprint.py", "Fingerprints.__init__"),
     ("vault/fingerprint.py", "Fingerprints.of"),
     ("vault/fingerprint.py", "hidden"),

@@ -31,6 +31,8 @@ async def test_a_card_typed_on_the_page_is_charged_once_and_then_is_on_file(benc
         "disputed_minor": 0,
         "hold_until": None,
         "action_until": None,
+        "card_brand": "visa",
+        "last4": "4242",
     }
     assert again.json() == answer.json()
     assert later.json()["state"] == "approved"

@@ -170,7 +170,7 @@ class Cards:
 
     async def try_to_open(self, card: CardRow) -> None:
         """As `check`, the number included; it goes nowhere."""
-        (await self._reveal(card)).details.number.wipe()
+        (await self._opener.reveal(card)).details.number.wipe()
 
     async def present(self, card: CardRow, key: str, processor: Processor, *, others_follow: bool = False) -> str:
         """Hand a stored card to a processor for one charge; its reference for the card comes back.
