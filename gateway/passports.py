@@ -21,6 +21,7 @@ from cryptography.hazmat.asn1 import Explicit, IA5String, Variant
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
+from infra.chassis import regular
 from infra.chassis.compact import NotCompact, read_compact
 
 LENGTH_MAX: Final = 4_096
@@ -94,10 +95,10 @@ class Carriers:
         name = self._index().get(address)
         if name is None or Path(name).name != name:
             raise PassportRefused("signer_unknown")
-        return x509.load_pem_x509_certificates((self._folder / name).read_bytes())
+        return x509.load_pem_x509_certificates(regular.read(self._folder / name))
 
     def roots(self) -> list[x509.Certificate]:
-        return x509.load_pem_x509_certificates((self._folder / ROOTS).read_bytes())
+        return x509.load_pem_x509_certificates(regular.read(self._folder / ROOTS))
 
     def _index(self) -> Mapping[str, str]:
         path = self._folder / INDEX
@@ -105,7 +106,7 @@ class Carriers:
             return {}
         changed = path.stat().st_mtime_ns
         if changed != self._read[0]:
-            self._read = (changed, json.loads(path.read_bytes()))
+            self._read = (changed, json.loads(regular.read(path)))
         return self._read[1]
 
 

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.bearers import signing_key
 from gateway.limits.rules import Limit, Scope
+from infra.chassis import regular
 from infra.chassis.ring import SigningRing
 from infra.chassis.secret import Secret
 from infra.chassis.settings import Bind, SettingsIncomplete
@@ -145,7 +146,7 @@ def load_keys(folder: Path) -> Keys:
             wrong.append(f"{purpose}.pem in UNDERCROFT_GATEWAY_KEYS_FOLDER cannot be used ({type(error).__name__})")
     record = _record_key(folder, wrong)
     try:
-        contact = (folder / "contact.key").read_bytes()
+        contact = regular.read(folder / "contact.key")
     except OSError:
         contact = b""
     if len(contact) != CONTACT_KEY_BYTES:
@@ -157,7 +158,7 @@ def load_keys(folder: Path) -> Keys:
 
 def _record_key(folder: Path, wrong: list[str]) -> Ed25519PrivateKey | None:
     try:
-        return signing_key(Secret((folder / "record.pem").read_bytes()))
+        return signing_key(Secret(regular.read(folder / "record.pem")))
     except (OSError, ValueError) as error:
         wrong.append(f"record.pem in UNDERCROFT_GATEWAY_KEYS_FOLDER cannot be used ({type(error).__name__})")
         return None

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gateway.errors import ProviderUnusable
 from gateway.factors.providers import ClientAuth, Provider
 from gateway.oauth.assertions import ASSERTION_TYPE
+from infra.chassis import regular
 from infra.chassis.ids import new_id
 from infra.chassis.secret import Secret
 from infra.chassis.settings import SettingsIncomplete
@@ -68,7 +69,7 @@ def load_credentials(folder: Path) -> Credentials:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
             if path.suffix == ".pem":
-                keys[path.stem] = _key(path.read_bytes())
+                keys[path.stem] = _key(regular.read(path))
             elif path.suffix == ".secret":
                 shared[path.stem] = _secret(path)
         except (OSError, ValueError) as error:
@@ -90,7 +91,7 @@ def _key(pem: bytes) -> SigningKey:
 
 
 def _secret(path: Path) -> Secret[str]:
-    value = path.read_text(encoding="utf-8").strip()
+    value = regular.read(path).decode().strip()
     if not value:
         raise ValueError
     return Secret(value)

@@ -16,6 +16,7 @@ from gateway.record.offline import DAMAGED, INTACT, UNUSABLE
 from gateway.record.verify import verify as verify_record
 from gateway.settings import PREFIX, RecordSettings
 from gateway.store import all_tenants
+from infra.chassis import regular
 from infra.chassis.clock import SystemClock
 from infra.chassis.engine import create_engine, directory_transaction
 from infra.chassis.secret import Secret
@@ -55,7 +56,7 @@ def _verify_database(settings: RecordSettings, tenant_id: str | None, checkpoint
         sys.stderr.write("gateway: a checkpoint belongs to one tenant; name it with --tenant\n")
         return UNUSABLE
     try:
-        key = signing_key(Secret((settings.keys_folder / "record.pem").read_bytes()))
+        key = signing_key(Secret(regular.read(settings.keys_folder / "record.pem")))
         note = None if checkpoint is None else checkpoint.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         sys.stderr.write(f"gateway: cannot read what is needed ({type(error).__name__})\n")

@@ -24,6 +24,7 @@ from gateway.record.notes import (
     read_verifier_key,
     split_note,
 )
+from infra.chassis import regular
 from infra.chassis.settings import SettingsIncomplete
 
 TIMESTAMP_BYTES: Final = 8
@@ -57,7 +58,10 @@ class Witnesses:
     def load(cls, folder: Path) -> "Witnesses":
         """From `witnesses` in the folder of keys; none there, none trusted. Raises WitnessesUnusable."""
         file = folder / FILE_NAME
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        try:
+            lines = regular.read(file).decode().splitlines() if file.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise WitnessesUnusable(f"{FILE_NAME} cannot be read ({type(error).__name__})") from None
         keys: dict[tuple[str, bytes], Ed25519PublicKey] = {}
         for line in filter(None, map(str.strip, lines)):
             try:

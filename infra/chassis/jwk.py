@@ -14,7 +14,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from infra.chassis import logs
+from infra.chassis import logs, regular
 from infra.chassis.clock import Clock
 from infra.chassis.secret import Secret
 from infra.chassis.strict_json import NotStrictJson, decode
@@ -146,7 +146,7 @@ class JwksFile:
         self._path = path
         self._clock = clock
         self._stamp = stamp(path)
-        self._keys = _by_id(read_key(item) for item in read_documents(path.read_bytes()))
+        self._keys = _by_id(read_key(item) for item in read_documents(regular.read(path)))
         self._unreadable_since: datetime | None = None
 
     def find(self, key_id: str) -> Ed25519PublicKey | None:
@@ -162,7 +162,7 @@ class JwksFile:
         if seen == self._stamp and seen is not None:
             return
         try:
-            documents = read_documents(self._path.read_bytes())
+            documents = read_documents(regular.read(self._path))
         except (OSError, KeyRefused) as error:
             if self._unreadable_since is None:
                 self._unreadable_since = self._clock.now()

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from infra.chassis import logs
+from infra.chassis import logs, regular
 from infra.chassis.jwk import PublicKey, published, read_documents, read_key, signing_key, stamp
 from infra.chassis.secret import Secret
 
@@ -77,15 +77,15 @@ class KeyFiles:
 
     def read(self) -> Signing:
         """Raises OSError without a current key, ValueError for a file that holds anything else than it should."""
-        key = signing_key(Secret(self.current.read_bytes()))
-        following = [published(signing_key(Secret(self.next.read_bytes())).public_key())] if self.next.exists() else []
+        key = signing_key(Secret(regular.read(self.current)))
+        following = [published(signing_key(Secret(regular.read(self.next))).public_key())] if self.next.exists() else []
         return Signing.of(key, *following, *self.read_retiring())
 
     def read_retiring(self) -> list[PublicKey]:
         """Also those that have ended since. Raises as `read`."""
         if not self.retiring.exists():
             return []
-        return [read_key(item) for item in read_documents(self.retiring.read_bytes())]
+        return [read_key(item) for item in read_documents(regular.read(self.retiring))]
 
 
 class SigningRing:

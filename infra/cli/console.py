@@ -9,13 +9,26 @@ from typing import Self
 QUIET_SECONDS = 5.0  # without a terminal a line this often shows that something happens
 
 
+def printable(text: str) -> str:
+    r"""What others wrote, for a terminal: lines and tabs stay; control characters and the like are shown as `\x1b`.
+
+    A terminal obeys them: they set its title, move its cursor over what stood there, and some make it type.
+    """
+    return "".join(one if one in "\n\t" or one.isprintable() else _as_escape(one) for one in text)
+
+
+def _as_escape(one: str) -> str:
+    return one.encode("unicode_escape").decode("ascii")
+
+
 def say(text: str = "") -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def complain(text: str) -> None:
-    sys.stderr.write(f"undercroft: {text}\n")
+    """The end of a log may be in it."""
+    sys.stderr.write(f"undercroft: {printable(text)}\n")
     sys.stderr.flush()
 
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from infra.cli.console import complain, say, step, table
+from infra.cli.console import complain, printable, say, step, table
 from infra.cli.guide import welcome
 from infra.cli.interrupts import stoppable
 from infra.dev import state, walls
@@ -111,8 +111,9 @@ def logs(options: argparse.Namespace) -> int:
     if options.name not in files:
         complain(f"there is no log of {options.name}; there are: {', '.join(files) or 'none yet'}")
         return 1
-    lines = files[options.name].read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    sys.stdout.writelines(lines[-options.lines :])
+    lines = files[options.name].read_text(encoding="utf-8", errors="replace").split("\n")
+    shown = lines[:-1] if lines[-1] == "" else lines
+    sys.stdout.write("".join(f"{printable(line)}\n" for line in shown[-options.lines :]))
     sys.stdout.flush()
     if options.follow:
         _follow(files[options.name])
@@ -126,7 +127,7 @@ def _follow(path: Path) -> None:
         try:
             while True:
                 added = log.read()
-                sys.stdout.write(added)
+                sys.stdout.write(printable(added))
                 sys.stdout.flush()
                 if not added:
                     time.sleep(FOLLOW_SECONDS)
