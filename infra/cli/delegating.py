@@ -23,6 +23,8 @@ SETTINGS = {
 WRITING = frozenset({"keys"})
 """Commands of the vault, besides those in place of this process, that may write beside its keys: what root made there
 the vault itself could not read."""
+CLOSING = frozenset({"import-key", "import", "export"})
+"""Commands about tokens that have cards, shares or a key to cards in their memory."""
 DATABASE_GROUPS = [CLUSTER_GROUPS["vault"]]
 """Who they are then may come to the vault's database."""
 PASSED = frozenset({"SOFTHSM2_CONF"})
@@ -56,7 +58,12 @@ def custody(options: argparse.Namespace) -> int:
 
 
 def tokens(options: argparse.Namespace) -> int:
-    return _in_place("tokens", options, _owner(options, "vault"))
+    """As `custody` where cards are opened: as whoever asks, until it is closed. The others are the vault's user."""
+    closes_itself = bool(options.arguments) and options.arguments[0] in CLOSING
+    owner = _owner(options, "vault")
+    if owner and closes_itself:
+        os.setgroups(DATABASE_GROUPS)
+    return _in_place("tokens", options, 0 if closes_itself else owner)
 
 
 def _in_place(command: str, options: argparse.Namespace, whose: int) -> int:

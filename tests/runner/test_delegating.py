@@ -1,11 +1,15 @@
 """Commands that belong to a service: the gateway's are told where the house keeps things, the vault's needs nothing."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from infra.cli import delegating
 from infra.dev.house import House
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +52,22 @@ def test_a_services_command_is_given_its_own_settings_and_nothing_else_of_whoeve
     assert [set(given) for _, given in vaults] == [always | set(own)] * 4
     assert set(gateways[1]) == always | {"UNDERCROFT_GATEWAY_BIND", "SOFTHSM2_CONF"}
     assert all(program[1:3] == ["-P", "-m"] for program, _ in (*vaults, gateways))
+
+
+def test_where_cards_are_opened_root_stays_who_he_is_until_the_command_has_closed_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Who became the vault's user before would have been open to it: a new program is, from its first instruction."""
+    became: dict[str, list[str]] = {}
+    monkeypatch.setattr(delegating, "_owner", lambda *_: 1)
+    for verb in ("export", "import", "import-key", "canary"):
+        done = became[verb] = []
+        for name in ("setgroups", "setgid", "setuid", "execve"):
+            monkeypatch.setattr(os, name, lambda *_, name=name, done=done: done.append(name))
+        delegating.tokens(argparse.Namespace(arguments=[verb], folder=tmp_path))
+
+    assert became.pop("canary") == ["setgroups", "setgid", "setuid", "execve"]
+    assert all(done == ["setgroups", "execve"] for done in became.values())
 
 
 def test_what_lies_in_the_folder_somebody_stands_in_is_not_run(tmp_path: Path):

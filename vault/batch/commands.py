@@ -1,7 +1,9 @@
 """`python -m vault tokens import-key|seal|import|export`: cards coming from another vault, and leaving for one.
 
-Beside a running vault, as its own role. Where the root is under custody, its custodians open it here, for this one
-command, at a terminal; exporting needs two of them in any case. `seal` needs of a vault the key it gave out alone.
+Beside a running vault, as its own role, in a process into which no other of the vault's user can look: a vault that was
+broken into is that user, and here lie cards, shares and passphrases (vault/custodians/closing.py). Where the root is
+under custody, its custodians open it here, for this one command, at a terminal; exporting needs two of them in any
+case. `seal` needs of a vault the key it gave out alone.
 
 Exit codes: 0 done; 1 not done, or not all of it, the sentence says why; 2 the settings are incomplete; 130 broken off.
 """
@@ -37,6 +39,7 @@ from vault.cleartext.batch.sending import NotSealed, digest_of, seal_file
 from vault.cleartext.hpke import SealSuite
 from vault.cleartext.sealing import CardSealer
 from vault.contract import is_identifier
+from vault.custodians import closing
 from vault.custodians.ceremony import CeremonyUnfit
 from vault.custodians.people import NotProved
 from vault.custodians.record import RecordBroken
@@ -75,6 +78,20 @@ class BatchSettings:
     custody_folder: Path | None = None
     sandbox: bool = False
     crash_points: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Files of which one at least is the vault's: whose its folder is, that user the command is to be."""
+
+    root_key_file: Path | None = None
+    pkcs11_pin_file: Path | None = None
+    fingerprint_key_file: Path | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        files = (self.root_key_file, self.pkcs11_pin_file, self.fingerprint_key_file)
+        return next((file.parent for file in files if file is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +140,7 @@ def batch(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
     try:
         if chosen.verb == "seal":
             return _seal(chosen, clock)
+        closing.close(load(Whose, PREFIX, environ).folder, keep_groups=True)  # before a secret is read
         settings = load(BatchSettings, PREFIX, environ)
         crashpoints.arm(settings.crash_points, sandbox=settings.sandbox)
         return {"import-key": _make_key, "import": _import, "export": _export}[chosen.verb](settings, chosen, clock)

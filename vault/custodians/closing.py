@@ -17,6 +17,7 @@ from infra.chassis.walls import process
 from infra.chassis.walls.unavailable import Unavailable
 from vault.keys.commands import actor
 
+ROOT: Final = 0
 STATUS: Final = Path("/proc/self/status")
 
 
@@ -24,20 +25,21 @@ class NotClosed(PermissionError):
     """Somebody could look into this process, or does. Its `strerror` says why."""
 
 
-def close(folder: Path) -> None:
+def close(folder: Path | None, *, keep_groups: bool = False) -> None:
     """No core file, dumpable to nobody, memory locked; then the user whose `folder` is, where root started us.
 
-    Memory that cannot be locked is said to whoever sits there, and stops nothing. Raises NotClosed and OSError.
+    `keep_groups`: of those it was started in, all but root's; who needs the database comes to it by one. Without a
+    folder it stays who it is. Memory that cannot be locked is said to whoever sits there, and stops nothing.
+    Raises NotClosed and OSError.
     """
     actor()  # who began it, while we still are he
     _dumpable_to_nobody()
     try:
         process.lock_memory()
     except Unavailable as reason:
-        sys.stderr.write(f"custody: what is typed here may be swapped out: {reason}\n")
-    if os.geteuid() == 0:
-        whose = folder.stat()
-        os.setgroups([])
+        sys.stderr.write(f"what is typed and opened here may be swapped out: {reason}\n")
+    if os.geteuid() == ROOT and folder is not None and (whose := folder.stat()).st_uid != ROOT:
+        os.setgroups([group for group in os.getgroups() if group != ROOT] if keep_groups else [])
         os.setgid(whose.st_gid)
         os.setuid(whose.st_uid)
         _dumpable_to_nobody()  # fs.suid_dumpable may have said otherwise
