@@ -38,6 +38,7 @@ from vault.cleartext.processors import (
 )
 from vault.cleartext.processors import airwallex_shapes as shapes
 from vault.cleartext.processors.held import HeldCard, HeldCards
+from vault.cleartext.processors.noted import NOTHING
 from vault.cleartext.processors.redirects import led_to_the_bank
 from vault.cleartext.processors.transport import NoAnswer, Wire
 from vault.contract import ChargeReason, is_identifier
@@ -145,13 +146,13 @@ class AirwallexProcessor:
 
     async def find_payments(self, tenant_id: str, charge_id: str) -> list[Payment]:
         """By our charge id, which two tenants may both have chosen: the metadata says whose it is."""
-        ours = {"tenant_id": tenant_id, "charge_id": charge_id}
         pages = self._pages(PAYMENTS, shapes.Intents, merchant_order_id=charge_id)
         return [
             self._payment(intent)
             async for page in pages
             for intent in page.items
-            if ours.items() <= (intent.metadata or {}).items()
+            if intent.metadata is not None
+            and (intent.metadata.tenant_id, intent.metadata.charge_id) == (tenant_id, charge_id)
         ]
 
     async def settle_payment(self, key: str, ref: str, amount_minor: int, currency: str) -> Payment:
@@ -192,7 +193,7 @@ class AirwallexProcessor:
     async def find_refund(self, request: RefundRequest) -> RefundResult | None:
         async for page in self._pages(REFUNDS, shapes.Refunds, payment_intent_id=request.payment_ref):
             for refund in page.items:
-                if (refund.metadata or {}).get("refund_id") == request.refund_id:
+                if (refund.metadata or NOTHING).refund_id == request.refund_id:
                     return shapes.refund_result(refund)
         return None
 
@@ -209,7 +210,7 @@ class AirwallexProcessor:
         if not event.id or not _EVENT_KIND.fullmatch(event.name):
             raise EventRefused
         about = event.data.object
-        tenant_id = (about.metadata or {}).get("tenant_id", "")
+        tenant_id = (about.metadata or NOTHING).tenant_id
         return ProcessorEvent(
             f"evt_{_letters(event.id)}",
             event.name,

@@ -24,6 +24,7 @@ from vault.cleartext.processors import (
     RefundResult,
     RefundStanding,
 )
+from vault.cleartext.processors.noted import Noted
 from vault.contract import ChargeReason
 from vault.currencies import minor_places
 
@@ -150,7 +151,7 @@ class Intent(msgspec.Struct, frozen=True):
     status: str
     currency: str
     captured_amount: Decimal = Decimal(0)
-    metadata: dict[str, str] | None = None
+    metadata: Noted | None = None
     latest_payment_attempt: _Attempt | None = None
     next_action: NextAction | None = None
 
@@ -170,7 +171,7 @@ class Intents(msgspec.Struct, frozen=True):
 class Refund(msgspec.Struct, frozen=True):
     id: str
     status: str
-    metadata: dict[str, str] | None = None
+    metadata: Noted | None = None
 
 
 class Refunds(msgspec.Struct, frozen=True):
@@ -203,7 +204,7 @@ class EventObject(msgspec.Struct, frozen=True):
 
     id: str = ""
     payment_intent_id: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Noted | None = None
 
 
 class _EventData(msgspec.Struct, frozen=True):

@@ -38,6 +38,7 @@ from vault.cleartext.processors import (
     RefundRequest,
     RefundResult,
 )
+from vault.cleartext.processors.noted import NOTHING, Noted
 from vault.cleartext.processors.redirects import led_to_the_bank
 from vault.cleartext.processors.stripe_words import DISPUTES, REASONS, STANDINGS
 from vault.cleartext.processors.transport import Transport
@@ -117,7 +118,7 @@ class _Disputes(msgspec.Struct, frozen=True):
 class _Refund(msgspec.Struct, frozen=True):
     id: str
     status: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Noted | None = None
 
 
 class _Refunds(msgspec.Struct, frozen=True):
@@ -129,7 +130,7 @@ class _EventObject(msgspec.Struct, frozen=True):
     """`payment_intent` is what a charge, a refund or a dispute belongs to; a payment intent has its own `id`."""
 
     id: str = ""
-    metadata: dict[str, str] | None = None
+    metadata: Noted | None = None
     payment_intent: str | None = None
 
 
@@ -261,7 +262,7 @@ class StripeProcessor:
         while True:
             listed = await _answer(self._api.refunds.list_async(wanted), _Refunds)
             for refund in listed.data:
-                if (refund.metadata or {}).get("refund_id") == request.refund_id:
+                if (refund.metadata or NOTHING).refund_id == request.refund_id:
                     return _refund_result(refund)
             if not listed.has_more or not listed.data:
                 return None
@@ -279,7 +280,7 @@ class StripeProcessor:
         if not _is_reference(event.id) or not _EVENT_KIND.fullmatch(event.type):
             raise EventRefused
         about = event.data.object
-        tenant_id = (about.metadata or {}).get("tenant_id", "")
+        tenant_id = (about.metadata or NOTHING).tenant_id
         payment_ref = about.payment_intent or about.id
         return ProcessorEvent(
             event.id,
