@@ -32,6 +32,7 @@ from tests.vault.updating import (
 from vault.canary_marks import CanaryMarks
 from vault.canary_planting import Planting
 from vault.cleartext.updaters.checkout import CheckoutUpdater
+from vault.contract import TokenTerms, TokenUses
 from vault.fingerprint import Fingerprints
 from vault.store import Store
 from vault.updating.commands import updater
@@ -104,16 +105,10 @@ async def test_the_tenant_is_told_with_four_digits_and_the_old_card_is_to_be_shr
     last = (await events(own, ada.tenant_id))[-1]
     sql = "SELECT token_id, cause, ordered_by FROM shreddings"
     assert last["type"] == "card.updated"
-    assert last["data"] == {
-        "token_id": token,
-        "brand_id": ada.brand_id,
-        "subject_id": ada.subject_id,
-        "card_brand": "visa",
-        "last4": NEXT[-4:],
-    }
-    assert await rows(own.databases.app_dsn, sql, ada.tenant_id) == [
-        {"token_id": token, "cause": "replaced", "ordered_by": "card updater"}
-    ]
+    whose = {"token_id": token, "brand_id": ada.brand_id, "subject_id": ada.subject_id}
+    assert last["data"] == whose | {"card_brand": "visa", "last4": NEXT[-4:]}
+    shredded = {"token_id": token, "cause": "replaced", "ordered_by": "card updater"}
+    assert await rows(own.databases.app_dsn, sql, ada.tenant_id) == [shredded]
 
 
 async def test_another_month_alone_keeps_the_number(own: Bench, ada: Person, company: Company):
@@ -148,6 +143,9 @@ async def test_only_cards_that_need_it_are_asked_about(own: Bench, ada: Person, 
     await own.enter(never_charged)
     await own.type_card(never_charged, expiry=month)
     await on_file(own, ada, month, "6011111111111117")
+    await on_file(own, ada, month, terms=TokenTerms(uses=TokenUses.SINGLE))
+    await on_file(own, ada, month, terms=TokenTerms(good_until=own.clock.now() + timedelta(hours=1)))
+    own.clock.advance(timedelta(hours=1))
     busy = await on_file(own, ada, month)
     own.processor.fault("error_500_after_charge")
     assert await told(own, ada.charge(busy)) == ("unknown", None)

@@ -74,9 +74,9 @@ async def open_updating(
         yield bench
 
 
-async def on_file(doors: Doors, person: Person, expiry: str, number: str = APPROVES) -> str:
-    """The token of a card that was charged once. `expiry` as printed on it: 03/38."""
-    order = person.capture()
+async def on_file(doors: Doors, person: Person, expiry: str, number: str = APPROVES, **ordered: Any) -> str:
+    """The token of a card that was charged once. `expiry` as printed on it: 03/38. `ordered`: of the capture."""
+    order = person.capture(**ordered)
     assert (await doors.order_capture(order)).status_code == 200
     assert (await doors.enter(order)).status_code == 303
     assert (await doors.type_card(order, number, expiry=expiry)).status_code == 303

@@ -48,7 +48,9 @@ async def turn_off(tx: Tx) -> bool:
 async def due(tx: Tx, now: datetime, *, after: str, limit: int) -> list[Due]:
     """Cards on file that end soon or were declined for what they are, and were not asked about this month.
 
-    By token, from the one after `after`. None that a charge is under way with: it is begun with the card as it is.
+    By token, from the one after `after`. None that a charge is under way with: it is begun with the card as it is. And
+    none that nothing is charged with any more, because its one use is spent or its time is over: whoever did not want
+    their card kept does not have it sent anywhere. Terms that are none are told when the card is opened.
     """
     sql = f"{_DUE} ORDER BY 1 LIMIT :limit"
     row = _limits(now) | {"after": after, "limit": limit}
@@ -139,7 +141,9 @@ JOIN cards c ON c.tenant_id = :tenant_id AND c.token_id = f.token_id AND c.gener
 WHERE c.token_id > :after AND c.shredded_at IS NULL AND c.closed_at IS NULL AND c.on_file_since IS NOT NULL
     AND c.card_brand IN ('visa', 'mastercard', 'amex')
     AND NOT EXISTS (SELECT 1 FROM charges h WHERE h.tenant_id = c.tenant_id AND h.token_id = c.token_id
-        AND h.state IN ('intended', 'unknown', 'needs_action'))
+        AND (h.state IN ('intended', 'unknown', 'needs_action')
+            OR h.single_use AND h.state IN ('approved', 'held', 'settled')))
+    AND (CASE WHEN c.terms IS JSON THEN c.terms::json #>> '{terms,good_until}' END)::timestamptz > :now IS NOT FALSE
     AND NOT EXISTS (SELECT 1 FROM card_inquiries i WHERE i.tenant_id = c.tenant_id AND i.token_id = c.token_id
         AND i.month = :month AND (i.outcome IS NOT NULL OR i.tries >= :tries OR i.again_at > :now))
 GROUP BY c.token_id"""
