@@ -27,11 +27,11 @@ ROOMS = (
         sources=("PCI DSS 3.2.1", "PCI DSS 3.3.1", "CWE-226"),
         claim="Started with the allocators' settings of vault/scrubbing.py, which the runner gives it, the vault keeps "
         "no copy of a number it is done with: its image and its core hold none that came by the card page, in twelve "
-        "encodings. A vault that is started without them says so in its log.",
+        "encodings, also while the browser that posted it unsealed is still there. A vault that is started without "
+        "them says so in its log.",
         not_claimed="Anything while a card is on its way, or for the five seconds until the collector comes. Nor that "
         "a number is forgotten that somebody writes into a path or a member's name: routers and decoders remember "
-        "those. Nor one "
-        "of a form posted unsealed while the browser keeps its connection.",
+        "those. Nor what a proxy in front of the page keeps of a form that was not sealed.",
     ),
     Control(
         id="UC-3.3",

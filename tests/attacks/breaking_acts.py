@@ -22,7 +22,7 @@ from infra.dev.postgres import ServiceDatabase
 from tests.attacks.leak_paths_updater import ENDS_SECONDS, inquiries_ended, make_due
 from tests.attacks.leak_world import sealed_form
 from tests.support.waiting import wait_until
-from tests.vault.bench import FORM, JSON, Person
+from tests.vault.bench import FORM, JSON, Person, rows
 from tests.vault.destination import Forwarding, company, echo, register, registration
 from tests.vault.events import event_about, signed
 from tests.vault.phone import Guard
@@ -30,6 +30,7 @@ from tests.vault.process import VaultProcess
 from tests.vault.processor_rigs import airwallex_signature
 from vault.cleartext.hpke import SealSuite
 from vault.contract import CaptureOrder
+from vault.forwarding.destinations import BodyKind, Part
 from vault.keyed.wire import KeyedCard
 from vault.processors import AIRWALLEX
 from vault.routing.rows import add_route
@@ -38,6 +39,8 @@ from vault.store import Store
 from vault.updating.rows import turn_on
 
 SAID: Final = "5105105105105100"
+AS_FORM: Final = "a forward as a form"
+FORM_TEMPLATE: Final = "booking=bk-7&pan={{card.number}}"
 PARAMETER: Final = re.compile(r"\{[^}]+\}")
 CANDIDATES: Final[tuple[Any, ...]] = (
     "abc_example",
@@ -66,6 +69,7 @@ class Somebody:
     second: Person
     second_token: str
     forwarding: Forwarding
+    form_destination: str
     third: Person
     store: Store
     answers: list[bytes] = field(default_factory=list)
@@ -77,9 +81,11 @@ class Somebody:
         assert (await self.vault.enter(order)).status_code == 303
         return order, (await self.vault.page(order)).text
 
-    async def post(self, order: CaptureOrder, fields: dict[str, str]) -> httpx2.Response:
-        origin = {"origin": self.vault.page_url}
-        return await self.vault.browser.post(f"/captures/{order.capture_id}", data=fields, headers=origin)
+    async def post(
+        self, order: CaptureOrder, fields: dict[str, str], browser: httpx2.AsyncClient | None = None
+    ) -> httpx2.Response:
+        origin, browser = {"origin": self.vault.page_url}, browser or self.vault.browser
+        return await browser.post(f"/captures/{order.capture_id}", data=fields, headers=origin)
 
 
 Go = Callable[[Somebody, Any], Awaitable[Any]]
@@ -115,13 +121,30 @@ async def _charge_a_new_card(one: Somebody, token: str) -> None:
 
 
 async def _forward(one: Somebody, _: None) -> None:
+    one.forwarding.company.answering = echo()
     await one.forwarding.send(one.forwarding.order())
+
+
+async def _forward_as_a_form(one: Somebody, _: None) -> None:
+    one.forwarding.company.answering = echo(content_type=FORM["content-type"])
+    await one.forwarding.send(one.forwarding.order(FORM_TEMPLATE, destination_id=one.form_destination))
+
+
+async def _older_fingerprint(one: Somebody) -> None:
+    """As of a card stored before the fingerprint's key had a second version (`breaking_vault` gives it one)."""
+    sql = "UPDATE cards SET fingerprint_version = 1 WHERE token_id = :token RETURNING 1"
+    assert await rows(one.forwarding.databases.app_dsn, sql, one.person.tenant_id, token=one.token)
+
+
+def plain_form(page: str, number: str) -> dict[str, str]:
+    """As a browser without JavaScript posts it."""
+    csrf = sealed_form(page, SealSuite.X25519, number)["csrf"]
+    return {"csrf": csrf, "number": number, "expiry": "12/40", "code": "123", "holder": "Ada Byron"}
 
 
 async def _post_plain(one: Somebody, opened: tuple[CaptureOrder, str]) -> None:
     order, page = opened
-    csrf = sealed_form(page, SealSuite.X25519, SAID)["csrf"]
-    await one.post(order, {"csrf": csrf, "number": SAID, "expiry": "12/40", "code": "123", "holder": "Ada Byron"})
+    await one.post(order, plain_form(page, SAID))
 
 
 async def _post_mistyped(one: Somebody, opened: tuple[CaptureOrder, str]) -> None:
@@ -183,7 +206,9 @@ async def _opened(one: Somebody) -> tuple[CaptureOrder, str]:
 
 ACTS: Final = (
     Act("a charge", _charge, _nothing),
+    Act("a charge of a card with an older fingerprint", _charge, _older_fingerprint),
     Act("a forward", _forward, _nothing),
+    Act(AS_FORM, _forward_as_a_form, _nothing),
     Act("a charge by the second processor", _charge_by_the_second, _nothing),
     Act("a form posted plain", _post_plain, _opened),
     Act("a form posted sealed", _post_sealed, _opened),
@@ -209,7 +234,7 @@ async def somebody(vault: VaultProcess, databases: ServiceDatabase, webhooks: st
 
     for client in (vault.api, vault.browser):
         client.event_hooks = {"response": [keep]}
-        client.headers["connection"] = "close"  # the web server keeps what it read of one until it ends
+    vault.api.headers["connection"] = "close"  # the web server keeps what it read of one until it ends
     token, second_token = await vault.new_token(person, SAID), await vault.new_token(second, SAID)
     await vault.new_token(third, SAID)
     engine = create_engine(Secret(databases.app_dsn), pool_size=1)
@@ -221,12 +246,16 @@ async def somebody(vault: VaultProcess, databases: ServiceDatabase, webhooks: st
     assert (await vault.charge(person.charge(token))).json()["state"] == "approved"
     assert (await vault.charge(second.charge(second_token))).json()["state"] == "approved"
     async with company() as there:
-        there.answering = echo()
         new = registration(person, there.url)
-        await register(databases, new, SystemClock())
+        as_form = registration(person, there.url, body=BodyKind.FORM, fields={"/pan": Part.NUMBER})
+        for one in (new, as_form):
+            await register(databases, one, SystemClock())
         forwarding = Forwarding(vault, databases, person, there, token, new.destination_id)
         try:
-            yield Somebody(vault, webhooks, person, token, second, second_token, forwarding, third, store, answers)
+            yield Somebody(
+                vault, webhooks, person, token, second, second_token, forwarding, as_form.destination_id, third, store,
+                answers,
+            )  # fmt: skip
         finally:
             await engine.dispose()
 

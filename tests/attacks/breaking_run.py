@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,21 +20,25 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
+from infra.chassis.clock import SystemClock
+from infra.chassis.keys.ringfile import decode, encode
 from infra.dev.postgres import SUPERUSER, Cluster, ServiceDatabase, programs
 from infra.sandbox.settings import AIRWALLEX_CLIENT_ID
 from tests.attacks.breaking import COLLECTED, CONTROL_BYTES, place_of
-from tests.attacks.breaking_acts import ACTS, SAID, Act, Somebody, knocking_at, somebody
+from tests.attacks.breaking_acts import ACTS, AS_FORM, SAID, Act, Somebody, knocking_at, plain_form, somebody
 from tests.attacks.leak_media import GARBAGE_SECONDS_MAX, REQUESTS_MEANWHILE, holder
-from tests.sandbox.running import AIRWALLEX_KEY, ROOT, WEBHOOK_SECRET, Sandbox, free_port, make_sandbox
+from tests.sandbox.running import AIRWALLEX_KEY, NO_TLS, ROOT, WEBHOOK_SECRET, Sandbox, free_port, make_sandbox
 from tests.support.memory_of import memory_of, memory_of_family
 from tests.support.searching import Hit, Search, planting
 from tests.support.waiting import wait_until
-from tests.vault.bench import open_bench
+from tests.vault.bench import open_bench, rows
 from tests.vault.process import VaultProcess, vault_process
 from tests.vault.updating import Company, environment_of
 from vault.scrubbing import OVERWRITTEN
 
 PLANTED: Final = "6011000990139424"
+KEPT: Final = "4000000000000341"
+"""Typed without JavaScript by somebody whose browser keeps its connection."""
 KNOWN: Final = b"UNDERCROFT_VAULT_PHONE_PROCESSORS=stripe"
 """Of the vault's environment, which lies in its memory: where this is not found, nothing was read."""
 LOOPS_SECONDS: Final = 60.0
@@ -52,6 +58,12 @@ ENDING: Final = (
     "vault/custodians/door.py:Door.run",
 )
 """Loops whose failure ends the service, which says so."""
+BACKFILL: Final = "vault/cleartext/months.py:Months._fill_in_one"
+"""Done by a vault that starts and finds a card without its month."""
+BACKFILL_FAILED: Final = "lifecycle_of_tenant_failed"
+"""What such a vault says of it."""
+TEMPLATES: Final = "vault/cleartext/forwarding/template.py"
+"""Where a form goes other ways than JSON."""
 BINDS: Final = ("BIND", "PAGE_BIND", "WEBHOOK_BIND")
 OUTERMOST: Final = "infra/chassis/http.py:_Edge.__call__"
 """Every request ends with it, at each listener."""
@@ -65,10 +77,13 @@ class Seen:
 
 @dataclass(slots=True)
 class Broke:
-    """`cases`: each place that failed, and in which act it did; `held`: those that had the number."""
+    """`cases`: each place that failed, and in which act it did; `held`: those that had the number; `as_form`: those
+    that failed once more, while a form was written and not JSON.
+    """
 
     cases: dict[str, str] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    as_form: set[str] = field(default_factory=set)
     handlers: set[str] = field(default_factory=set)
     unbroken: list[str] = field(default_factory=list)
     hits: dict[str, list[Hit]] = field(default_factory=dict)
@@ -117,7 +132,7 @@ class Strings:
 
 
 async def break_a_vault(folder: Path, cluster: Cluster, databases: ServiceDatabase) -> Broke:
-    broke, search = Broke(), Search([SAID, PLANTED], folder / "search")
+    broke, search = Broke(), Search([SAID, PLANTED, KEPT], folder / "search")
     strings, processor = Strings(folder / "strings"), make_sandbox(folder / "processor")
     for name in ("bench", "holder"):
         (folder / name).mkdir()
@@ -135,10 +150,13 @@ async def break_a_vault(folder: Path, cluster: Cluster, databases: ServiceDataba
             async with somebody(vault, databases, webhooks) as person:
                 await break_everywhere(person, strings, broke, acts)
                 metrics = (await vault.api.get("/metrics")).content
-            broke.hits |= await look_at_memory(search, vault, strings, cluster, folder / "holder")
+                async with a_kept_connection(person):
+                    broke.hits |= await look_at_memory(search, vault, strings, cluster, folder / "holder")
             vault.stop()
+            await break_the_months(vault, folder, databases, person.person.tenant_id)
             broke.exit_codes = break_the_rest(vault, folder)
-        log = b"\n".join(one.read_bytes() for one in (vault.log, *(ending_log(folder, loop) for loop in ENDING)))
+        logs = (vault.log, *(ending_log(folder, place) for place in (*ENDING, BACKFILL)))
+        log = b"\n".join(one.read_bytes() for one in logs)
         looked_at = {
             "answers": b"\n".join(person.answers),
             "log": log,
@@ -151,6 +169,16 @@ async def break_a_vault(folder: Path, cluster: Cluster, databases: ServiceDataba
         return broke
     finally:
         processor.end()
+
+
+@asynccontextmanager
+async def a_kept_connection(one: Somebody) -> AsyncIterator[None]:
+    """Of a browser that has posted a form and waits for the person's next step."""
+    order, page = await one.opened()
+    cookies = one.vault.browser.cookies
+    async with httpx2.AsyncClient(base_url=one.vault.page_url, cookies=cookies, verify=NO_TLS) as browser:
+        assert (await one.post(order, plain_form(page, KEPT), browser)).status_code == HTTPStatus.SEE_OTHER
+        yield
 
 
 async def _all_in(strings: Strings, places: tuple[str, ...]) -> bool:
@@ -184,10 +212,12 @@ async def breaking_vault(
 ) -> AsyncIterator[tuple[VaultProcess, str]]:
     """It, and where its webhooks go."""
     port = free_port()
+    keys = decode(secrets.token_bytes(32)).rotated(SystemClock().now())
     environment = {
         **OVERWRITTEN,
         **strings.environment,
         **environment_of(processor),
+        "UNDERCROFT_VAULT_FINGERPRINT_KEY_FILE": _file(folder / "two.keys", encode(keys).decode()),
         "STRIPE_LOG": "debug",
         "UNDERCROFT_VAULT_LOG_LEVEL": "DEBUG",
         "UNDERCROFT_VAULT_PHONE_PROCESSORS": "stripe",
@@ -224,6 +254,9 @@ async def break_everywhere(person: Somebody, strings: Strings, broke: Broke, kno
     acts = {act.name: act for act in (*ACTS, *knocks.values())}
     for place, name in broke.cases.items():
         await break_at(person, strings, acts[name], "break", place, broke)
+    broke.as_form = {one.place for one in passed[AS_FORM] if one.held and one.place.startswith(TEMPLATES)}
+    for place in sorted(broke.as_form):
+        await break_at(person, strings, acts[AS_FORM], "break", place, broke)
     for place, act in knocks.items():
         broke.cases[place] = act.name
         await break_at(person, strings, act, "break!", place, broke)
@@ -263,6 +296,25 @@ async def break_at(person: Somebody, strings: Strings, act: Act, verb: str, plac
         broke.unbroken.append(f"{place} in {act.name}")
 
 
+async def break_the_months(vault: VaultProcess, folder: Path, databases: ServiceDatabase, tenant_id: str) -> None:
+    """Every vault that starts fills in what is missing: so none is there but one, which is to fail at it."""
+    forget = "UPDATE cards SET good_through = NULL RETURNING 1"
+    assert await rows(databases.app_dsn, forget, tenant_id)
+    strings, log = Strings(folder / "strings of months"), ending_log(folder, BACKFILL)
+    strings.order("break!", BACKFILL)
+    process = run_breaking(elsewhere(vault, strings), log)
+    try:
+        await wait_until(lambda: BACKFILL in strings.places() and _failed_for(tenant_id, log), END_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _failed_for(tenant_id: str, log: Path) -> bool:
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return any(f'"{BACKFILL_FAILED}"' in line and tenant_id in line for line in lines)
+
+
 def break_the_rest(vault: VaultProcess, folder: Path) -> list[int]:
     """Loops that end a service with them, each in a process of its own; their exit codes."""
     running = []
@@ -270,14 +322,18 @@ def break_the_rest(vault: VaultProcess, folder: Path) -> list[int]:
         for number, loop in enumerate(ENDING):
             strings = Strings(folder / f"strings{number}")
             strings.order("loops", loop)
-            elsewhere = {f"UNDERCROFT_VAULT_{name}": f"127.0.0.1:{free_port()}" for name in BINDS}
-            environment = {**(vault.environment or {}), **strings.environment, **elsewhere}
-            running.append(run_breaking(environment, ending_log(folder, loop)))
+            running.append(run_breaking(elsewhere(vault, strings), ending_log(folder, loop)))
         return [process.wait(END_SECONDS) for process in running]
     finally:
         for process in running:
             process.kill()
             process.wait()
+
+
+def elsewhere(vault: VaultProcess, strings: Strings) -> dict[str, str]:
+    """The environment of another such vault."""
+    ports = {f"UNDERCROFT_VAULT_{name}": f"127.0.0.1:{free_port()}" for name in BINDS}
+    return {**(vault.environment or {}), **strings.environment, **ports}
 
 
 def ending_log(folder: Path, loop: str) -> Path:

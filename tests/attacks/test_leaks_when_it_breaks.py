@@ -15,7 +15,7 @@ import pytest
 from infra.dev.postgres import Cluster
 from tests.attacks.breaking import place_of
 from tests.attacks.breaking_acts import SAID
-from tests.attacks.breaking_run import ENDING, GUARDED, PLANTED, Broke, break_a_vault
+from tests.attacks.breaking_run import BACKFILL_FAILED, ENDING, GUARDED, KEPT, PLANTED, TEMPLATES, Broke, break_a_vault
 from tests.sandbox.running import ROOT
 from tests.support.database import DatabaseMaker
 from tests.support.searching import ALL_ENCODINGS, encodings_in
@@ -37,6 +37,24 @@ async def broke(
 def test_the_number_is_nowhere_where_a_planted_one_is_found_in_every_encoding(broke: Broke, place: str):
     assert encodings_in(hit for hit in broke.hits[place] if hit.number == PLANTED) == ALL_ENCODINGS
     assert [hit for hit in broke.hits[place] if hit.number == SAID] == []
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.control("UC-3.1.1")
+def test_a_card_typed_without_javascript_is_gone_while_the_browser_that_sent_it_is_still_there(
+    broke: Broke, place: str
+):
+    """The web server keeps what it read of a connection as long as that lives, so the vault ends it."""
+    assert [hit for hit in broke.hits[place] if hit.number == KEPT] == []
+
+
+def test_what_happens_to_a_card_only_sometimes_failed_with_its_number_too(broke: Broke):
+    renewal = "vault/cleartext/fingerprint_renewal.py:FingerprintRenewal._renew"
+
+    assert broke.cases[renewal] == "a charge of a card with an older fingerprint"
+    assert renewal in broke.held
+    assert f"{TEMPLATES}:fill" in broke.as_form
+    assert f'"{BACKFILL_FAILED}"' in broke.log
 
 
 def test_every_handler_failed_and_every_function_that_had_the_number(broke: Broke):
@@ -68,7 +86,9 @@ def test_every_loop_failed_and_went_on_or_ended_the_service_with_a_word(broke: B
 def test_what_failed_was_logged_by_its_kind(broke: Broke):
     """So the exceptions did come as far as where an operator, or whoever asked, might have read them."""
     assert [
-        word for word in ("unexpected_error", "card_page_failed", "redaction_failed") if word not in broke.log
+        word
+        for word in ("unexpected_error", "card_page_failed", "redaction_failed", "fingerprint_not_renewed")
+        if word not in broke.log
     ] == []
     assert broke.log.count('"error": "Broken"') > len(broke.cases) // 2
 
