@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.support.database import DatabaseMaker
 from tests.vault.bench import Bench, Person, open_bench, rows
 from tests.vault.keys import acts, cards, change
 from tests.vault.killing import KILLED, KeysCommand, keys_command
+from tests.vault.money import DECLINES
+from vault.contract import ChargeOrder, TokenTerms, TokenUses
 from vault.keys.keeping import build_keeping
 from vault.keys.purging import first_of_month
 from vault.keys.settings import LifecycleSettings
@@ -51,11 +54,12 @@ async def test_a_card_long_expired_is_shredded_and_a_report_says_how_many_and_no
     purged = command.run("purge")
     again = command.run("purge")
 
+    rest = "captures 0, events 0, grants 0, spent 0, inquiries 0"
     assert untouched == [None, None]
     for person in (ada, bob):
-        assert f"{person.tenant_id}: cards 1, captures 0, events 0, grants 0 would go" in counted.out
-        assert f"{person.tenant_id}: cards 1, captures 0, events 0, grants 0 gone" in purged.out
-        assert f"{person.tenant_id}: cards 0, captures 0, events 0, grants 0 gone" in again.out
+        assert f"{person.tenant_id}: cards 1, {rest} would go" in counted.out
+        assert f"{person.tenant_id}: cards 1, {rest} gone" in purged.out
+        assert f"{person.tenant_id}: cards 0, {rest} gone" in again.out
     gone = {row["token_id"]: row["shredded_at"] is not None for row in await cards(own.databases, ada.tenant_id)}
     assert gone == {paid.token_id: True, good: False}
     assert (await own.charge(ada.charge(paid.token_id))).json()["reason"] == "card_shredded"
@@ -64,8 +68,68 @@ async def test_a_card_long_expired_is_shredded_and_a_report_says_how_many_and_no
     assert found == [{"cause": "expired", "token_id": paid.token_id, "final_at": None}]
     (told,) = [act for act in await acts(own.databases, ada.tenant_id) if act[1] == "purged"]
     assert told[0].startswith("operator ")
-    assert told[3] == "cards 1, captures 0, events 0, grants 0"
+    assert told[3] == f"cards 1, {rest}"
     assert "4242" not in counted.out + purged.out + again.out
+
+
+async def paid(own: Bench, person: Person, **ordered: Any) -> ChargeOrder:
+    """`ordered`: of the capture."""
+    order = person.charge(await own.new_token(person, **ordered))
+    assert (await own.charge(order)).json()["state"] == "approved"
+    return order
+
+
+@pytest.mark.control("UC-3.2.1")
+async def test_a_card_for_one_charge_goes_on_the_first_of_the_month_after_it_and_others_stay(own: Bench, ada: Person):
+    single = TokenTerms(uses=TokenUses.SINGLE)
+    spent = await paid(own, ada, terms=single)
+    young, often = await paid(own, ada, terms=single), await paid(own, ada)
+    untried, declined = (
+        await own.new_token(ada, terms=single),
+        await own.new_token(ada, DECLINES, terms=single),
+    )
+    assert (await own.charge(ada.charge(declined))).json()["state"] == "declined"
+    keeping = own.vault.keeping
+    month = first_of_month(own.clock.now(), months_back=0)
+    sql = "UPDATE charges SET updated_at = CAST(:at AS text)::timestamptz WHERE token_id <> :young"
+    last = (month - timedelta(seconds=1)).isoformat()
+    await as_owner(own, ada, sql, at=last, young=young.token_id)
+    await as_owner(own, ada, sql.replace("<>", "="), at=month.isoformat(), young=young.token_id)
+
+    due = await keeping.purging.due(ada.tenant_id)
+    purged = await keeping.purging.purge(ada.tenant_id, "operator ada")
+    again = await keeping.purging.purge(ada.tenant_id, "operator ada")
+
+    assert purged is not None
+    assert again is not None
+    assert (due.spent, purged.spent, purged.cards, again.spent) == (1, 1, 0, 0)
+    gone = {row["token_id"] for row in await cards(own.databases, ada.tenant_id) if row["shredded_at"] is not None}
+    assert gone == {spent.token_id}
+    assert {young.token_id, often.token_id, untried, declined}.isdisjoint(gone)
+    found = await rows(own.databases.app_dsn, "SELECT cause, token_id FROM shreddings", ada.tenant_id)
+    assert found == [{"cause": "spent", "token_id": spent.token_id}]
+    assert (await own.charge(spent)).json()["state"] == "approved"
+    assert (await own.refund(ada.refund(spent.charge_id, 7998))).json()["state"] == "refunded"
+    assert (await own.charge(ada.charge(spent.token_id))).json()["reason"] == "token_spent"
+
+
+@pytest.mark.control("UC-3.2.1")
+async def test_old_inquiries_at_the_card_updater_go_and_the_database_keeps_this_months(own: Bench, ada: Person):
+    token = await own.new_token(ada)
+    sql = """INSERT INTO card_inquiries (tenant_id, token_id, month, cause, asked_at, tries, again_at)
+        SELECT :tenant, :token, date_trunc('month', at)::date, 'expiring', at, 3, at
+        FROM (SELECT now() - CAST(:age AS text)::interval AS at) a"""
+    for age in ("5 days", "89 days", "125 days"):
+        await as_owner(own, ada, sql, tenant=ada.tenant_id, token=token, age=age)
+    purging = own.vault.keeping.purging
+
+    due, purged = await purging.due(ada.tenant_id), await purging.purge(ada.tenant_id, "operator ada")
+    await rows(own.databases.app_dsn, "DELETE FROM card_inquiries RETURNING 1", ada.tenant_id)
+    left = await rows(own.databases.app_dsn, "SELECT asked_at FROM card_inquiries", ada.tenant_id)
+
+    assert purged is not None
+    assert (due.inquiries, purged.inquiries) == (1, 1)
+    assert [own.clock.now() - row["asked_at"] < timedelta(days=6) for row in left] == [True]
 
 
 def test_a_card_is_kept_for_whole_months_after_its_own():
@@ -104,8 +168,8 @@ async def test_spent_captures_and_handled_events_go_and_what_may_still_be_needed
 
     counted, purged = command.run("purge", "--dry-run"), command.run("purge")
 
-    assert "cards 0, captures 1, events 1, grants 0 would go" in counted.out
-    assert "cards 0, captures 1, events 1, grants 0 gone" in purged.out
+    assert "cards 0, captures 1, events 1, grants 0, spent 0, inquiries 0 would go" in counted.out
+    assert "cards 0, captures 1, events 1, grants 0, spent 0, inquiries 0 gone" in purged.out
     left = await rows(own.databases.app_dsn, "SELECT capture_id FROM captures", ada.tenant_id)
     assert {row["capture_id"] for row in left} == {order.capture_id for order in orders[1:]}
     kept = await rows(own.databases.app_dsn, "SELECT event_id FROM inbox_events ORDER BY 1", ada.tenant_id)
@@ -121,13 +185,17 @@ async def test_the_database_lets_nobody_delete_what_is_too_young(own: Bench, ada
     assert len(await rows(own.databases.app_dsn, "SELECT 1 FROM captures", ada.tenant_id)) == 1
 
 
-@pytest.mark.parametrize("step", ["purge_cards_batch", "purge_rows_batch", "months_batch_filled_in"])
+@pytest.mark.parametrize(
+    "step", ["purge_cards_batch", "purge_spent_batch", "purge_rows_batch", "months_batch_filled_in"]
+)
 @pytest.mark.control("UC-3.2.1")
 async def test_a_purge_killed_at_any_step_is_ended_by_the_next_one(
     own: Bench, ada: Person, command: KeysCommand, step: str
 ):
     tokens = [await own.new_token(ada) for _ in range(2)]
     await expire(own, ada, tokens[0], "2020-08-31")
+    spent = await paid(own, ada, terms=TokenTerms(uses=TokenUses.SINGLE))
+    await as_owner(own, ada, "UPDATE charges SET updated_at = updated_at - interval '40 days'")
     await change(own.databases, ada.tenant_id, "UPDATE cards SET good_through = NULL WHERE token_id = :t", t=tokens[1])
     await as_owner(own, ada, "UPDATE captures SET token_id = NULL, expires_at = now() - interval '40 days'")
     many = """INSERT INTO captures SELECT (c).* FROM (SELECT jsonb_populate_record(captures, jsonb_build_object(
@@ -140,7 +208,7 @@ async def test_a_purge_killed_at_any_step_is_ended_by_the_next_one(
     assert killed.code == KILLED
     assert ended.code == 0, ended
     shredded = await rows(own.databases.app_dsn, "SELECT token_id FROM shreddings", ada.tenant_id)
-    assert shredded == [{"token_id": tokens[0]}]
+    assert sorted(row["token_id"] for row in shredded) == sorted([tokens[0], spent.token_id])
     assert await rows(own.databases.app_dsn, "SELECT capture_id FROM captures", ada.tenant_id) == []
     months = {row["token_id"]: row["good_through"] for row in await cards(own.databases, ada.tenant_id)}
     assert months[tokens[1]] == date(2040, 12, 31)

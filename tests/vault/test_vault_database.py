@@ -41,7 +41,7 @@ APP_RIGHTS = {
     "card_imports": {"SELECT", "INSERT"},
     "card_import_lines": {"SELECT", "INSERT"},
     "card_updating": {"SELECT", "INSERT", "DELETE"},
-    "card_inquiries": {"SELECT", "INSERT"},
+    "card_inquiries": {"SELECT", "INSERT", "DELETE"},
     "dispatches": {"SELECT", "INSERT"},
     "deliveries": {"SELECT", "INSERT"},
     "alembic_version": set(),

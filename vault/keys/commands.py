@@ -133,8 +133,7 @@ async def _purge(keeping: Keeping, *, dry_run: bool) -> None:
             if done is None:
                 raise NotDone(BUSY)
             purged = done
-        told = f"cards {purged.cards}, captures {purged.captures}, events {purged.events}, grants {purged.grants}"
-        _say(f"{tenant_id}: {told}{' would go' if dry_run else ' gone'}")
+        _say(f"{tenant_id}: {purged}{' would go' if dry_run else ' gone'}")
 
 
 async def _round(keeping: Keeping, cause: str) -> None:

@@ -1,5 +1,8 @@
 """Nothing is kept longer than it is needed (PCI DSS 3.2.1): expired cards are shredded, spent rows deleted, and told.
 
+So are cards for one charge: from the first of the month after it was made. Not at once, because each shredding brings a
+round within a day, in which every card of the tenant is sealed anew: once a month, with those that expired.
+
 A card's month stands beside it in clear, so nothing is opened to find what is to go. The month is cardholder data, of
 which PCI DSS 3.5 asks only the number to be unreadable; it is no sensitive authentication data (3.3).
 """
@@ -14,7 +17,7 @@ from infra.chassis.clock import Clock
 from vault.keys import rows
 from vault.keys.acts import note
 from vault.keys.settings import LifecycleSettings
-from vault.keys.shredding import empty_expired, order
+from vault.keys.shredding import count_spent, empty_expired, empty_spent, order
 from vault.outbox.telling import tell_shredded
 from vault.store import Store, Tx
 
@@ -26,6 +29,7 @@ TOO_OLD: Final[Mapping[str, tuple[str, str]]] = {
     "captures": ("captures", "expires_at < :before"),
     "events": ("inbox_events", "received_at < :before AND handled_at IS NOT NULL"),
     "grants": ("redeemed_grants", "expires_at < :before"),
+    "inquiries": ("card_inquiries", "asked_at < :before"),
 }
 """What is counted → its table, and which of its rows go. What the database itself keeps longer it does not let go."""
 
@@ -34,12 +38,17 @@ log = logs.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """Counts, and nothing of what was in the rows. `cards` are shredded, the others deleted."""
+    """Counts, and nothing of what was in the rows. `cards` (expired) and `spent` are shredded, the others deleted."""
 
     cards: int = 0
     captures: int = 0
     events: int = 0
     grants: int = 0
+    spent: int = 0
+    inquiries: int = 0
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {count}" for name, count in asdict(self).items())
 
 
 class Purging:
@@ -53,7 +62,8 @@ class Purging:
         before = self._limits()
         async with self._store.transaction(tenant_id) as tx:
             counts = {name: await _count(tx, name, before[name]) for name in TOO_OLD}
-            return Purged(cards=await _count_expired(tx, before["cards"]), **counts)
+            spent = await count_spent(tx, before["spent"])
+            return Purged(cards=await _count_expired(tx, before["cards"]), spent=spent, **counts)
 
     async def purge(self, tenant_id: str, actor: str) -> Purged | None:
         """Killed in between, what is done stays done and the next one takes the rest.
@@ -64,7 +74,10 @@ class Purging:
             if not ours:
                 return None
             before = self._limits()
-            counts = {"cards": await self._purge_cards(tenant_id, before["cards"], actor)}
+            counts = {
+                "cards": await self._purge_cards(tenant_id, before["cards"], actor),
+                "spent": await self._purge_spent(tenant_id, before["spent"], actor),
+            }
             for name in TOO_OLD:
                 counts[name] = await self._delete(tenant_id, name, before[name])
             purged = Purged(**counts)
@@ -89,6 +102,21 @@ class Purging:
             count += len(tokens)
             crashpoints.reach("purge_cards_batch")
 
+    async def _purge_spent(self, tenant_id: str, before: datetime, actor: str) -> int:
+        """By token, so that those spent long ago are gone through once."""
+        count, after = 0, ""
+        while True:
+            now = self._clock.now()
+            async with self._store.transaction(tenant_id) as tx:
+                through = await rows.newest_for_shredding(tx)
+                tokens = await empty_spent(tx, before, now, after, BATCH)
+                await order(tx, tokens, cause="spent", actor=actor, through=through, now=now)
+                await tell_shredded(tx, tokens, "spent", now)
+            if not tokens:
+                return count
+            count, after = count + len(tokens), tokens[-1]
+            crashpoints.reach("purge_spent_batch")
+
     async def _delete(self, tenant_id: str, name: str, before: datetime) -> int:
         count = 0
         while True:
@@ -104,9 +132,11 @@ class Purging:
         now, kept = self._clock.now(), self._settings
         return {
             "cards": first_of_month(now, months_back=kept.card_months_kept),
+            "spent": first_of_month(now, months_back=0),
             "captures": now - timedelta(days=kept.capture_days_kept),
             "events": now - timedelta(days=kept.event_days_kept),
             "grants": now - GRANTS_KEPT,
+            "inquiries": now - timedelta(days=kept.inquiry_days_kept),
         }
 
 

@@ -29,6 +29,7 @@ class LifecycleSettings:
     card_months_kept: int = 3
     capture_days_kept: int = 30
     event_days_kept: int = 90
+    inquiry_days_kept: int = 90
 
     @property
     def tenant_key_period(self) -> timedelta:
@@ -44,6 +45,7 @@ class LifecycleSettings:
             "CARD_MONTHS_KEPT": (0, self.card_months_kept, MONTHS_MAX),
             "CAPTURE_DAYS_KEPT": (1, self.capture_days_kept, DAYS_MAX),
             "EVENT_DAYS_KEPT": (30, self.event_days_kept, DAYS_MAX),
+            "INQUIRY_DAYS_KEPT": (40, self.inquiry_days_kept, DAYS_MAX),
         }
         return [
             f"{name} must be from {least} to {most}"

@@ -20,6 +20,10 @@ from vault.store import Store, Tx
 BATCH: Final = 200
 EMPTIED: Final = """wrapped_key = '', sealed_number = '', sealed_details = '', sealed_fingerprint = '',
     fingerprint = '', shredded_at = :now"""
+SPENT: Final = """FROM charges h JOIN cards c ON c.tenant_id = h.tenant_id AND c.token_id = h.token_id
+    WHERE h.tenant_id = :tenant_id AND h.single_use AND h.state IN ('approved', 'settled') AND h.updated_at < :before
+        AND c.shredded_at IS NULL"""
+"""Charges that are ends and leave the token no other (the index `one_charge_a_single_use`); their cards as `c`."""
 
 log = logs.get_logger()
 
@@ -129,6 +133,23 @@ async def empty_expired(tx: Tx, before: datetime, now: datetime, limit: int) -> 
                 AND good_through < :before ORDER BY token_id LIMIT :limit)
         RETURNING token_id"""  # noqa: S608 - our own words
     return list((await tx.run(sql, {"before": before.date(), "now": now, "limit": limit})).scalars())
+
+
+async def empty_spent(tx: Tx, before: datetime, now: datetime, after: str, limit: int) -> list[str]:
+    """Empty cards for one charge that was made and not changed since `before`; their tokens, after the one named.
+
+    Such a charge stays one, and no second is let through beside it: nothing asks for the card again. Money goes back
+    without it.
+    """
+    sql = f"""UPDATE cards SET {EMPTIED} WHERE tenant_id = :tenant_id AND shredded_at IS NULL AND token_id IN (
+            SELECT h.token_id {SPENT} AND h.token_id > :after ORDER BY h.token_id LIMIT :limit)
+        RETURNING token_id"""  # noqa: S608 - our own words
+    given = {"before": before, "now": now, "after": after, "limit": limit}
+    return sorted((await tx.run(sql, given)).scalars())
+
+
+async def count_spent(tx: Tx, before: datetime) -> int:
+    return int((await tx.run(f"SELECT count(*) {SPENT}", {"before": before})).scalar_one())
 
 
 async def _empty(tx: Tx, tokens: Sequence[str], now: datetime) -> int:

@@ -103,7 +103,7 @@ class CardData(Data, frozen=True, kw_only=True):
 
 
 class ShreddedData(CardData, frozen=True, kw_only=True):
-    """`cause`: `ordered`, or `expired` for a card long past its month."""
+    """`cause`: `ordered`; `expired` for a card long past its month; `spent` for one whose only charge was made."""
 
     cause: str
 
