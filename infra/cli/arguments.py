@@ -189,8 +189,8 @@ def _add_tokens(commands: "Commands[argparse.ArgumentParser]") -> None:
         help="the vault's tokens: plant canaries and see who used one; versions of the cards' fingerprints; cards from"
         " another vault and to one; whether cards are asked about at the card updater: as `python -m vault tokens`",
         usage="undercroft tokens canary TENANT BRAND | canary-uses TENANT | fingerprints | fingerprint-key | "
-        "import-key TENANT | seal CARDS --to KEY --out FILE | import FILE --tenant TENANT --brand BRAND --result FILE"
-        " | export --tenant TENANT --to KEY --out FILE | updater TENANT [--on|--off]",
+        "import-key TENANT | seal CARDS --to KEY --out FILE | import FILE [--sha256 HEX] --tenant TENANT --brand BRAND"
+        " --result FILE | export --tenant TENANT --to KEY --out FILE | updater TENANT [--on|--off]",
         add_help=False,
     )
     _add_folder(tokens)

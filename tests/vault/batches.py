@@ -12,6 +12,7 @@ from vault.canary_marks import CanaryMarks
 from vault.cleartext.batch.importing import Imported, Importing, Order
 from vault.cleartext.batch.leaving import Departure
 from vault.cleartext.batch.sealed_file import Recipient, SealedWriter
+from vault.cleartext.batch.sending import digest_of
 from vault.cleartext.hpke import SealSuite
 from vault.cleartext.sealing import CardSealer
 from vault.fingerprint import Fingerprints
@@ -65,7 +66,7 @@ class Desk:
 
     def order(self, file: Path, **changes: Any) -> Order:
         usual = {"tenant_id": self.person.tenant_id, "brand_id": self.person.brand_id, "actor": "operator ada"}
-        return Order(**{"file": file, "result": self.result, **usual, **changes})
+        return Order(**{"file": file, "digest": digest_of(file), "result": self.result, **usual, **changes})
 
     @property
     def result(self) -> Path:

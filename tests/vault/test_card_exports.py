@@ -286,6 +286,7 @@ async def test_under_custody_cards_leave_and_come_when_enough_shares_were_given(
         ("export approved", ["ada", "cleo"]),
         ("exported", ["ada", "cleo"]),
     ]
+    assert office.done()[0]["file_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert office.done()[-1]["cards"] == 2
     assert office.place.run("status")[0] == 0
 

@@ -16,6 +16,7 @@ from tests.vault.keys import acts
 from vault.cleartext.batch import sealed_file
 from vault.cleartext.batch.importing import ImportBusy
 from vault.cleartext.batch.sealed_file import SealedFileRefused
+from vault.cleartext.batch.sending import digest_of
 from vault.cleartext.hpke import SealSuite
 from vault.keys.ring import HELD_FOR
 
@@ -231,6 +232,18 @@ async def change_as_owner(dsn: str, tenant_id: str, document: str) -> None:
     assert await rows(dsn, sql, tenant_id, document=document)
 
 
+async def test_a_file_that_was_put_in_the_place_of_the_one_that_was_told_of_is_not_opened(taking: Desk):
+    """Its sender has the public key, as everybody may."""
+    file = await taking.file(card())
+    digest = digest_of(file)
+    sealed(file, await taking.key(), written(card(AMEX)))
+
+    with pytest.raises(SealedFileRefused, match="not the one"):
+        await taking.take(file, digest=digest)
+
+    assert [await taking.rows(name) for name in ("card_imports", "cards")] == [[], []]
+
+
 async def test_an_id_names_one_file_and_one_brand(taking: Desk, monkeypatch: pytest.MonkeyPatch):
     batch_id, key = new_id("bat"), await taking.key()
     monkeypatch.setattr(sealed_file, "new_id", lambda _: batch_id)
@@ -329,16 +342,18 @@ async def test_the_commands_from_key_to_result(bench: Bench, tmp_path: Path):
     key.write_text(made.out)
     seal = ("tokens", "seal", str(plain), "--to", str(key), "--out", str(out))
     sent = replace(command, environment={}).run(*seal)
-    taken = command.run(
-        "tokens", "import", str(out), "--tenant", tenant, "--brand", "brd_lamps", "--result", str(result)
-    )
+    digest = sent.out.split("SHA-256 ")[1][:64]
+    asked = ("tokens", "import", str(out), "--tenant", tenant, "--brand", "brd_lamps", "--result", str(result))
+    other = command.run(*asked, "--sha256", digest[::-1])
+    before = result.exists()
+    taken = command.run(*asked, "--sha256", digest)
     plain.write_bytes(b"\n".join(written(card(), card(cvv="123"))) + b"\n")
     with_code = replace(command, environment={}).run(*seal)
     elsewhere = command.run(
         "tokens", "import", str(out), "--tenant", "tnt_none", "--brand", "brd_lamps", "--result", str(result)
     )
 
-    digest = sent.out.split("SHA-256 ")[1][:64]
+    assert (other.code, f"another SHA-256, {digest}" in other.errors, before) == (1, True, False)
     assert (made.code, sent.code, taken.code) == (0, 0, 0), (made.errors, sent.errors, taken.errors)
     assert taken.out.rstrip().endswith(digest)
     assert "2 of 2 lines" in taken.errors

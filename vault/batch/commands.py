@@ -126,6 +126,9 @@ def add_batch(verbs: Any) -> None:
     importing.add_argument("file", type=Path, metavar="FILE")
     importing.add_argument("--tenant", required=True)
     importing.add_argument("--brand", required=True, help="of cards whose line names none")
+    importing.add_argument(
+        "--sha256", type=bytes.fromhex, metavar="HEX", help="as the sender told it; a file with another one is refused"
+    )
     importing.add_argument("--result", type=Path, required=True, metavar="FILE", help="what became of each line")
     exporting = verbs.add_parser("export", help="all cards of a tenant, sealed to another vault's key; two custodians")
     exporting.add_argument("--tenant", required=True)
@@ -185,7 +188,10 @@ def _make_key(settings: BatchSettings, chosen: argparse.Namespace, clock: Clock)
 
 def _import(settings: BatchSettings, chosen: argparse.Namespace, clock: Clock) -> int:
     _require_ids(chosen.tenant, chosen.brand)
-    order = Order(chosen.file, chosen.tenant, chosen.brand, chosen.result, actor())
+    digest = digest_of(chosen.file)
+    if chosen.sha256 not in {None, digest}:
+        raise NotDone(f"the file has another SHA-256, {digest.hex()}: it is not the one that was told of")
+    order = Order(chosen.file, digest, chosen.tenant, chosen.brand, chosen.result, actor())
 
     async def take(parts: Parts) -> Imported:
         sealer = CardSealer(parts.ring, parts.fingerprints, clock)
@@ -194,7 +200,7 @@ def _import(settings: BatchSettings, chosen: argparse.Namespace, clock: Clock) -
         )
         return await importing.run(order, _tell)
 
-    custody = _opened(settings, clock, {"work": "import", "tenant": chosen.tenant})
+    custody = _opened(settings, clock, {"work": "import", "tenant": chosen.tenant, "file_sha256": digest.hex()})
     done = asyncio.run(_with_parts(settings, custody, clock, take))
     counts = f"{done.stored} stored, {done.there} were there, {done.refused} refused"
     _say(f"{done.batch_id}: {done.lines} lines: {counts}; SHA-256 {done.digest}")
@@ -251,6 +257,8 @@ def _opened(settings: BatchSettings, clock: Clock, what: dict[str, str]) -> Cust
         return None
     with Terminal.taken() as terminal:
         told = [f"The root is opened for this: {what['work']} of {what['tenant']}."]
+        if "file_sha256" in what:
+            told += [f"SHA-256 of the file: {what['file_sha256']}", "Compare it with what its sender says."]
         return approve(Room(under, terminal, clock, None), "import approved", what, told).custody
 
 

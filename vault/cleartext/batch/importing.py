@@ -49,9 +49,13 @@ class ImportBusy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which file, whose cards they become, and of which brand where a line names none; where the result goes."""
+    """Which file, whose cards they become, and of which brand where a line names none; where the result goes.
+
+    `digest`: the file's SHA-256, as its sender told it or custodians approved it. Another file is not opened.
+    """
 
     file: Path
+    digest: bytes
     tenant_id: str
     brand_id: str
     result: Path
@@ -95,18 +99,19 @@ class Importing:
         Raises SealedFileRefused, ImportBusy, KeyUnavailable, OSError, and what key service and database raise.
         """
         with order.file.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").digest() != order.digest:
+                raise SealedFileRefused("the file is not the one whose SHA-256 was told")
+            file.seek(0)
             head = read_head(file)
             key = open_key(head, await self._keys.open(head, order.tenant_id))
             begins = file.tell()
             count = sum(1 for _ in lines_of(file, head, key))
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").digest()
             file.seek(begins)
             async with self._store.alone(f"card import {order.tenant_id}") as ours:
                 if not ours:
                     raise ImportBusy
-                await self._begin(order, head, digest)
-                imported = Imported(head.notice.batch_id, digest.hex(), count)
+                await self._begin(order, head)
+                imported = Imported(head.notice.batch_id, order.digest.hex(), count)
                 with durable.replacing(order.result) as result:
                     numbered = enumerate(_same(file, head, key, count), 1)
                     while lot := list(islice(numbered, LINES_AT_ONCE)):
@@ -116,11 +121,11 @@ class Importing:
                     await self._finish(order, imported)
         return imported
 
-    async def _begin(self, order: Order, head: Head, digest: bytes) -> None:
+    async def _begin(self, order: Order, head: Head) -> None:
         now, batch_id = self._clock.now(), head.notice.batch_id
         async with self._store.transaction(order.tenant_id) as tx:
-            begun = await rows.begin_import(tx, batch_id, order.brand_id, digest, now)
-        if begun.file_digest != digest:
+            begun = await rows.begin_import(tx, batch_id, order.brand_id, order.digest, now)
+        if begun.file_digest != order.digest:
             raise SealedFileRefused("another file with this id was imported before")
         if begun.brand_id != order.brand_id:
             raise SealedFileRefused("this file was begun to be imported for another brand")
