@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -213,6 +213,24 @@ PEOPLE = st.builds(
     st.sampled_from(BRANDS),
     st.sampled_from([0, 2, 2, 3]),
 )
+MANY_OF_ONE: list[dict[str, Any]] = [
+    {
+        "brand_id": LARKSPUR,
+        "subject_id": SUBJECTS[0],
+        "client_id": CLIENTS[0],
+        "state": "failed",
+        "amount_minor": 1,
+        "over": False,
+        "minute": minute % 4,
+    }
+    for minute in range(10)
+]
+"""Of one person, brand and agent: what is drawn seldom has so many that its list goes over a page."""
+THEIR_AGENT = PersonFacts(
+    caller=agent(client_id=CLIENTS[0], tenant_id=NORTH, brand_ids=frozenset(BRANDS)),
+    conversation=replace(conversation(SUBJECTS[0]), brand_id=LARKSPUR),
+    level=AssuranceLevel(3),
+)
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ACTIONS = {"see_purchase": PURCHASE_TABLE, "see_mandate": MANDATE_TABLE, "see_conversation": CONVERSATION_TABLE}
 INSERTS: dict[str, dict[str, str]] = {
@@ -332,6 +350,7 @@ async def test_on_random_databases_a_list_is_what_deciding_row_by_row_allows(sho
     loop, lengths = asyncio.get_running_loop(), []
 
     @always(40, HealthCheck.function_scoped_fixture)
+    @example(made=MANY_OF_ONE, facts=THEIR_AGENT)
     @given(made=st.lists(MADE, max_size=24), facts=PEOPLE)
     def holds(made: list[dict[str, Any]], facts: PersonFacts) -> None:
         work = asyncio.run_coroutine_threadsafe(_both_ways(shop, made, facts), loop)

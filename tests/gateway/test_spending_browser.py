@@ -102,6 +102,8 @@ async def test_a_person_sets_more_limits_by_keyboard_and_is_asked_because_of_the
 
     await page.click("#day_cap")
     await page.press("Tab")
+    assert await page.evaluate("document.activeElement.id") == "remember_card"
+    await page.press("Tab")
     assert await page.evaluate("document.activeElement.textContent") == "More limits"
     await page.press("Enter")
     await page.wait_for("#window_cap")
