@@ -2,8 +2,8 @@
 
 Each has a number of its own, published for tests, so that a number found says which path it came by. `handed` are the
 services that were given it by whoever drove the path, other than on the card page: what such a service is given passes
-through its memory and, on its way in, over its wire; it must be nowhere else. The vault may keep it: a
-router remembers paths, a decoder the names of a document's members. What comes by the card page nobody remembers.
+through its memory and, on its way in, over its wire; it must be nowhere else. The vault may keep what it was handed: a
+router remembers paths. What comes by the card page or from a processor nobody remembers.
 """
 
 import json
@@ -15,6 +15,7 @@ from infra.chassis.ids import new_id
 from infra.dev.demo.conversation import BRAND
 from infra.dev.demo.person import CARD_NUMBER
 from memory.contract import Provenance, RememberOrder, Source
+from tests.attacks.leak_paths_batch import BATCH
 from tests.attacks.leak_paths_outward import OUTWARD
 from tests.attacks.leak_paths_phone import PHONE
 from tests.attacks.leak_paths_updater import UPDATER
@@ -286,12 +287,13 @@ PATHS: Final = (
     LeakPath("charged, the answer lost", "3056930009020004", charge_lost),
     LeakPath("typed into every field", "4012888888881881", typed_into_every_field),
     LeakPath("in a report of a browser", "4009348888881881", in_a_browser_report),
-    LeakPath("in signed events", "4012000077777777", in_signed_events, frozenset({"vault"})),
+    LeakPath("in signed events", "4012000077777777", in_signed_events),
     LeakPath("in orders of the gateway", "4217651111111119", in_orders, frozenset({"vault"})),
     LeakPath("said at every listener", "4500600000000061", said_at_every_listener, frozenset({*SERVICES, "vault"})),
     LeakPath("said to an assistant", "4012000033330026", said_to_an_assistant, frozenset({"mcp_server"})),
     LeakPath("said to the brand's agent", "2223000048400011", said_to_the_brands_agent, frozenset({"gateway"})),
     LeakPath("said to the memory", "6221261111117766", said_to_the_memory, frozenset({"memory"})),
+    *BATCH,  # before the root is put under custody, in the next
     *OUTWARD,
     *PHONE,
     *UPDATER,

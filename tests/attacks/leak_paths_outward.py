@@ -309,9 +309,7 @@ OUTWARD: Final = (
     LeakPath("echoed by the second in a page", "4000000000000127", faulty("echo_in_html", "failed")),
     LeakPath("echoed by the second in a redirect", "4000000000000119", faulty("echo_in_redirect", "failed")),
     LeakPath("echoed by the second in a page to go to", "4000008400001629", asked_by_a_bank_of_the_second),
-    LeakPath(
-        "in signed events of the second", "4100000000000019", in_signed_events_of_the_second, frozenset({"vault"})
-    ),
+    LeakPath("in signed events of the second", "4100000000000019", in_signed_events_of_the_second),
     LeakPath("never answered", "4000000000000101", never_answered),
     LeakPath("forwarded, the answer shown", "6205500000000000004", forwarded(shown, "forwarded")),
     LeakPath("forwarded, the answer withheld", "36227206271667", forwarded(withheld, "forwarded")),

@@ -21,7 +21,7 @@ from tests.support.database import DatabaseMaker
 from tests.support.searching import ALL_ENCODINGS, encodings_in
 
 COMMANDS: Final = "vault/cleartext/batch/"
-"""Processes of their own: nothing served knows of them (import contracts), so nothing of a served vault fails there."""
+"""Processes of their own: nothing served knows of them (import contracts). `leak_paths_batch` drives a card through."""
 PLACES: Final = ("answers", "database", "log", "memory of its database", "memory of the vault", "metrics")
 
 

@@ -246,6 +246,12 @@ def prove(typist: Typist, *names: str) -> None:
         typist.types(passphrase(name))
 
 
+def approves(typist: Typist, name: str) -> None:
+    typist.sees("Who approves? ")
+    typist.types(name)
+    prove(typist, name)
+
+
 def deal(typist: Typist, *names: str) -> dict[str, str]:
     """Each takes his share off the screen and types it back, until the question whether to seal."""
     sheets = {}

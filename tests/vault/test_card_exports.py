@@ -16,7 +16,7 @@ from tests.sandbox.running import Sandbox
 from tests.vault.batches import AMEX, MASTERCARD, VISA, Desk, card, desk
 from tests.vault.bench import Bench, Person, open_bench
 from tests.vault.commanding import command_of
-from tests.vault.custody import CTRL_C, NAMES, Place, Typist, acts, passphrase, prove
+from tests.vault.custody import CTRL_C, NAMES, Place, Typist, acts, approves, passphrase, prove
 from tests.vault.keys import acts as key_acts
 from tests.vault.keys import cards, change
 from tests.vault.test_canaries import planted
@@ -152,12 +152,6 @@ async def office(
         key.write_bytes(msgspec.json.encode(await following.key()))
         await leaving.take(await leaving.file(card()))
         yield Office(replace(place, environment=dict(command_of(bench, folder).environment)), leaving, following, key)
-
-
-def approves(typist: Typist, name: str) -> None:
-    typist.sees("Who approves? ")
-    typist.types(name)
-    prove(typist, name)
 
 
 def gives(typist: Typist, name: str, paper: str) -> None:
