@@ -97,7 +97,8 @@ CARDS = (
         id="UC-3.2.1",
         title="What is not needed is not kept",
         sources=("PCI DSS 3.2.1",),
-        claim="Cards expired for the set number of months are shredded, spent captures and handled events deleted, "
+        claim="Cards expired for the set number of months are shredded, and from the first of the next month those for "
+        "one charge that was made; spent captures, handled events and old inquiries at the card updater are deleted, "
         "every day and by order, with counts written down; nothing is opened to find them.",
         not_claimed="Charges, refunds and the ledger, which hold no card, are kept without end.",
     ),

@@ -121,10 +121,21 @@ class RefundState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class RefundReason(StrEnum):
+    """Why a refund failed that the vault refused: nothing went back, and under its request key nothing ever will."""
+
+    CHARGE_DISPUTED = "charge_disputed"
+    CHARGE_NOT_REFUNDABLE = "charge_not_refundable"
+    CURRENCY_DIFFERS = "currency_differs"
+    REFUND_EXCEEDS_CHARGE = "refund_exceeds_charge"
+
+
 class RefundView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: RefundState
     amount_minor: int
     currency: str
     refund_id: str | None = None
     refunded_minor: int = 0
+    reason: RefundReason | None = None
+    """Only of a failed one. Without: the processor could not do it."""
     decision: DecisionView | None = None

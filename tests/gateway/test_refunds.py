@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from gateway.bearers import Bearer, CallerKind
+from gateway.peers import Behalf, Vault
+from infra.chassis.client import AnswerLost, PeerRefused
 from infra.chassis.ids import new_id
 from tests.gateway.relay import Mode, relay_to
 from tests.gateway.shop import AGENT, GOOD_CARD, NORTH, OTHER_AGENT, SOUTH_AGENT, Ground, Shop, Talk, open_shop
+from vault.contract import RefundOrder, RefundView
 
 
 async def bought(shop: Shop, amount_minor: int = 4_000) -> tuple[Talk, str]:
@@ -132,6 +135,93 @@ async def test_a_refund_whose_answer_was_lost_is_finished_by_the_sweeper_once(gr
         assert meanwhile["decision"]["reasons"] == ["over_refundable"]
         assert row["state"] == "refunded"
         assert (await give_back(shop, purchase_id, 1_001)).json()["state"] == "denied"
+
+
+async def promised(shop: Shop, purchase_id: str, amount_minor: int) -> None:
+    """The gateway takes it that this much was paid, and the vault knows better: so it refuses."""
+    sql = "UPDATE purchases SET amount_minor = :n WHERE purchase_id = :p RETURNING 1"
+    assert await shop.rows(sql, n=amount_minor, p=purchase_id)
+
+
+async def stands(shop: Shop, refund_id: str) -> tuple[str, str | None, int]:
+    (row,) = await shop.rows("SELECT state, reason, calls FROM refunds WHERE refund_id = :r", r=refund_id)
+    return row["state"], row["reason"], row["calls"]
+
+
+async def test_a_refund_that_the_vault_refuses_has_failed_with_its_reason_and_is_never_asked_for_again(shop: Shop):
+    _, purchase_id = await bought(shop)
+    await promised(shop, purchase_id, 5_000)
+
+    refused = (await give_back(shop, purchase_id, 4_500, request_key="refused-once")).json()
+    await promised(shop, purchase_id, 4_000)
+    await shop.gateway.sweeper.sweep(shop.now + timedelta(hours=1))
+    again = (await give_back(shop, purchase_id, 4_500, request_key="refused-once")).json()
+    another = (await give_back(shop, purchase_id, 4_000)).json()
+
+    assert (refused["state"], refused["reason"]) == ("failed", "refund_exceeds_charge")
+    assert (again["state"], again["reason"], again["refund_id"]) == ("failed", refused["reason"], refused["refund_id"])
+    assert await stands(shop, refused["refund_id"]) == ("failed", "refund_exceeds_charge", 1)
+    assert (another["state"], another["refunded_minor"], another.get("reason")) == ("refunded", 4_000, None)
+    sql = "SELECT convert_from(canonical, 'UTF8') AS entry FROM record_entries"
+    (entry,) = [one["entry"] for one in await shop.rows(sql) if f'"{refused["refund_id"]}"' in one["entry"]]
+    assert all(f'"{said}"' in entry for said in ("refund_failed", refused["reason"]))
+
+
+async def test_a_refusal_ends_nothing_while_an_earlier_call_may_still_arrive(ground: Ground):
+    """What stood against the refund may be gone by then, and the vault would make it."""
+    async with relay_to(ground.house.urls["vault"]) as wire, open_shop(ground, vault_url=wire.url) as shop:
+        _, purchase_id = await bought(shop)
+        await promised(shop, purchase_id, 5_000)
+        wire.mode = Mode.CUT_ANSWERS
+        lost = (await give_back(shop, purchase_id, 4_500, request_key="lost-first")).json()
+        wire.mode = Mode.PASS
+
+        refused = (await give_back(shop, purchase_id, 4_500, request_key="lost-first")).json()
+        young = await stands(shop, lost["refund_id"])
+        sql = "UPDATE refunds SET open_since = open_since - interval '2 minutes' WHERE refund_id = :r RETURNING 1"
+        assert await shop.rows(sql, r=lost["refund_id"])
+        ended = (await give_back(shop, purchase_id, 4_500, request_key="lost-first")).json()
+
+    assert (lost["state"], refused["state"], refused.get("reason")) == ("unknown", "unknown", None)
+    assert young == ("unknown", None, 2)
+    assert (ended["state"], ended["reason"]) == ("failed", "refund_exceeds_charge")
+
+
+async def test_a_refusal_ends_nothing_when_another_call_was_begun_since(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    _, purchase_id = await bought(shop)
+    await promised(shop, purchase_id, 5_000)
+    asks, second = Vault.refund, asyncio.Event()
+
+    async def meanwhile(self: Vault, order: RefundOrder, behalf: Behalf) -> RefundView:
+        """The first call's refusal is on its way when the second begins."""
+        if second.is_set():
+            raise AnswerLost("vault")
+        second.set()
+        try:
+            return await asks(self, order, behalf)
+        finally:
+            await give_back(shop, purchase_id, 4_500, request_key="asked-twice")
+
+    monkeypatch.setattr(Vault, "refund", meanwhile)
+    first = (await give_back(shop, purchase_id, 4_500, request_key="asked-twice")).json()
+
+    assert first["state"] == "unknown"
+    assert await stands(shop, first["refund_id"]) == ("unknown", None, 2)
+
+
+async def test_a_refusal_that_is_not_about_the_refund_is_asked_again(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    _, purchase_id = await bought(shop)
+
+    async def refuses(*_: object) -> RefundView:
+        raise PeerRefused(401, "grant_refused")
+
+    with monkeypatch.context() as away:
+        away.setattr(Vault, "refund", refuses)
+        refused = (await give_back(shop, purchase_id, 1_000)).json()
+    await shop.gateway.sweeper.sweep(shop.now + timedelta(seconds=16))
+
+    assert refused["state"] == "unknown"
+    assert await stands(shop, refused["refund_id"]) == ("refunded", None, 2)
 
 
 async def test_a_request_key_shows_nothing_to_who_may_not_give_back(shop: Shop):
