@@ -18,8 +18,10 @@ from tests.vault.killed import charges_at, checked, die, revive
 from tests.vault.process import VaultProcess, vault_process
 
 PUT_FORWARD = timedelta(minutes=45)
-"""More than any worker may take for its work here."""
-OUT_OF_REACH = 600
+"""More than any worker may take for its work here, and more than a person has at their bank."""
+TAKEN_OVER = timedelta(minutes=5)
+"""More than a carrier may take, and a third of what a person has from their order on."""
+OUT_OF_REACH = 60
 """Seconds a worker may wait for the processor: nobody takes over from a killed one before the clock is put forward."""
 ASKING = ("charge_confirmed", "charge_written", "charge_posted")
 """Where a charge's carrier is killed."""
@@ -66,7 +68,7 @@ async def test_killed_at_every_step_a_holder_is_asked_and_charged_once_or_not_at
     await wait_until(lambda: checked(story.databases, holder.person.tenant_id))
     for point, order in zip(ASKING, confirmed, strict=True):
         await die(vault, point, lambda order=order: vault.charge(order))  # type: ignore[misc]  # bound now
-    await revive(vault, put_forward=PUT_FORWARD)
+    await revive(vault, put_forward=TAKEN_OVER)
     await wait_until(lambda: waiting(story, len(confirmed)))
     links = [await holder.link(order) for order in confirmed]
     vault.kill()  # or a round would find out between two answers, and leave nothing to die on
