@@ -21,7 +21,7 @@ from infra.dev.ports import HOST, Ports, free_ports
 from infra.dev.processes import spawn
 from infra.dev.settings import ROOT, basic
 
-READY_SECONDS_MAX = 20.0
+READY_SECONDS_MAX = 60.0
 TIMEOUT = aiohttp.ClientTimeout(total=30)
 ROW_LENGTH = 400
 """Characters: about what one of our requests carries."""

@@ -29,9 +29,8 @@ ANSWER_SECONDS_MAX = 8.0
 
 
 @pytest.fixture(scope="module")
-def own_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder: Path = tmp_path_factory.mktemp("away")
-    with throwaway_house(folder) as running:
+def own_house(throwaway_folder: Path) -> Iterator[House]:
+    with throwaway_house(throwaway_folder / "away") as running:
         yield running
 
 

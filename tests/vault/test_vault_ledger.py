@@ -21,7 +21,7 @@ POST = "INSERT INTO postings (tenant_id, source_id, event, charge_id, currency, 
 ENTRY = "INSERT INTO entries (tenant_id, source_id, event, account, amount_minor)"
 REFUND = (
     "INSERT INTO refunds SELECT tenant_id, gen_random_uuid(), charge_id, {minor}, currency, 'intended', NULL, now(),"
-    " now(), NULL FROM charges WHERE charge_id = '{{c}}'"
+    " now(), NULL, now(), now() FROM charges WHERE charge_id = '{{c}}'"
 )
 
 
