@@ -1,5 +1,6 @@
 """Fixtures every room's tests share. What they yield is described in tests/support/."""
 
+import inspect
 import logging
 import shutil
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import structlog
 
@@ -42,7 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def patient_engines() -> Iterator[None]:
     """A starved machine needs longer for a connection than production waits. Processes of their own wait as ever."""
+    unsaid = inspect.signature(httpx2.AsyncClient).parameters["timeout"].default
     with pytest.MonkeyPatch.context() as patch:
+        for wait in ("connect", "read", "write", "pool"):
+            patch.setattr(unsaid, wait, BUSY_SECONDS_MAX)
         patch.setattr(engine, "CONNECT_SECONDS_MAX", BUSY_SECONDS_MAX)
         patch.setattr(engine, "COMMAND_SECONDS_MAX", BUSY_SECONDS_MAX)
         yield

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_the_vaults_keys_are_shown_beside_a_running_house(house: House):
     done = undercroft("keys", "list", "--folder", str(house.folder))
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "shreddings that wait for a round: 0"
+    assert re.fullmatch(r"shreddings that wait for a round: \d+", done.stdout.splitlines()[-1])
 
 
 def test_where_the_vaults_database_is_the_owners_command_does_not_ask_the_vault(house: House):
