@@ -17,6 +17,7 @@ from tests.vault.test_vault_at_once import form_of, just_before_storing, posted
 from tests.vault.updates import MASTERCARD, around, asked, last4_told, opened, row_of, told
 from vault import at_once
 from vault.cleartext import tokenise as tokenise_module
+from vault.cleartext.sealing import CardSealer
 from vault.keys import rows as key_rows
 
 NEW = (MASTERCARD, 3, 2038)
@@ -224,7 +225,7 @@ async def test_a_row_whose_key_was_destroyed_takes_no_card_though_it_is_not_empt
         await shredding.shred_tenant(ada.tenant_id, "ada")
         await patient.new_token(bob)
 
-    around(monkeypatch, tokenise_module.Cards, "_sealed", before=shred_and_begin_anew)
+    around(monkeypatch, CardSealer, "sealed", before=shred_and_begin_anew)
     answer = await send()
     monkeypatch.setattr(type(shredding), "finish", finish)
     await shredding.finish(ada.tenant_id)
