@@ -29,7 +29,8 @@ def close(folder: Path | None, *, keep_groups: bool = False) -> None:
     """No core file, dumpable to nobody, memory locked; then the user whose `folder` is, where root started us.
 
     `keep_groups`: of those it was started in, all but root's; who needs the database comes to it by one. Without a
-    folder it stays who it is. Memory that cannot be locked is said to whoever sits there, and stops nothing.
+    folder, or before there is one, it stays who it is. Memory that cannot be locked is said to whoever sits there, and
+    stops nothing.
     Raises NotClosed and OSError.
     """
     actor()  # who began it, while we still are he
@@ -38,7 +39,7 @@ def close(folder: Path | None, *, keep_groups: bool = False) -> None:
         process.lock_memory()
     except Unavailable as reason:
         sys.stderr.write(f"what is typed and opened here may be swapped out: {reason}\n")
-    if os.geteuid() == ROOT and folder is not None and (whose := folder.stat()).st_uid != ROOT:
+    if os.geteuid() == ROOT and folder is not None and folder.exists() and (whose := folder.stat()).st_uid != ROOT:
         os.setgroups([group for group in os.getgroups() if group != ROOT] if keep_groups else [])
         os.setgid(whose.st_gid)
         os.setuid(whose.st_uid)
