@@ -359,7 +359,7 @@ async def test_who_is_told_that_a_carrier_is_lost_is_not_proved_wrong_by_it(
     order, fetching, told = ready.order(), asyncio.Event(), asyncio.Event()
     unwrap = SoftwareKeyService.unwrap
 
-    async def found_late(_network: Network, _target: Target) -> list[str]:
+    async def found_late(_network: Network, _target: Target, _tenant_id: str) -> list[str]:
         bench.clock.advance(HELD_FOR)
         return ["127.0.0.1"]
 
